@@ -1,4 +1,5 @@
-// MSAL for Go as a worker. It does the tasks that it reads from stdin, or gets one token and ends.
+// MSAL for Go as a worker. The program reads tasks from stdin and prints the CPU time of each task. With the argument
+// `once` it gets one token, and prints its CPU time and its peak memory.
 package main
 
 import (
@@ -45,7 +46,7 @@ func cold(application confidential.Client, scopes []string) string {
 	return must(application.AcquireTokenByCredential(ctx, scopes)).AccessToken
 }
 
-// Gets a token from the cache. The library cannot answer this call over the network.
+// Gets a token from the cache. The library sends no request for this call.
 func hit(application confidential.Client, scopes []string) {
 	must(application.AcquireTokenSilent(ctx, scopes))
 }
@@ -61,7 +62,7 @@ func legs() func() {
 	return func() { cold(leg2, scope) }
 }
 
-// A client that answers every request with the same answer, in this process.
+// An HTTP client that sends nothing. It returns the endpoints for a GET, and the same token for every other request.
 type inProcess struct{}
 
 func (inProcess) CloseIdleConnections() {}
@@ -80,7 +81,7 @@ func (inProcess) Do(request *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// Requests 10000 tokens one by one, because the library has no other way to fill its cache.
+// Requests 10000 tokens one by one to fill the cache, and returns a task that reads a random one of them.
 func many() func() {
 	credential := must(confidential.NewCredFromSecret(secret))
 	application := client(secretApp, credential, confidential.WithHTTPClient(inProcess{}), confidential.WithInstanceDiscovery(false))
@@ -93,7 +94,7 @@ func many() func() {
 	return func() { hit(application, scopes[order.Intn(len(scopes))]) }
 }
 
-// Returns the CPU time of all threads of this process in nanoseconds, and its greatest memory use in bytes.
+// Returns the CPU time of all threads of this process in nanoseconds, and its peak memory in bytes.
 func used() (int64, int64) {
 	var usage syscall.Rusage
 	must(0, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))

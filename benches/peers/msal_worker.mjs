@@ -1,5 +1,6 @@
-// MSAL for Node as a worker. It does the tasks that it reads from stdin, or gets one token and ends. The argument is the
-// folder with `node_modules`.
+// MSAL for Node as a worker. The first argument is the folder with `node_modules`. The program reads tasks from stdin
+// and prints the CPU time of each task. With the argument `once` it gets one token, and prints its CPU time and its peak
+// memory.
 import { X509Certificate, createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -18,7 +19,7 @@ const client = (clientId, credential) =>
   new ConfidentialClientApplication({ auth: { clientId, authority, ...credential } });
 const token = async (application, scopes, skipCache) => {
   const answer = await application.acquireTokenByClientCredential({ scopes, skipCache });
-  if (answer.fromCache === skipCache) throw new Error('not where it should come from');
+  if (answer.fromCache === skipCache) throw new Error('the token is from the wrong source');
   return answer.accessToken;
 };
 const legs = () => {
@@ -34,7 +35,7 @@ const legs = () => {
   const leg2 = client(APP, { clientAssertion: () => token(leg1, EXCHANGE, true) });
   return () => token(leg2, SCOPE, true);
 };
-// Loads 10000 tokens as a serialized cache. The result of each call is checked: it must be a hit.
+// Loads 10000 tokens as a serialized cache. `token` checks that each call is a hit.
 const many = () => {
   const scopes = Array.from({ length: 10_000 }, (_, number) => `api://00000000-0000-4000-8000-${String(number).padStart(12, '0')}/.default`);
   const now = Math.floor(Date.now() / 1000);

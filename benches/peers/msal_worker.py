@@ -1,4 +1,8 @@
-"""MSAL for Python as a worker: does the tasks from stdin, or gets one token and ends."""
+"""MSAL for Python as a worker.
+
+The program reads tasks from stdin and prints the CPU time of each task. With the argument `once` it gets one token, and
+prints its CPU time and its peak memory.
+"""
 
 import os
 import random
@@ -48,7 +52,7 @@ def legs():
 
 
 def many():
-    """Puts 10000 tokens directly into the cache. Each hit is checked to be one."""
+    """Puts 10000 tokens directly into the cache. `token` checks that each call is a hit."""
     application = client(SECRET_APP, SECRET)
     scopes = [f"api://00000000-0000-4000-8000-{number:012}/.default" for number in range(10_000)]
     for scope in scopes:

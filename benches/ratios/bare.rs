@@ -1,4 +1,4 @@
-//! The floor of requests: hyper and rustls alone, with the headers of the client.
+//! The baseline of requests: hyper and rustls alone, with the headers of the client.
 
 use std::sync::{Arc, LazyLock};
 
@@ -45,7 +45,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects with its own TLS configuration, with or without a certificate.
+    /// Opens a TLS connection with a new TLS configuration. `own` is the client's certificate.
     pub(crate) async fn to(host: &'static str, own: Option<CertifiedKey>) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -111,7 +111,7 @@ pub(crate) fn direct_form(client: &str, scope: &str) -> Bytes {
     form(&[("client_id", client), ("scope", scope), ("token_type", "mtls_pop")])
 }
 
-/// Returns the forms of both legs. The assertion for the second form is requested once.
+/// Returns the forms of both legs. Requests the assertion of the second form once.
 pub(crate) fn forms_of_legs(own: &CertifiedKey) -> [Bytes; 2] {
     let leg1 = direct_form(APP, EXCHANGE);
     let answer = RUNTIME.block_on(async { Connection::to(MTLS, Some(own.clone())).await.token(&leg1).await });

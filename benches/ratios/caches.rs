@@ -1,4 +1,4 @@
-//! Caches with many tokens from a service in this process, and maps as the floor of these caches.
+//! Caches with many tokens from a service in this process, and maps as the baseline of these caches.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -27,7 +27,7 @@ pub(crate) const SHORT: usize = 64;
 /// The length of a real token.
 pub(crate) const REAL: usize = 1_500;
 
-/// Answers every request with the same answer, at once or slowly.
+/// A service that answers every request with the same answer, at once or after 200 ms.
 #[derive(Clone, Debug)]
 pub(crate) struct InProcess {
     body: Bytes,
@@ -95,7 +95,7 @@ fn builder(service: &InProcess, cache: &TokenCache) -> ClientBuilder<BySecret> {
     builder.with_cache(cache.clone()).with_secret(Secret::new(SECRET))
 }
 
-/// A client whose cache has many tokens, and their scopes. The cache has room for more tokens.
+/// A client whose cache contains many tokens, and the scopes of these tokens. The cache can hold a million more tokens.
 pub(crate) struct Filled {
     pub(crate) client: Client<BySecret>,
     pub(crate) cache: TokenCache,
@@ -127,7 +127,7 @@ pub(crate) fn hit(client: &Client<BySecret>, scope: &ResourceScope) {
     black_box(at_once(client.bearer_token(black_box(scope))));
 }
 
-/// Gets a token that is not in the cache: the client requests it and caches it.
+/// Gets a token that is not in the cache. The client requests and caches the token.
 pub(crate) fn fetch(client: &Client<BySecret>, scope: &ResourceScope) {
     assert_eq!(at_once(client.bearer_token(scope)).details().source, Source::Service);
 }
@@ -138,7 +138,7 @@ pub(crate) fn at_once<T, E: std::fmt::Debug>(token: impl IntoFuture<Output = Res
 }
 
 /// An ordinary map: its keys are as long as a text with tenant, client, certificate and scope, and its values are
-/// shared tokens.
+/// tokens in an `Arc`.
 pub(crate) struct Map {
     tokens: HashMap<String, Arc<str>, RandomState>,
     keys: Vec<String>,
@@ -152,7 +152,7 @@ impl Map {
     }
 
     /// Looks a token up, clones its `Arc` and reads the clock.
-    #[expect(clippy::disallowed_methods, reason = "the floor reads the clock without a clock seam")]
+    #[expect(clippy::disallowed_methods, reason = "the baseline reads the clock of the system directly")]
     pub(crate) fn look_up(&self, number: usize) {
         let now = SystemTime::now();
         black_box((self.tokens.get(black_box(self.keys[number].as_str())).map(Arc::clone), now));

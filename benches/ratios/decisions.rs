@@ -1,5 +1,5 @@
-//! The verifier: a whole decision, compared with the signature alone, and a remembered decision, compared with a hash
-//! of the token and a map look-up.
+//! The verifier. A whole decision is compared with the check of the signature alone. A remembered decision is compared
+//! with a hash of the token and a map look-up.
 
 use std::collections::HashMap;
 use std::hint::black_box;

@@ -1,7 +1,7 @@
 //! Loops that measure the time of one turn.
 //!
-//! The unit is CPU time, which excludes other processes. The CPU time of the whole process is measured, because a
-//! machine's client signs and generates keys in separate threads.
+//! The loops measure CPU time, which excludes other processes. They measure the whole process, because a machine's
+//! client signs and generates keys in separate threads.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ pub(crate) const QUICK: &str = "--quick";
 pub(crate) static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_all().build().unwrap());
 
-/// Returns this number, or less in a quick run.
+/// Returns `number`, or a twentieth of it in a quick run.
 pub(crate) fn scaled(number: usize) -> usize {
     if std::env::args().any(|argument| argument == QUICK) { number.div_ceil(20) } else { number }
 }
@@ -27,8 +27,8 @@ pub(crate) fn each<'a>(name: &'static str, turns: usize, mut work: impl AsyncFnM
     side(name, move || time_of_each(turns, &mut work))
 }
 
-/// Returns the CPU time of one turn of `work`, in nanoseconds. Before the measurement, one tenth of the turns runs
-/// additionally, to warm up.
+/// Returns the CPU time of one turn of `work`, in nanoseconds. Before the measurement, the function runs a tenth of the
+/// turns to warm up.
 pub(crate) fn time_of_each(turns: usize, mut work: impl AsyncFnMut()) -> f64 {
     let turns = scaled(turns);
     RUNTIME.block_on(async {
@@ -43,7 +43,8 @@ pub(crate) fn time_of_each(turns: usize, mut work: impl AsyncFnMut()) -> f64 {
     })
 }
 
-/// Measures the CPU time of one turn of `work`. Each turn gets its own value, whose preparation is not measured.
+/// Measures the CPU time of one turn of `work`. Each turn gets its own value. The preparation of the values is not
+/// measured.
 pub(crate) fn each_prepared<'a, T>(
     name: &'static str,
     turns: usize,

@@ -15,10 +15,10 @@ use crate::sheet::{Line, Sheet, Side, side};
 const MAP: &str = "map look-up, Arc clone, clock";
 const BEARER: &str = "bearer_token";
 const TURNS: usize = 1_000_000;
-/// A map with a million and a few thousand tokens has just doubled its table. Each caller then helps to move the
-/// entries, so this number is larger.
+/// The number of tokens in the largest cache. A cache with slightly more than a million tokens has just doubled its
+/// table, and each caller then helps to move the entries. So this number is larger.
 const MILLION: usize = 1_100_000;
-/// The misses in a round. Each miss adds a token, so the empty cache contains this many tokens at the end.
+/// The number of measured misses in a round. Each miss adds a token to the cache.
 const MISSES: usize = 10_000;
 
 pub(crate) fn measure(sheet: &mut Sheet) {
@@ -61,7 +61,7 @@ fn the_same(sheet: &mut Sheet, peers: &mut Peers) {
     sheet.compare("a cached token", sides, &lines);
 }
 
-/// Measures tokens in random order, compared with a map of the same size and with `others`.
+/// Measures hits in random order, and compares them with a map of the same size and with `others`.
 fn any_of(sheet: &mut Sheet, what: &str, filled: &Filled, others: Vec<Side<'_>>, more: &[Line]) {
     let (scopes, map) = (&filled.scopes, Map::with(filled.scopes.len(), SHORT));
     let [mut of_map, mut of_ours] = [1, 1];
@@ -102,8 +102,8 @@ fn one_among_a_million(sheet: &mut Sheet, million: &Filled) {
     sheet.compare("one cached token among a million", sides, &[(BEARER, AtMost(1.25), ALONE)]);
 }
 
-/// Measures requests for scopes that are not in the cache: each token is requested and cached. The cache that starts
-/// empty is cleared before each round.
+/// Measures misses: the client requests and caches each token. The smaller of the two caches is empty before each
+/// round.
 fn misses(sheet: &mut Sheet, million: &Filled) {
     const AMONG: &str = "among a million tokens";
     const ALONE: &str = "among no tokens";
@@ -121,7 +121,7 @@ fn misses(sheet: &mut Sheet, million: &Filled) {
     sheet.compare("a token fetched and cached, without the network", sides, &[(AMONG, AtMost(1.1), ALONE)]);
 }
 
-/// Measures the throughput of several threads, which shows whether they delay each other.
+/// Measures the throughput of one thread and of two threads. The comparison shows whether two threads delay each other.
 fn by_two_threads(sheet: &mut Sheet, filled: &Filled) {
     const ONE: &str = "by one thread";
     const TWO: &str = "by two threads";
@@ -135,7 +135,7 @@ fn by_two_threads(sheet: &mut Sheet, filled: &Filled) {
     compare("throughput of hits, the same token", &|_| hit(&filled.client, &scopes[0]), AtLeast(1.0));
 }
 
-/// Returns the time in which this many threads together do one turn.
+/// Returns the elapsed time per turn, in nanoseconds, while this many threads do turns in parallel.
 #[expect(clippy::disallowed_methods, reason = "throughput is measured in elapsed time")]
 fn time_of_turn(threads: usize, turn: &(dyn Fn(&mut u64) + Sync)) -> f64 {
     let turns = scaled(TURNS);
@@ -154,7 +154,7 @@ fn time_of_turn(threads: usize, turn: &(dyn Fn(&mut u64) + Sync)) -> f64 {
 }
 
 /// Measures the slowest hit while the request for another token takes 200 ms.
-#[expect(clippy::disallowed_methods, reason = "a caller waits in elapsed time")]
+#[expect(clippy::disallowed_methods, reason = "the wait of a caller is elapsed time")]
 fn slowest(sheet: &mut Sheet) {
     const LIMIT: &str = "1 ms";
     let service = InProcess::bearer(REAL);

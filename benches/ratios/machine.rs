@@ -1,5 +1,5 @@
-//! Managed identities: a cached token, compared with an application's cached token, and the first bound token of a
-//! machine, compared with its parts.
+//! Managed identities. A cached token is compared with an application's cached token. The first bound token of a
+//! machine is compared with the work that the token needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,8 @@ const REGIONAL: &str = "westus3.mtlsauth.microsoft.com";
 const METADATA: &str = "169.254.169.254";
 
 pub(crate) fn measure(sheet: &mut Sheet) {
-    // The generation of a key takes between 30 and 300 ms at random, which would hide all other costs.
+    // The generation of a key takes 30 to 300 ms, at random, and would hide all other costs. So the clients share a
+    // key.
     let keys = Arc::new(SoftwareKeys::new());
     hit(sheet, &keys);
     first_token(sheet, &keys);
@@ -69,8 +70,8 @@ fn first_token(sheet: &mut Sheet, keys: &Arc<SoftwareKeys>) {
     sheet.compare("a machine's first bound token", sides, &[(MACHINE, AtMost(1.25), PARTS)]);
 }
 
-/// Does the work that the token needs, without the client: two HTTP exchanges with the metadata service, a signature
-/// over the certificate request, and one exchange over a new mutual TLS connection.
+/// Does the work of a first bound token without the client: two HTTP requests to the metadata service, a signature over
+/// the certificate request, and one request over a new mutual TLS connection.
 async fn parts_of_first_token(key: &Arc<dyn SigningKey>) -> Bytes {
     let mut service = Connection::in_plain_text(METADATA).await;
     let url = "/metadata/identity/getplatformmetadata?cred-api-version=2.0";
@@ -100,11 +101,12 @@ fn sign(key: &Arc<dyn SigningKey>, message: &[u8]) -> Vec<u8> {
     key.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]).unwrap().sign(message).unwrap()
 }
 
-/// Measures the longest time for which the first bound token of a machine, with its key, blocks an async worker.
+/// Measures the longest time for which a machine's client blocks an async worker. The client generates its key and
+/// acquires its first bound token.
 ///
-/// One worker drives everything that is not sent to a blocking thread. Between two sleeps the worker runs one or
-/// several polls. The longest time between two sleeps, in CPU time of the worker's thread, is an upper bound of the
-/// longest poll. The TLS library signs the handshake on the worker, so the time of a signature is subtracted.
+/// One worker runs all work that is not sent to a blocking thread. Between two sleeps the worker runs one or several
+/// polls. The longest time between two sleeps, in CPU time of the worker's thread, is an upper bound of the longest
+/// poll. The TLS library signs the handshake on the worker, so the limit includes the time of a signature.
 fn blocked_worker(sheet: &mut Sheet) {
     const LIMIT: &str = "1 ms and the handshake's signature";
     let key = bare::certified("rsa").key;

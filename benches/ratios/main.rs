@@ -1,4 +1,5 @@
-//! Speed and memory as ratios to floors and to other libraries: `cargo xtask bench`.
+//! `cargo xtask bench`: the speed and memory of certbound, as ratios to a baseline and to other libraries. The baseline
+//! is the least work that a task needs.
 //!
 //! The program runs in the network of an isolated emulator, in which the real names lead to that emulator. So no
 //! library needs a proxy, and the CPU time of this process is the CPU time of the clients alone.

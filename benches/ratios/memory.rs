@@ -25,14 +25,14 @@ pub(crate) fn measure(sheet: &mut Sheet) {
     sheet.compare_bytes("memory of a cached token", sides, &lines);
 }
 
-/// Returns the bytes of one token, measured in a new process.
+/// Returns the number of bytes that one token needs, measured in a new process.
 fn in_a_process(what: &str) -> f64 {
     let mut process = Command::new(std::env::current_exe().unwrap());
     let output = process.args([HOLD, what]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// In a new process: caches tokens and prints the number of bytes that each of them needs.
+/// Caches tokens, and prints the number of bytes that each token needs. This function runs in a new process.
 pub(crate) fn hold(what: &str) {
     let cache = TokenCache::with_limits(2 * COUNT, usize::MAX);
     if what == BEARER {
@@ -46,7 +46,7 @@ pub(crate) fn hold(what: &str) {
     }
 }
 
-/// Caches one token first, so that the costs of the first token are not counted.
+/// Prints the number of bytes per token. Caches one token first, so that the costs of the first token are not counted.
 fn print_size(mut cache_one: impl FnMut(usize)) {
     let count = scaled(COUNT);
     cache_one(count);

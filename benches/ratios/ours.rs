@@ -4,7 +4,7 @@ use certbound::credential::{ByAssertion, ByCertificate, BySecret};
 use certbound::{Authority, BindingCertificate, Client, Network, ResourceScope, Secret, TenantId};
 
 pub(crate) const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
-/// The application with certificates. It trusts itself as Leg 1.
+/// The application with certificates. It accepts its own assertions from Leg 1.
 pub(crate) const APP: &str = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
 pub(crate) const SECRET_APP: &str = "aa57c903-4e1d-4b62-8d08-73f9e5b1c264";
 pub(crate) const SECRET: &str = "certbound-emulator-secret";
@@ -40,7 +40,7 @@ pub(crate) fn certificate(name: &str) -> BindingCertificate {
     BindingCertificate::from_pem(&bundle(name)).unwrap()
 }
 
-/// Returns a Leg 2 with its Leg 1.
+/// Returns a client of the two-leg flow, with its Leg 1.
 pub(crate) fn legs(network: &Network, certificate: BindingCertificate) -> Client<ByAssertion> {
     let leg1 = direct(network, certificate);
     Client::builder(authority(), APP).with_network(network).with_assertions(leg1).build().unwrap()

@@ -30,7 +30,7 @@ pub(crate) fn installed() -> Vec<Library> {
     libraries.into_iter().filter_map(|(name, command, turns)| Some((name, command?, turns))).collect()
 }
 
-/// The running processes. They end when this value is dropped, because their inputs end.
+/// The running processes. They end when this value is dropped, because the drop closes their inputs.
 pub(crate) struct Peers(Vec<Peer>);
 
 struct Peer {
@@ -70,7 +70,7 @@ impl Peer {
         writeln!(self.input, "{task} {turns}").unwrap();
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
-        let total: f64 = line.trim().parse().unwrap_or_else(|_| panic!("{} said: {line}", self.name));
+        let total: f64 = line.trim().parse().unwrap_or_else(|_| panic!("{} printed: {line}", self.name));
         total / turns as f64
     }
 }

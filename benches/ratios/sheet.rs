@@ -1,20 +1,21 @@
-//! The table: each row is one of our values next to the value of a floor or a peer, with a gate.
+//! The table of the results. Each row compares a value of certbound with the value of the baseline or of another
+//! library. A row can have a gate.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// The number of rounds in which all sides of a comparison alternate.
+/// The number of rounds. Each round measures every side of a comparison once.
 const ROUNDS: usize = 5;
 /// The variable with the path of the file to which the rows are written as JSON.
 const ROWS: &str = "CERTBOUND_BENCH_ROWS";
 
-/// The limit of a ratio. The project sets these numbers; a run does not change them.
+/// The limit of a ratio. The limits are fixed in the source code.
 #[derive(Clone, Copy)]
 pub(crate) enum Gate {
-    /// The greatest accepted ratio of our value to the value of a floor.
+    /// The greatest accepted ratio of our value to the other value.
     AtMost(f64),
-    /// The least accepted ratio of the other value to our value. The other value is usually that of a peer.
+    /// The least accepted ratio of the other value to our value.
     AtLeast(f64),
     /// The ratio of the other value to ours has no limit.
     None,
@@ -37,10 +38,10 @@ pub(crate) fn side<'a>(name: &'static str, measure: impl FnMut() -> f64 + 'a) ->
     Side { name, measure: Box::new(measure) }
 }
 
-/// Our side, its gate, and the floor or the peer.
+/// A row: the name of our side, its gate, and the name of the baseline or of the other library.
 pub(crate) type Line = (&'static str, Gate, &'static str);
 
-/// The rows so far.
+/// The rows that have been measured.
 pub(crate) struct Sheet {
     rows: Vec<Value>,
     pub(crate) is_any_gate_missed: bool,
@@ -49,13 +50,13 @@ pub(crate) struct Sheet {
 impl Sheet {
     /// Prints the head of the table.
     pub(crate) fn begin() -> Self {
-        println!("| What | Ours | Floor or peer | Ratio (rounds) | Gate | |\n|---|---|---|---|---|---|");
+        println!("| What | Ours | Baseline or other library | Ratio (rounds) | Gate | |\n|---|---|---|---|---|---|");
         Self { rows: Vec::new(), is_any_gate_missed: false }
     }
 
-    /// Measures the times of all sides in alternating rounds, and prints a row for each line. Lines whose other side is
-    /// not installed are left out. A side that no line names gets a line without a gate, beside our side of the last
-    /// line.
+    /// Measures the times of all sides in alternating rounds, and prints a row for each line. A line is omitted if its
+    /// other side is not installed. A side that no line names gets a line without a gate, which compares this side with
+    /// our side of the last line.
     pub(crate) fn compare(&mut self, what: &str, sides: Vec<Side<'_>>, lines: &[Line]) {
         self.compare_in(Unit::Nanoseconds, what, sides, lines);
     }
@@ -89,7 +90,8 @@ impl Sheet {
         }
     }
 
-    /// Prints the median of the ratios of the rounds. A load on the machine affects both values of a round.
+    /// Prints a row with the median of the rounds' ratios. A load on the machine affects both values of a round, so it
+    /// affects their ratio little.
     fn add(&mut self, what: &str, unit: Unit, gate: Gate, ours: (&str, &[f64]), other: (&str, &[f64])) {
         let mut ratios: Vec<f64> =
             ours.1.iter().zip(other.1).map(|(ours, other)| gate.ratio(*ours, *other)).collect();
@@ -164,7 +166,7 @@ fn times(ratio: f64) -> String {
     if ratio < 10.0 { format!("{ratio:.2}x") } else { format!("{ratio:.0}x") }
 }
 
-/// Returns the median; of two middle values the higher one.
+/// Returns the median. If there are two middle values, returns the higher value.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

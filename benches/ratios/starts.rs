@@ -1,4 +1,4 @@
-//! Programs from their start to their first token and their end.
+//! Programs that start, get one token and end.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -15,7 +15,7 @@ use crate::sheet::{Sheet, side};
 pub(crate) const ONCE: &str = "--once";
 const OURS: &str = "certbound";
 const COMMAND: &str = "`certbound token`";
-/// The variable with the secret of the command line.
+/// The environment variable from which the command line reads its secret.
 const SECRET_VARIABLE: &str = "CERTBOUND_BENCH_SECRET";
 
 pub(crate) fn measure(sheet: &mut Sheet) {
@@ -36,9 +36,9 @@ pub(crate) fn measure(sheet: &mut Sheet) {
     sheet.compare_bytes("memory at its peak until then", peak, &[(OURS, AtMost(0.8), GO)]);
 }
 
-/// Runs a program, and returns the elapsed time from its start to its end and the peak of its memory, if the program
-/// prints the peak.
-#[expect(clippy::disallowed_methods, reason = "a process is measured from outside of it")]
+/// Runs a program. Returns the elapsed time from its start to its end, in nanoseconds, and its peak memory in bytes.
+/// The peak is NaN if the program does not print it.
+#[expect(clippy::disallowed_methods, reason = "the elapsed time of another process is measured")]
 fn run(command: &[OsString]) -> (f64, f64) {
     let mut process = Command::new(&command[0]);
     process.args(&command[1..]).env(SECRET_VARIABLE, SECRET);
@@ -60,7 +60,7 @@ fn command_line() -> Vec<OsString> {
     [program].into_iter().chain(arguments.split(' ').map(OsString::from)).collect()
 }
 
-/// In a new process: gets one token, and prints the peak of its memory in bytes.
+/// Gets one token, and prints the peak memory of this process in bytes. This function runs in a new process.
 pub(crate) fn get_one_token(library: &str) {
     RUNTIME.block_on(async {
         if library == AZURE {

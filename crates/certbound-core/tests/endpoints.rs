@@ -1,6 +1,6 @@
-//! Every worked case of the host rule. The numbers of the rows are stable.
+//! Examples of the rule that determines the host of the token endpoint. The numbers of the rows are stable.
 //!
-//! `T` stands for a tenant. Rows 53 and 54 need metadata, so each has a test of its own.
+//! `T` stands for a tenant. Rows 53 and 54 need metadata, so each of these rows has its own test.
 
 use certbound_core::authority::Authority;
 use certbound_core::authority::instance::InstanceMetadata;
@@ -10,7 +10,7 @@ use certbound_core::region::Region;
 
 use self::Expected::{Goes, Refused};
 
-/// The tenant. Each authority has it in upper case, and the endpoint must have it in lower case.
+/// The tenant. Each authority contains the tenant in upper case, and the endpoint must contain it in lower case.
 const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
 
 const NO_REGION: &[Option<&str>] = &[None];
@@ -22,8 +22,8 @@ const PLAIN: &[Channel] = &[Channel::Plain];
 const MTLS: &[Channel] = &[Channel::MutualTls];
 const ANY_CHANNEL: &[Channel] = &[Channel::Plain, Channel::MutualTls];
 
-/// The columns: number, authority, regions, flows, channels; then the endpoint, or the error code. A detected region
-/// (rows 22 and 23) is an argument here, as a configured one is.
+/// The columns: number, authority, regions, flows, channels; then the endpoint, or the error code. In rows 22 and 23
+/// the region is the result of a region detection, which the test passes as an argument.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     row(1, "https://login.microsoftonline.com/T", NO_REGION, CC, PLAIN, Goes("https://login.microsoftonline.com/T/oauth2/v2.0/token")),
@@ -114,7 +114,7 @@ fn every_row_is_present_once_and_in_order() {
     assert_eq!(present, wanted);
 }
 
-/// Row 53: the endpoint is known only from the issuer's metadata, which has a second endpoint for mutual TLS.
+/// Row 53: only the issuer's metadata names the endpoint. The metadata may name a second endpoint for mutual TLS.
 #[test]
 fn row_53_an_openid_issuers_endpoint_is_what_its_metadata_names() {
     let authority = Authority::oidc("https://idp.example.com/x").unwrap();
@@ -200,7 +200,7 @@ const fn row(
     Row { number, authority, regions, flows, channels, expected }
 }
 
-/// Takes a caller's steps from the strings to the endpoint. An error is returned as its code.
+/// Determines the endpoint in the steps that an application takes. Returns an error as its code.
 fn endpoint(
     authority: &str,
     region: Option<&str>,

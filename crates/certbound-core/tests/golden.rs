@@ -1,4 +1,5 @@
-//! Compares wire forms and signatures with files of other implementations or of the protocol's description.
+//! Compares requests, thumbprints and signatures with the files in `testdata`. Other programs made these files, or the
+//! files follow the description of the protocol.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use certbound_core::certificate::{CertificateChain, CertificateError, Thumbprint};
@@ -126,7 +127,7 @@ fn signatures_of_openssl_hold_and_a_changed_byte_does_not() {
             UnverifiedJws::parse(token).unwrap().verify(other, ALL).unwrap_err(),
             JwsError::BadSignature
         );
-        // One character of the payload is changed. The length stays the same.
+        // This changes one character of the payload, and not its length.
         let at = token.find('.').unwrap() + 5;
         let replacement = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
         let forged = format!("{}{replacement}{}", &token[..at], &token[at + 1..]);
@@ -144,8 +145,7 @@ fn key_of(kid: &str) -> PublicKey {
     PublicKey::from_jwk(jwk.as_object().unwrap()).unwrap()
 }
 
-/// Each algorithm verifies with its own key. It is refused with every other key, and if only other algorithms are
-/// accepted.
+/// A signature is valid only with the key that made it, and only if the caller accepts its algorithm.
 #[test]
 fn every_algorithm_verifies_by_its_own_key_alone() {
     let cases: [(&[u8], Algorithm, &str); 8] = [
@@ -174,7 +174,7 @@ fn every_algorithm_verifies_by_its_own_key_alone() {
         let accepted = Algorithm::names(&others);
         let error = JwsError::AlgorithmNotAccepted { found: algorithm.name().to_owned(), accepted };
         assert_eq!(jws.check_signature([&key_of(kid)], &others), Err(error));
-        // The last byte of the signature is changed.
+        // This changes the last byte of the signature.
         let (rest, last) = text(token).split_at(text(token).len() - 2);
         let forged = format!("{rest}{}", if last.starts_with('A') { "Bw" } else { "AA" });
         let forged = UnverifiedJws::parse(&forged).unwrap();
@@ -252,7 +252,7 @@ fn points_off_the_curve_and_short_coordinates_are_no_keys() {
     assert_eq!(ec("AA", coordinate), KeyError::BadJwk);
     assert_eq!(key(r#"{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#), KeyError::BadJwk);
     assert_eq!(key(r#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#), KeyError::Unsupported);
-    // The coordinates are of P-256, and the name is of a different curve.
+    // The coordinates are those of a point on P-256, but `crv` names a different curve.
     for crv in ["P-384", "P-521"] {
         let jwk = format!(r#"{{"kty":"EC","crv":"{crv}","x":"{coordinate}","y":"{coordinate}"}}"#);
         assert_eq!(key(&jwk), KeyError::BadJwk, "{crv}");
@@ -279,16 +279,16 @@ fn a_compact_jws_has_one_spelling() {
     assert!(matches!(code(&format!("{token}.")), JwsError::NotThreeParts { count: 4 }));
     assert!(matches!(code(&format!("{token}.x.y")), JwsError::NotThreeParts { count: 5 }));
     assert!(matches!(code("a.b"), JwsError::NotThreeParts { count: 2 }));
-    // RFC 7516, appendix A.1: the header of a JWE, and the four other parts of one.
+    // The header is from RFC 7516, appendix A.1. The four other parts of the JWE are placeholders.
     let encrypted = "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ";
     assert_eq!(code(&format!("{encrypted}.a.b.c.d")), JwsError::Encrypted);
-    assert_eq!(code(&format!("{encrypted}..b.c.d")), JwsError::Encrypted, "direct encryption has no key");
+    assert_eq!(code(&format!("{encrypted}..b.c.d")), JwsError::Encrypted, "direct encryption has no encrypted key");
     assert!(matches!(code(&format!("{encrypted}.a.b.c")), JwsError::NotThreeParts { count: 4 }));
     assert!(matches!(code(&format!("{token}=")), JwsError::Base64 { part: "signature" }));
     assert!(matches!(code(&format!(" {token}")), JwsError::Base64 { part: "header" }));
     assert!(matches!(code(&token.replacen('.', "+.", 1)), JwsError::Base64 { part: "header" }));
     assert!(matches!(code(&"a".repeat(UnverifiedJws::MAX_BYTES + 1)), JwsError::TooLarge { .. }));
-    // {"alg":"RS256","crit":["x"]}, {"alg":"RS256","alg":"none"}, {"typ":"JWT"}, {"alg":7}
+    // The decoded headers below: {"alg":"RS256","crit":["x"]}, {"alg":"RS256","alg":"none"}, {"typ":"JWT"}, {"alg":7}
     let with_header = |header: &str| {
         let (_, rest) = token.split_once('.').unwrap();
         code(&format!("{header}.{rest}"))
