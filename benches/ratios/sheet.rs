@@ -50,7 +50,9 @@ pub(crate) struct Sheet {
 impl Sheet {
     /// Prints the head of the table.
     pub(crate) fn begin() -> Self {
-        println!("| What | Ours | Baseline or other library | Ratio (rounds) | Gate | |\n|---|---|---|---|---|---|");
+        println!(
+            "| What | Ours | Baseline or other library | Ratio (rounds) | Gate | |\n|---|---|---|---|---|---|"
+        );
         Self { rows: Vec::new(), is_any_gate_missed: false }
     }
 

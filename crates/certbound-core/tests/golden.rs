@@ -282,7 +282,11 @@ fn a_compact_jws_has_one_spelling() {
     // The header is from RFC 7516, appendix A.1. The four other parts of the JWE are placeholders.
     let encrypted = "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ";
     assert_eq!(code(&format!("{encrypted}.a.b.c.d")), JwsError::Encrypted);
-    assert_eq!(code(&format!("{encrypted}..b.c.d")), JwsError::Encrypted, "direct encryption has no encrypted key");
+    assert_eq!(
+        code(&format!("{encrypted}..b.c.d")),
+        JwsError::Encrypted,
+        "direct encryption has no encrypted key"
+    );
     assert!(matches!(code(&format!("{encrypted}.a.b.c")), JwsError::NotThreeParts { count: 4 }));
     assert!(matches!(code(&format!("{token}=")), JwsError::Base64 { part: "signature" }));
     assert!(matches!(code(&format!(" {token}")), JwsError::Base64 { part: "header" }));
