@@ -20,7 +20,8 @@ pub use self::error::{WorldError, WorldMistake};
 
 /// The configuration of the emulator. It does not change while the emulator runs.
 ///
-/// It contains no private keys and no users. Identifiers are compared byte for byte, so write GUIDs in lower case.
+/// The world contains no private keys and no users. References between its entries are compared byte for byte, so write
+/// GUIDs in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -35,20 +36,21 @@ pub struct World {
     pub trusted_authorities: Vec<String>,
     /// Token issuers other than Entra.
     pub external_issuers: Vec<ExternalIssuer>,
-    /// The time after the start or a reset in which federated credentials are still unknown (70021), in seconds.
+    /// The time after the start or a reset in which federated credentials are not accepted yet (70021), in seconds.
     /// Default: 0.
     pub propagation_seconds: u64,
     /// The lifetime of every token, in seconds: at least 2, and at most a day. The answers then suggest a new token after
     /// half of it (`refresh_in`). Default: an hour, and a day for a managed identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_lifetime_seconds: Option<u64>,
-    /// Whether an assertion is accepted only once (then 700024). Default: it is accepted until it expires.
+    /// Whether an assertion is accepted only once (700024 for a second use). Default: no, an assertion is accepted
+    /// until it expires.
     pub one_time_assertions: bool,
     /// The managed identities of the machine. Each identity is also an application with the same client id.
     pub managed_identities: Vec<ManagedIdentity>,
     /// The machine on which programs with a managed identity run.
     pub machine: Machine,
-    /// Whether TLS sessions may be resumed. Default: no, so that the client proves its key on every connection.
+    /// Whether TLS sessions may be resumed. Default: no, so the client proves its key on every connection.
     pub session_resumption: bool,
 }
 
@@ -71,21 +73,21 @@ pub struct Tenant {
 pub struct Application {
     /// Its client id, a GUID.
     pub id: String,
-    /// The tenant in which it is registered.
+    /// The tenant in which the application is registered.
     pub home_tenant: String,
     /// The object id of its service principal, by tenant id. In a tenant that is not listed, the application does not
     /// exist.
     pub principals: BTreeMap<String, String>,
-    /// Whether it can get tokens. Default: true.
+    /// Whether the application can get tokens. Default: true.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Whether Microsoft enabled it for mutual TLS (51000 if not). Default: true.
+    /// Whether Microsoft enabled the application for mutual TLS (51000 if not). Default: true.
     #[serde(default = "yes")]
     pub mutual_tls_enabled: bool,
-    /// Its client secrets. They are never written out.
+    /// Its client secrets. The emulator never prints them, except the secret of the built-in world.
     #[serde(default, skip_serializing)]
     pub secrets: Vec<String>,
-    /// Client secrets that have expired (7000222). They are never written out.
+    /// Client secrets that have expired (7000222). The emulator never prints them.
     #[serde(default, skip_serializing)]
     pub expired_secrets: Vec<String>,
     /// The subjects that SN/I trusts, such as `CN=certbound-demo-app`.
@@ -102,7 +104,8 @@ pub struct Application {
     pub roles: BTreeMap<String, Vec<String>>,
 }
 
-/// A federated credential. The issuer, the audience and the subject, if there is one, are compared exactly.
+/// A federated credential. The issuer, the audience and the subject are compared exactly. An expression can replace the
+/// subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -113,8 +116,8 @@ pub struct FederatedCredential {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
     /// The expression of a flexible credential, instead of a subject: `claims['sub'] matches 'repo:contoso/*'`. The
-    /// operators are `eq` and `matches` (`?` is one character, `*` is any number). `and` joins several conditions. Only
-    /// the issuers GitHub, GitLab and Terraform Cloud support expressions.
+    /// operators are `eq` and `matches` (`?` matches one character, `*` matches any number of characters). `and` joins
+    /// several conditions. Only the issuers GitHub, GitLab and Terraform Cloud support expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims_matching_expression: Option<String>,
     /// The audience, a URI such as `api://AzureADTokenExchange`.
@@ -128,17 +131,19 @@ pub struct FederatedCredential {
 pub struct ExternalIssuer {
     /// The `iss` of its tokens.
     pub issuer: String,
-    /// Whether the emulator itself is this issuer. It then publishes metadata and keys, and signs a token for every
-    /// client that posts claims to `{issuer}/token`. Default: false.
+    /// Whether the emulator itself is this issuer. The emulator then publishes metadata and keys, and signs a token for
+    /// every client that posts claims to `{issuer}/token`. Default: false.
     #[serde(default)]
     pub served: bool,
-    /// Its keys: JSON Web Keys (RFC 7517). If there are no keys, they are fetched by discovery when they are needed.
+    /// Its keys: JSON Web Keys (RFC 7517). If this list is empty and `served` is false, the emulator fetches the keys
+    /// by discovery when it needs them.
     #[serde(default)]
     pub keys: Vec<serde_json::Map<String, serde_json::Value>>,
-    /// Certificate authorities (PEM) that are trusted for the fetch, instead of the system's.
+    /// Certificate authorities (PEM) that are trusted for the fetch, instead of those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_roots: Option<String>,
-    /// Whether its keys may be fetched from loopback and private addresses. This is for an issuer on this machine.
+    /// Whether its keys may be fetched from loopback and private addresses. Set this for an issuer on this machine.
+    /// Default: false.
     #[serde(default)]
     pub private_address_allowed: bool,
 }
@@ -150,7 +155,7 @@ pub struct ExternalIssuer {
 pub struct ManagedIdentity {
     /// Its client id. The application with the same id has the identity's principal and roles.
     pub client_id: String,
-    /// Its Azure resource id. If it is absent, this is the machine's own (system-assigned) identity.
+    /// Its Azure resource id. Without a resource id, the identity is the machine's own (system-assigned) identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
 }
@@ -164,7 +169,7 @@ pub struct Machine {
     pub vm_id: String,
     /// The id of its scale set; empty if there is no scale set.
     pub vmss_id: String,
-    /// Its region. Its certificates are used in this region.
+    /// Its region. Clients use the machine's certificates at the token service of this region.
     pub location: String,
     /// Its cloud, which is also the cloud of its certificates and tokens. Default: `public`.
     #[serde(with = "cloud")]
@@ -206,25 +211,25 @@ impl Default for Machine {
     }
 }
 
-/// A resource, for which tokens are issued.
+/// A resource for which tokens are issued.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
-    /// Its identifier URIs. The first URI is the usual one.
+    /// Its identifier URIs.
     pub uris: Vec<String>,
-    /// Its application id, a GUID. It is the `aud` of version 2 tokens.
+    /// Its application id, a GUID. This id is the `aud` of version 2 tokens.
     pub app_id: String,
-    /// The version of the tokens that it accepts. Default: version 2.
+    /// The version of the tokens that the resource accepts. Default: version 2.
     #[serde(default)]
     pub token_version: TokenVersion,
-    /// Whether it accepts bound tokens. Default: refused.
+    /// Whether the resource accepts bound tokens. Default: refused.
     #[serde(default)]
     pub bound_tokens: BoundTokens,
     /// The form of its answers. Default: custom.
     #[serde(default)]
     pub style: ResourceStyle,
-    /// Its hosts. A resource without hosts is only a name.
+    /// Its hosts. Tokens are issued for a resource without hosts, but no client can call it.
     #[serde(default)]
     pub hosts: Vec<ResourceHost>,
     /// Its content, by name: the secrets of a vault, or the orders of the custom API.
@@ -261,12 +266,12 @@ pub enum TokenVersion {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BoundTokens {
-    /// No bound token is issued for it (392196).
+    /// No bound token is issued for the resource (392196).
     #[default]
     Refused,
-    /// It accepts bound tokens and Bearer tokens.
+    /// The resource accepts bound tokens and Bearer tokens.
     Allowed,
-    /// It accepts only bound tokens. Bearer tokens are issued, but the resource refuses them.
+    /// The resource accepts only bound tokens. Bearer tokens are issued, but the resource refuses them.
     Required,
 }
 
@@ -289,7 +294,7 @@ const fn yes() -> bool {
 }
 
 impl World {
-    /// Returns the tenant with this id or domain name, in any case.
+    /// Returns the tenant with this id or domain name. Upper and lower case are equal.
     pub fn tenant(&self, id_or_domain: &str) -> Option<&Tenant> {
         self.tenants.iter().find(|tenant| {
             tenant.id.eq_ignore_ascii_case(id_or_domain)
@@ -297,7 +302,7 @@ impl World {
         })
     }
 
-    /// Returns the application with this client id, in any case and in any tenant.
+    /// Returns the application with this client id, in any tenant. Upper and lower case are equal.
     pub fn application(&self, client_id: &str) -> Option<&Application> {
         self.applications.iter().find(|application| application.id.eq_ignore_ascii_case(client_id))
     }
@@ -307,7 +312,7 @@ impl World {
         self.applications.iter_mut().find(|application| application.id.eq_ignore_ascii_case(client_id))
     }
 
-    /// Returns the managed identity with this client id, in any case.
+    /// Returns the managed identity with this client id. Upper and lower case are equal.
     pub(crate) fn managed_identity(&self, client_id: &str) -> Option<&ManagedIdentity> {
         self.managed_identities.iter().find(|identity| identity.client_id.eq_ignore_ascii_case(client_id))
     }
@@ -320,7 +325,7 @@ impl World {
 }
 
 impl Application {
-    /// Returns an application without a credential. It exists only in its home tenant.
+    /// Returns an application without a credential. The application exists only in its home tenant.
     pub fn new(id: &str, home_tenant: &str, principal: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -359,8 +364,8 @@ impl ExternalIssuer {
         self.issuer.trim_end_matches('/')
     }
 
-    /// Returns the host at which the emulator serves this issuer, or `None` if the emulator does not serve it. The
-    /// issuer's name must be `https://` and a host; a path may follow.
+    /// Returns the host at which the emulator serves this issuer, or `None` if the emulator does not serve the issuer.
+    /// The issuer's name must be `https://` and a host; a path may follow.
     pub(crate) fn served_host(&self) -> Option<&str> {
         let rest = self.issuer.strip_prefix("https://").filter(|_| self.served)?;
         rest.split('/').next()

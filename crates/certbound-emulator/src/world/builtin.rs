@@ -1,5 +1,5 @@
-//! The built-in world: two tenants, four applications, two managed identities, a vault, Graph, a custom API, and one
-//! resource that accepts no bound tokens.
+//! The built-in world: two tenants, four applications, two managed identities, the token-exchange audience, a vault,
+//! Graph, a custom API, and one resource that accepts no bound tokens.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub const USER_IDENTITY_PRINCIPAL: &str = "41d8e6b2-7f93-4c0a-a5e1-b90c38f2d76e"
 pub const USER_IDENTITY_RESOURCE: &str = "/subscriptions/6c1f0e4a-2d8b-4937-8a5e-f30b7d91c246/resourcegroups/demo/providers/\
      Microsoft.ManagedIdentity/userAssignedIdentities/demo";
 
-/// The subject of the emulator's client certificate. Every SN/I application trusts it.
+/// The subject of the emulator's client certificate. Every application of this world with SN/I trusts this subject.
 pub const CLIENT_SUBJECT: &str = "CN=certbound-demo-app";
 /// The common name in [`CLIENT_SUBJECT`].
 pub const CLIENT_COMMON_NAME: &str = "certbound-demo-app";
@@ -111,7 +111,7 @@ fn applications() -> Vec<Application> {
     let mut target = with_roles(Application::new(TARGET_APP, TENANT, TARGET_PRINCIPAL));
     target.federated_credentials = federated_to(APP_PRINCIPAL);
     for principal in [SYSTEM_IDENTITY_PRINCIPAL, USER_IDENTITY_PRINCIPAL] {
-        // The machine is in the public cloud, so only the credential of that cloud is needed.
+        // The machine is in the public cloud, so it needs only the credential of that cloud.
         target.federated_credentials.extend(federated_to(principal).into_iter().take(1));
     }
 

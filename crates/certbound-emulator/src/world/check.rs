@@ -15,8 +15,8 @@ const MAX_TEXT: usize = 600;
 impl World {
     /// Checks that the world is well-formed and that all its references name existing entries.
     ///
-    /// A world that passes the check can still be useless: without tenants it refuses every request. [`Emulator::new`]
-    /// also accepts worlds that were not checked, for tests of unusual worlds.
+    /// A world that passes the check can still be useless: an emulator without tenants refuses every request.
+    /// [`Emulator::new`] also accepts worlds that were not checked, for tests of unusual worlds.
     ///
     /// [`Emulator::new`]: crate::Emulator::new
     ///
@@ -35,7 +35,7 @@ impl World {
     }
 }
 
-/// The mistakes so far.
+/// The mistakes that have been found.
 #[derive(Default)]
 struct Mistakes(Vec<WorldMistake>);
 
@@ -61,7 +61,7 @@ impl Mistakes {
     }
 }
 
-/// The place where each value was seen first, so that the message at the second place can name the first.
+/// The place where each value was seen first, so that the message at the second place can name the first place.
 struct Seen<K>(HashMap<K, String>);
 
 impl<K: Eq + Hash> Seen<K> {
@@ -139,7 +139,7 @@ fn identities(world: &World, found: &mut Mistakes) {
         match application {
             None => found.add(&at, format!("there is no application with the id '{}'", identity.client_id)),
             Some(application) if !application.principals.contains_key(&application.home_tenant) => {
-                found.add(&at, "its application has no principal in its home tenant: add the principal");
+                found.add(&at, "its application has no principal in the home tenant: add the principal");
             }
             Some(_) => {}
         }

@@ -8,7 +8,8 @@ use super::builtin::SECRET;
 use super::{Application, World, WorldError};
 
 const HEAD: &str = "\
-# The world of the certbound emulator: its tenants, applications and resources. Edit it, then start the emulator with
+# The world of the certbound emulator: its tenants, applications and resources.
+# Edit this file, then start the emulator with
 #   certbound emulator start --world FILE
 # docs/world.md explains each key. Write GUIDs and host names in lower case.
 ";
@@ -16,7 +17,7 @@ const TENANTS: &str = "\
 # ---- Tenants: the directories, each with its verified domain names.
 ";
 const APPLICATIONS: &str = "\
-# ---- Applications. `principals` is the object id of the service principal in each tenant that knows it. Credentials:
+# ---- Applications. `principals` has the object id of the service principal in each tenant. Credentials:
 #   secrets                  client secrets; only the secret of the built-in world is printed
 #   expired_secrets          client secrets that are refused with 7000222; they are never printed
 #   trusted_subjects         certificates by subject name and issuer (SN/I), for mutual TLS and for assertions
@@ -30,19 +31,19 @@ const RESOURCES: &str = "\
 ";
 const ISSUERS: &str = "\
 # ---- Token issuers other than Entra. The emulator gets their public keys in one of three ways: `keys` contains them
-# (JSON Web Keys), the emulator itself is the issuer (`served`), or it fetches them.
+# (JSON Web Keys), the emulator itself is the issuer (`served`), or the emulator fetches them.
 ";
 
 const IDENTITIES: &str = "\
-# ---- The managed identities of the machine. Each is also an application with the same client id. An identity without
-# a resource_id is the machine's own.
+# ---- The managed identities of the machine. Each identity is also an application with the same client id. An identity
+# without a resource_id is the machine's own identity.
 ";
 
 const MACHINE: &str = "\
 # ---- The machine and its metadata service.
 ";
 
-/// The keys at the top level that are not lists of tables.
+/// The keys at the top level of the document that are not lists of tables.
 #[derive(Serialize)]
 struct Settings<'w> {
     session_resumption: bool,
@@ -53,7 +54,7 @@ struct Settings<'w> {
     trusted_authorities: &'w [String],
 }
 
-/// An application with the secrets that may be written out.
+/// An application with the secrets that may be printed.
 #[derive(Serialize)]
 struct Shown<'w> {
     #[serde(flatten)]
@@ -62,7 +63,7 @@ struct Shown<'w> {
 }
 
 impl World {
-    /// Reads a world from TOML. Unknown keys are refused.
+    /// Reads a world from TOML. Refuses unknown keys.
     ///
     /// # Errors
     /// [`WorldError`] with line and column if the text is not TOML or does not have the form of a world. Otherwise
@@ -78,8 +79,7 @@ impl World {
 
     /// Writes the world as TOML with comments. A user can edit it, and [`World::from_toml`] reads it again.
     ///
-    /// Secrets are omitted. The secret of the built-in world is written, because every copy of this program contains
-    /// it.
+    /// Omits all secrets except that of the built-in world, which every copy of this program contains.
     ///
     /// # Errors
     /// [`WorldError`] if a JSON Web Key has a value that TOML cannot write, such as `null`.
@@ -125,7 +125,7 @@ impl<'w> Shown<'w> {
     }
 }
 
-/// Returns the elements of a list as tables of that name, below a comment. An empty list gives an empty text.
+/// Returns the elements of a list as tables with this name, after a comment. Returns an empty text for an empty list.
 fn list<T: Serialize>(comment: &str, name: &str, elements: &[T]) -> Result<String, WorldError> {
     let mut text = if elements.is_empty() { String::new() } else { format!("\n{comment}") };
     for (index, element) in elements.iter().enumerate() {
@@ -147,7 +147,8 @@ fn place(text: &str, offset: usize) -> String {
     format!("line {line}, column {column}")
 }
 
-/// Returns the parser's message without the text that it found, because that text may be a secret in the wrong place.
+/// Returns the parser's message without the text that the parser found, because this text may be a secret in the wrong
+/// place.
 fn without_value(message: &str) -> String {
     match (message.split_once(" string \""), message.rsplit_once("\", ")) {
         (Some((before, _)), Some((_, after))) => format!("{before} string, {after}"),

@@ -31,8 +31,8 @@ impl Expression {
         let mut all = delimited(multispace0, all, multispace0);
         all.parse(text).map(Self).map_err(|error| {
             format!(
-                "cannot be read at character {}: write claims['sub'] matches 'repo:contoso/*'. The operators are eq and \
-                 matches, and several conditions are joined by and",
+                "cannot be read at character {}: write claims['sub'] matches 'repo:contoso/*'. The operators are `eq` and \
+                 `matches`, and `and` joins several conditions",
                 error.offset() + 1
             )
         })

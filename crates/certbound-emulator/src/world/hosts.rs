@@ -22,13 +22,13 @@ pub(crate) enum Host<'w> {
 }
 
 impl Host<'_> {
-    /// Returns the emulated host of this name, in any case. Returns `None` if the host is not emulated.
+    /// Returns the emulated host with this name, or `None` if the host is not emulated. Upper and lower case are equal.
     pub(crate) fn of<'w>(world: &'w World, name: &str) -> Option<Host<'w>> {
         let name = name.to_ascii_lowercase();
         token_service(&name).or_else(|| resource(world, &name)).or_else(|| issuers(world, &name))
     }
 
-    /// Returns the cloud of a token service's host. For other hosts it is the public cloud.
+    /// Returns the cloud of a token service's host. For other hosts, returns the public cloud.
     pub(crate) fn cloud(&self) -> Cloud {
         match self {
             Host::Login(cloud) | Host::MutualTls(cloud) => *cloud,
@@ -45,7 +45,7 @@ impl Host<'_> {
         }
     }
 
-    /// Returns whether the TLS handshake offers HTTP/2. Only resources do.
+    /// Returns whether the TLS handshake offers HTTP/2. Only resources offer HTTP/2.
     pub(crate) fn offers_http2(&self) -> bool {
         matches!(self, Host::Resource(..))
     }

@@ -15,7 +15,7 @@ fn the_published_schema_is_that_of_the_types() {
     let found = std::fs::read_to_string(FILE).unwrap_or_default();
     assert!(
         found == expected,
-        "docs/world.schema.json is out of date; write it anew with\n  \
+        "docs/world.schema.json is out of date; generate the file again with\n  \
          CERTBOUND_WRITE_SCHEMA=1 cargo test -p certbound-emulator --lib world::schema"
     );
 }

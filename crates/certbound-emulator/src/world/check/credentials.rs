@@ -29,7 +29,7 @@ pub(super) fn check(application: &Application, at: &str, found: &mut Mistakes) {
         if !subject.contains('=') {
             found.add(
                 format!("{at}.trusted_subjects[{index}]"),
-                format!("'{subject}' is not a subject name such as CN=my-app"),
+                format!("'{subject}' is not a subject name: write a name such as CN=my-app"),
             );
         }
     }
@@ -74,7 +74,10 @@ fn federated(credentials: &[FederatedCredential], at: &str, found: &mut Mistakes
     if credentials.len() > MAX_FEDERATED {
         found.add(
             at,
-            format!("there are {}, but an application has at most {MAX_FEDERATED}", credentials.len()),
+            format!(
+                "there are {} credentials, but an application can have at most {MAX_FEDERATED}",
+                credentials.len()
+            ),
         );
     }
     let mut pairs = Seen::new();
@@ -157,7 +160,7 @@ pub(super) fn issuers(world: &World, found: &mut Mistakes) {
     }
 }
 
-/// Checks that an issuer that the emulator serves has no keys and has its own host.
+/// Checks that a served issuer has no keys, and that its host does not belong to the token service or to a resource.
 fn served(world: &World, external: &ExternalIssuer, at: &str, found: &mut Mistakes) {
     if !external.keys.is_empty() {
         found.add(at, "is served and has keys: remove the keys, because the emulator makes keys for issuers that it serves");

@@ -12,16 +12,16 @@ pub(super) fn check(world: &World, found: &mut Mistakes) {
         found.guid(&format!("{at}.app_id"), &resource.app_id);
         ids.once(&resource.app_id, &format!("{at}.app_id"), found);
         if resource.uris.is_empty() {
-            found.add(
-                format!("{at}.uris"),
-                "at least one URI is needed, because scopes name the resource by its URI",
-            );
+            found.add(format!("{at}.uris"), "at least one URI is needed: write a URI that scopes can name");
         }
         for (index, uri) in resource.uris.iter().enumerate() {
             let at = format!("{at}.uris[{index}]");
             found.text(&at, uri);
             if uri.contains(char::is_whitespace) {
-                found.add(&at, format!("'{uri}' contains white space, but a scope ends at white space"));
+                found.add(
+                    &at,
+                    format!("'{uri}' contains white space, but a scope ends at white space: remove it"),
+                );
             }
             uris.once(uri, &at, found);
         }
