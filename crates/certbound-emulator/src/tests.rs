@@ -65,7 +65,7 @@ pub(crate) fn emulator() -> Emulator {
     emulator_with(|_| {})
 }
 
-/// Creates an emulator of the built-in world with the bare application. `change` is applied to this world first.
+/// Creates an emulator of the built-in world with the bare application. First, `change` changes this world.
 pub(crate) fn emulator_with(change: impl FnOnce(&mut World)) -> Emulator {
     let mut world = World::built_in();
     world.applications.push(Application::new(BARE_APP, TENANT, BARE_PRINCIPAL));
@@ -99,7 +99,7 @@ pub(crate) fn json_of(response: &Response<Bytes>) -> Value {
     serde_json::from_slice(response.body()).unwrap()
 }
 
-/// Returns the AADSTS number of a refusal; 0 for a success.
+/// Returns the AADSTS number of a refusal, or 0 for a success.
 pub(crate) fn code(response: &Response<Bytes>) -> u64 {
     let body = json_of(response);
     if body.get("access_token").is_some() {

@@ -1,4 +1,4 @@
-//! The client certificate of the connection. The numbers are those of the list of security tests.
+//! The client certificate of the connection. A name such as `s61` contains the number of a security test.
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls_pki_types::CertificateDer;
@@ -122,7 +122,7 @@ fn a_certificate_outside_its_dates_signs_no_assertion() {
     }
 }
 
-/// Returns an otherwise unused certificate, and an emulator whose built-in application has it registered.
+/// Returns an otherwise unused certificate, and an emulator that has this certificate registered.
 fn with_registered() -> (ClientIdentity, Emulator) {
     let other = unused_rsa();
     let pem = other.certificate_pem.clone();

@@ -1,4 +1,4 @@
-//! Assertions of other issuers, by federated credentials. The numbers are those of the list of security tests.
+//! Assertions of other issuers, by federated credentials. A name such as `s64` contains the number of a security test.
 
 use certbound_core::credential::JWT_BEARER;
 use serde_json::json;
@@ -63,7 +63,7 @@ fn right() -> FederatedCredential {
     }
 }
 
-/// Returns the outcome of Leg 2 of the second application with these credentials.
+/// Returns the AADSTS number of Leg 2 of the second application with these credentials, or 0 for a success.
 fn leg_2_with(credentials: Vec<FederatedCredential>) -> u64 {
     let emulator =
         emulator_with(|world| world.application_mut(TARGET_APP).unwrap().federated_credentials = credentials);
@@ -115,12 +115,12 @@ fn s69_the_subject_is_matched_byte_for_byte() {
         );
     }
     let case = FederatedCredential { subject: APP_PRINCIPAL.to_uppercase(), ..right() };
-    assert_eq!(leg_2_with(vec![case]), 7_002_138, "the one mistake with a number of its own");
+    assert_eq!(leg_2_with(vec![case]), 7_002_138, "this mistake has its own number");
     let of_two = vec![
         FederatedCredential { subject: BARE_PRINCIPAL.to_owned(), ..right() },
         FederatedCredential { issuer: EXTERNAL.to_owned(), ..right() },
     ];
-    assert_eq!(leg_2_with(of_two), 700_213, "each part is right, but of another credential");
+    assert_eq!(leg_2_with(of_two), 700_213, "each part is right, but of a different credential");
     let emulator = with_external_issuer();
     for (subject, expected) in [
         (json!("repo:Contoso/app:ref:refs/heads/main"), 7_002_138),
@@ -134,7 +134,7 @@ fn s69_the_subject_is_matched_byte_for_byte() {
     }
     let null = external_body().to_string().replace(&format!("\"{EXTERNAL_SUBJECT}\""), "null");
     let null = external(external_header(), serde_json::from_str(&null).unwrap());
-    assert_eq!(null.code(&emulator), 90_014, "null is no subject");
+    assert_eq!(null.code(&emulator), 90_014, "null is not a subject");
 }
 
 #[test]
@@ -213,8 +213,7 @@ fn s71_a_forged_or_unsuitable_entra_token_is_refused() {
     let v1 = json!(format!("https://sts.windows.net/{TENANT}/"));
     assert_eq!(forged(&|body| changed(body, "iss", v1.clone())), 700_227);
 
-    // These tokens are signed by the emulator's own key. The refused ones have only one error: their `idtyp` is not
-    // `app`.
+    // The emulator's own key signs these tokens. The refused tokens have only one error: their `idtyp` is not `app`.
     let key = emulator.current_key().unwrap();
     let resigned = |body: Value| {
         let token = key.sign(&map(json!({ "alg": "RS256", "kid": key.kid() })), &map(body)).unwrap();
@@ -233,7 +232,7 @@ fn s71_a_forged_or_unsuitable_entra_token_is_refused() {
     let vault = Ask { scope: VAULT_SCOPE, ..Ask::leg1(&emulator) }.token(&emulator);
     assert_eq!(Ask { assertion: Some((JWT_POP, vault)), ..Ask::leg2(&emulator) }.code(&emulator), 700_227);
 
-    // One character of the signature is changed.
+    // This changes one character of the signature.
     let (start, signature) = leg_1.rsplit_once('.').unwrap();
     let other = if signature.starts_with('A') { "B" } else { "A" };
     let broken = format!("{start}.{other}{}", &signature[1..]);
@@ -288,7 +287,7 @@ fn s74_the_algorithm_and_the_key_are_the_issuers() {
     ] {
         assert_eq!(external(header.clone(), external_body()).code(&emulator), expected, "{header}");
     }
-    // This token names Entra as issuer but is signed by the external issuer's key.
+    // This token names Entra as its issuer, but the external issuer's key signs it.
     let entra = changed(external_body(), "iss", json!(right().issuer));
     let entra = changed(entra, "sub", json!(APP_PRINCIPAL));
     let ask = Ask { client_id: TARGET_APP, ..external(external_header(), entra) };

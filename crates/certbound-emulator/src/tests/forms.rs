@@ -1,4 +1,4 @@
-//! The request itself: parameters, paths, sizes. The numbers are those of the list of security tests.
+//! The request itself: parameters, paths, sizes. A name such as `s66` contains the number of a security test.
 
 use certbound_core::credential::JWT_BEARER;
 use serde_json::json;
@@ -156,7 +156,7 @@ fn s78_only_a_guid_is_echoed_as_correlation_id() {
         (response.headers().contains_key("client-request-id"), json_of(&response)["correlation_id"] == guid)
     };
     assert_eq!(echoed(guid.as_bytes()), (true, true));
-    // A header cannot contain CR and LF themselves: hyper refuses the request, and the type refuses the value.
+    // A header cannot contain CR or LF: hyper refuses the request, and `HeaderValue` refuses the value.
     assert!(http::HeaderValue::from_bytes(b"a\r\nset-cookie: injected").is_err());
     for bad in [
         &b"%0d%0aset-cookie: injected"[..],

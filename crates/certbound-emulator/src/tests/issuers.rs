@@ -75,7 +75,7 @@ fn an_issuer_is_asked_when_its_key_is_needed_and_not_again_for_a_while() {
     let asked = Some(EXTERNAL.to_owned());
     assert_eq!(wanted(&ask(), 0), asked);
     assert_eq!(ask().code(&emulator), 90_061);
-    emulator.learn_issuer(EXTERNAL, Err("it is away".to_owned()), later(0));
+    emulator.learn_issuer(EXTERNAL, Err("it is unreachable".to_owned()), later(0));
     assert_eq!((wanted(&ask(), 9), wanted(&ask(), 10)), (None, asked.clone()));
     emulator.learn_issuer(EXTERNAL, Ok(keys), later(10));
     assert_eq!(ask().code(&emulator), 0);
@@ -85,11 +85,11 @@ fn an_issuer_is_asked_when_its_key_is_needed_and_not_again_for_a_while() {
     assert_eq!((wanted(&other, 19), wanted(&other, 20)), (None, asked.clone()));
     assert_eq!(other.code(&emulator), 700_027);
     // After a failure the earlier keys stay valid, and their expiry does not change.
-    emulator.learn_issuer(EXTERNAL, Err("it is away".to_owned()), later(20));
+    emulator.learn_issuer(EXTERNAL, Err("it is unreachable".to_owned()), later(20));
     assert_eq!(ask().code(&emulator), 0);
     assert_eq!((wanted(&other, 29), wanted(&other, 30)), (None, asked.clone()));
     assert_eq!((wanted(&ask(), 309), wanted(&ask(), 310)), (None, asked.clone()));
-    emulator.learn_issuer(EXTERNAL, Err("it is away".to_owned()), later(310));
+    emulator.learn_issuer(EXTERNAL, Err("it is unreachable".to_owned()), later(310));
     assert_eq!(ask().code(&emulator), 90_061);
     // The emulator fetches no keys from an issuer that the application does not trust.
     for stranger in [

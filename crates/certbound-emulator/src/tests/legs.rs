@@ -57,7 +57,7 @@ fn leg_2_is_a_token_for_the_resource_bound_to_the_same_certificate() {
         let claims = claims(body["access_token"].as_str().unwrap());
         assert_eq!(claims.confirmation(), leg_1.confirmation());
         assert_eq!((claims.string("ver"), claims.audiences()), (Some(version), vec![audience]));
-        assert!(claims.map().contains_key("xms_ficinfo"), "it came by federation");
+        assert!(claims.map().contains_key("xms_ficinfo"), "issued by federation");
         // A version 1 token repeats the issuer in `idp`, and repeats its key id in `x5t`.
         let first = version == "1.0";
         assert_eq!(claims.string("idp"), claims.string("iss").filter(|_| first));
@@ -92,7 +92,7 @@ fn leg_2_may_be_in_another_tenant_where_the_application_is_provisioned() {
     assert_eq!(claims.string("tid"), Some(OTHER_TENANT));
     assert_eq!(claims.string("oid"), Some(MULTI_TENANT_PRINCIPAL_IN_OTHER_TENANT));
 
-    // In the other direction, the issuer is not the application's home tenant.
+    // In the other direction, the assertion's issuer is not the application's home tenant.
     let leg_1_abroad = Ask { tenant: OTHER_TENANT, ..home.clone() }.token(&emulator);
     let leg_2 = Ask { scope: VAULT_SCOPE, assertion: Some((JWT_POP, leg_1_abroad)), ..home };
     assert_eq!(leg_2.code(&emulator), 700_236);
@@ -149,7 +149,7 @@ fn both_legs_work_in_every_cloud_and_region_by_its_own_names() {
             ..Ask::leg1(&emulator)
         };
         assert_eq!(leg_2(&vault).code(&emulator), 0, "{host}");
-        // The vault or exchange of a different cloud is not a resource here.
+        // In this cloud, the vault and the token-exchange audience of a different cloud are not resources.
         let elsewhere =
             if issuer.ends_with(".com") { "https://vault.azure.cn/.default" } else { VAULT_SCOPE };
         assert_eq!(leg_2(elsewhere).code(&emulator), 500_011, "{host}");
@@ -227,7 +227,7 @@ fn an_assertion_is_good_for_an_old_key_until_that_key_is_gone() {
     let emulator = emulator();
     let leg_2 = Ask::leg2(&emulator);
     emulator.rotate_keys().unwrap();
-    assert_eq!(leg_2.code(&emulator), 0, "the key before is still published");
+    assert_eq!(leg_2.code(&emulator), 0, "the previous key is still published");
     emulator.rotate_keys().unwrap();
     assert_eq!(leg_2.code(&emulator), 700_027);
     let plain = Ask { assertion: leg_2.assertion.map(|(_, it)| (JWT_BEARER, it)), ..Ask::leg1(&emulator) };

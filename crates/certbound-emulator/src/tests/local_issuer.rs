@@ -73,8 +73,8 @@ fn s74_no_issuers_key_is_good_for_another() {
         (minted(&emulator, "/one", &[("sub", SUBJECT)]), minted(&emulator, "", &[("sub", SUBJECT)]));
     let entra = emulator.current_key().unwrap();
     assert!(kid(&one) != kid(&two) && kid(&one) != entra.kid());
-    // These tokens have this issuer's claims but the signature of Entra's own key. Their headers name the keys of Entra
-    // and of both issuers.
+    // These tokens have the claims of the first issuer, but Entra's own key signs them. The headers name the keys of
+    // Entra and of both issuers.
     let body = Value::Object(claims(&one).map().clone());
     for name in [entra.kid(), &kid(&two), &kid(&one)] {
         let forged = entra.sign(&map(json!({ "alg": "RS256", "kid": name })), &map(body.clone())).unwrap();

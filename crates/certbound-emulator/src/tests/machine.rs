@@ -1,4 +1,4 @@
-//! The machine's metadata service. The numbers are those of the list of security tests.
+//! The machine's metadata service. A name such as `s80` contains the number of a security test.
 
 mod faults;
 mod instance;
@@ -83,7 +83,7 @@ fn s81_neither_proxies_nor_other_names_reach_it() {
         }
         assert_eq!(refused(&emulator, asked()), foreign, "{path}");
         assert_eq!(refused(&emulator, asked().header("host", HOST).header("host", HOST)), foreign, "{path}");
-        // The host in the request line is checked as well.
+        // The service also checks the host in the request line.
         let absolute = bare(&method, &format!("http://evil.example{path}"));
         assert_eq!(
             refused(&emulator, absolute.header("host", HOST).header("metadata", "true")),

@@ -1,4 +1,4 @@
-//! The platforms whose endpoint issues Bearer tokens, and the checks of each.
+//! The platforms whose endpoint issues Bearer tokens, and the checks of each platform.
 
 use super::*;
 use crate::world::builtin::{
@@ -76,7 +76,7 @@ fn app_service_wants_its_header_and_its_version() {
             header.to_vec(),
             400,
         ),
-        // The parameter's names on other platforms, and an empty value.
+        // The next queries have names that other platforms use, or an empty value.
         (format!("{query}&msi_res_id={USER_IDENTITY_RESOURCE}"), header.to_vec(), 400),
         (format!("{query}&clientid={USER_IDENTITY}"), header.to_vec(), 400),
         (format!("{query}&client_id="), header.to_vec(), 400),
@@ -208,7 +208,7 @@ fn the_agent_of_arc_wants_its_file_read() {
     let emulator = emulator();
     let query = format!("api-version=2020-06-01&{RESOURCE}");
     let metadata = ("metadata", "true");
-    // This machine has no agent.
+    // The machine has no agent yet.
     assert_eq!(status(&emulator, &asked(AZURE_ARC, &query, &[metadata])), 404);
 
     let key = ArcKey::new(KEY_FILE);

@@ -186,7 +186,7 @@ fn a_token_is_refused_before_its_time() {
     let bound = token(&emulator, ORDERS, true);
     let mut call = call(&emulator, ORDERS_HOST, "/orders", format!("mtls_pop {bound}"));
     let status = |call: &Call<'_>| call.send(&emulator).status().as_u16();
-    // `nbf` is five minutes in the past, and the resource's clock may be one more minute behind.
+    // `nbf` is five minutes in the past, and the resource's clock may be slow by one more minute.
     for (early, expected) in [(0, 200), (360, 200), (361, 401)] {
         call.now = NOW.minus(Duration::from_secs(early));
         assert_eq!(status(&call), expected, "{early} seconds early");

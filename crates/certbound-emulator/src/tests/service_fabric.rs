@@ -45,7 +45,7 @@ fn it_gives_tokens_to_who_has_the_secret() {
         let (_, answer) = get(&emulator, &format!("{ASKED}&principalId={id}"), &SECRET);
         assert_eq!(claims(&answer).string("appid"), Some(expected));
     }
-    // The older version, which other libraries use.
+    // Other libraries use this older version.
     let older = ASKED.replace("2020-05-01", "2019-07-01-preview");
     assert_eq!(get(&emulator, &older, &SECRET).0, 200);
 }

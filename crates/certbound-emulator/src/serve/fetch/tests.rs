@@ -1,4 +1,4 @@
-//! The fetch from a server on this machine that breaks each rule for issuers.
+//! Fetches from a server on this machine that breaks the rules for issuers.
 
 use rcgen::generate_simple_self_signed;
 use rustls::ServerConfig;
@@ -9,7 +9,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-/// Starts an issuer that answers each path with the text of `answer`. For `None` it never answers.
+/// Starts an issuer that answers each path with the text of `answer`. If `answer` returns `None`, the issuer never
+/// answers.
 async fn issuer(answer: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static) -> ExternalIssuer {
     let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -109,7 +110,7 @@ async fn s72_what_an_issuer_must_not_do_ends_the_fetch() {
     assert!(outcome(|_, _| Some("nonsense".to_owned())).await.contains("broke"));
 }
 
-/// The time is paused and moves only to the time limit, so the test does not wait ten seconds.
+/// The clock of tokio is paused and jumps to the time limit, so the test does not wait ten seconds.
 #[tokio::test(start_paused = true)]
 async fn s72_an_issuer_that_never_answers_is_given_up() {
     assert_eq!(outcome(|_, _| None).await, "fetching the keys took longer than 10 s");

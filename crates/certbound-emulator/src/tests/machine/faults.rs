@@ -77,7 +77,7 @@ fn an_answer_lacks_the_member_that_a_fault_names() {
     assert!(body.get("certificate").is_none() && body["client_id"] == SYSTEM_IDENTITY, "{body}");
 }
 
-/// While the metadata service restarts, the server in front of it answers with its own headers.
+/// While the metadata service restarts, a front-end server answers, with different headers.
 #[test]
 fn a_status_brings_its_own_headers() {
     let emulator = emulator();
@@ -130,7 +130,7 @@ fn a_fault_of_the_handshake_is_met_by_no_request() {
     assert_eq!(Ask::leg1(&emulator).code(&emulator), 0);
     assert_eq!(status(&emulator, get(TOKEN)), 200);
     assert_eq!(emulator.faults().iter().map(|fault| fault.count).collect::<Vec<_>>(), [Some(1); 3]);
-    assert!(!emulator.refuses_certificates(LOGIN), "it asks for none");
+    assert!(!emulator.refuses_certificates(LOGIN), "this host requests no certificate");
     assert!(emulator.refuses_certificates(MTLS) && !emulator.refuses_certificates(MTLS), "once");
     assert!(emulator.node_is_foreign() && !emulator.node_is_foreign(), "once");
     assert!(emulator.is_unreachable(MTLS) && !emulator.is_unreachable(MTLS), "once");

@@ -38,7 +38,7 @@ fn a_part_of_it_has_its_own_path_and_its_form() {
         (response.status().as_u16(), kind, String::from_utf8(response.body().to_vec()).unwrap())
     };
     let text = |text: &str| (200, "text/plain; charset=utf-8".to_owned(), text.to_owned());
-    // Libraries send the parameters in both orders.
+    // Libraries send the parameters in either order.
     assert_eq!(at("/location?api-version=2020-06-01&format=text"), text("westus3"));
     assert_eq!(at("/location?format=text&api-version=2021-01-01"), text("westus3"));
     assert_eq!(at("/securityProfile/securityType?api-version=2021-02-01&format=text"), text("TrustedLaunch"));

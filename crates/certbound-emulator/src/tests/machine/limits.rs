@@ -3,7 +3,7 @@
 use super::*;
 use crate::world::builtin::{SYSTEM_IDENTITY_PRINCIPAL, USER_IDENTITY_PRINCIPAL};
 
-/// Returns the answer at `seconds` from now.
+/// Returns the answer `seconds` after [`NOW`].
 fn at(emulator: &Emulator, seconds: u64, path: &str) -> Response<Bytes> {
     let method = if path.starts_with(ISSUE) { Method::POST } else { Method::GET };
     let request = bare(&method, path).header("host", HOST).header("metadata", "true");
@@ -34,7 +34,7 @@ fn s85_too_many_calls_in_a_second_are_refused_and_the_next_second_is_another() {
     let emulator = throttled();
     (0..20).for_each(|_| drop(at(&emulator, 0, TOKEN)));
     assert_eq!(at(&emulator, 0, METADATA).status(), 429);
-    assert_eq!(at(&emulator, 0, COMPUTE).status(), 200, "what the machine is has a limit of its own");
+    assert_eq!(at(&emulator, 0, COMPUTE).status(), 200, "the description has its own limit");
     // A request that is refused for a different reason is not counted.
     let emulator = throttled();
     (0..25).for_each(|_| drop(send(&emulator, bare(&Method::GET, TOKEN).header("host", HOST), "")));

@@ -1,4 +1,4 @@
-//! Certificate requests: a right one, and each possible mistake.
+//! Certificate requests: right requests, and requests with one mistake each.
 
 use std::sync::OnceLock;
 
@@ -88,7 +88,7 @@ fn subject(rdns: Vec<Vec<AttributeTypeAndValue>>) -> Vec<u8> {
     changed(|info| info.subject = name)
 }
 
-/// Returns the compute unit, as text.
+/// Returns the attribute of the compute unit, with this text.
 fn unit(text: &str) -> Attribute {
     let value = Any::encode_from(&Utf8StringRef::new(text).unwrap()).unwrap();
     let oid = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.90.2.10");
@@ -109,7 +109,7 @@ fn wants_to_be_an_authority() -> Attribute {
     Attribute { oid: EXTENSION_REQUEST, values: SetOfVec::try_from(vec![value]).unwrap() }
 }
 
-/// Returns RSASSA-PSS with a hash, a hash for the mask, and a length of the salt.
+/// Returns the algorithm RSASSA-PSS with this hash, this hash for the mask, and this length of the salt.
 fn pss(hash: u8, mask: u8, salt: u8) -> AlgorithmIdentifierOwned {
     let sha2 = |which: u8| [0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, which];
     let mut der =
@@ -154,7 +154,7 @@ fn s83_the_right_request_is_accepted_and_its_certificate_is_for_its_key() {
     assert_eq!((&body["client_id"], &body["tenant_id"]), (&json!(SYSTEM_IDENTITY), &json!(TENANT)));
     assert_eq!(body["identity_type"], "SystemAssigned");
     assert_eq!(body["mtls_authentication_endpoint"], "https://westus3.mtlsauth.microsoft.com");
-    // The helpers alone do not make a request wrong.
+    // The helpers that change and sign a request do not make it wrong.
     for der in [
         changed(|_| {}),
         signed(|_| {}),
@@ -174,7 +174,7 @@ fn s83_a_certificate_request_is_exactly_what_it_must_be() {
     let weak = rsa::PrivateKey::new(&mut ChaCha20Rng::from_seed([7; 32]), 1024).unwrap();
     let weak = weak.to_public_key().to_public_key_der().unwrap().into_vec();
     let this = || unit(&format!(r#"{{"vmId":"{VM}"}}"#));
-    // unstructuredName
+    // This is the OID of `unstructuredName` (RFC 2985).
     let of_another_kind = |mut it: Attribute| {
         it.oid = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.2");
         it
@@ -304,7 +304,7 @@ fn a_certificate_is_new_each_time_unless_the_machine_keeps_them() {
     assert_eq!(certificate(&keeping, "&bypass_cache=false"), first);
     let anew = certificate(&keeping, "&bypass_cache=true");
     assert_ne!(anew, first);
-    assert_eq!(certificate(&keeping, ""), anew, "the newer one takes its place");
+    assert_eq!(certificate(&keeping, ""), anew, "the newer certificate replaces it");
     keeping.reset();
     assert_ne!(certificate(&keeping, ""), anew);
 }

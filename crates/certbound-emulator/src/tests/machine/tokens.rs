@@ -1,4 +1,4 @@
-//! The content of a managed identity's token, and its cloud.
+//! The content of a managed identity's token, and the cloud of the machine.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
