@@ -55,7 +55,7 @@ impl<'a> AnswerContext<'a> {
         response
     }
 
-    /// Returns the answer with this body, or the answer to a refusal.
+    /// Returns the answer with this body, or the answer that contains the refusal.
     pub(crate) fn respond(&self, body: Result<Value, Refusal>) -> Response<Bytes> {
         match body {
             Ok(body) => self.json(200, &body),
@@ -63,8 +63,8 @@ impl<'a> AnswerContext<'a> {
         }
     }
 
-    /// Returns the answer to a refusal. `error` and `status` replace the values that the number determines. `more` adds
-    /// members to the body.
+    /// Returns the answer that contains a refusal. `error` and `status` replace the values that the number determines.
+    /// `more` adds members to the body.
     pub(crate) fn refuse_with(
         &self,
         refusal: &Refusal,
@@ -146,14 +146,14 @@ pub(crate) fn nested_error_response(status: u16, code: &str, message: &str) -> R
     json_response(status, &json!({ "error": { "code": code, "message": message } }))
 }
 
-/// Returns whether the body is a form, by its `Content-Type`.
+/// Returns whether the request's `Content-Type` is that of a form.
 pub(crate) fn is_form(request: &Request<Bytes>) -> bool {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Formats a time as `yyyy-MM-dd HH:mm:ssZ`, as the token service does.
+/// Formats a time as `yyyy-MM-dd HH:mm:ssZ`, as in the token service's answers.
 fn timestamp(time: UnixTime) -> String {
     date(time).replace('T', " ")
 }
@@ -163,7 +163,7 @@ pub(crate) fn date(time: UnixTime) -> String {
     moment(time).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Formats a time as the header `Date` does (RFC 9110, section 5.6.7).
+/// Formats a time as in the header `Date` (RFC 9110, section 5.6.7).
 pub(crate) fn http_date(time: UnixTime) -> String {
     moment(time).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -1,4 +1,5 @@
-//! The emulator's clock, the only code that reads the time. Tests replace the clock, and the admin interface moves it.
+//! The emulator's clock. The emulator reads the time only from this clock. Tests can replace the clock, and the admin
+//! interface can move it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

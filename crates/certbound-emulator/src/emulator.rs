@@ -69,7 +69,7 @@ pub struct ObservedRequest {
 }
 
 impl Emulator {
-    /// Returns the key that signs tokens at present.
+    /// Returns the key that signs tokens now.
     #[cfg(test)]
     pub(crate) fn current_key(&self) -> Option<Arc<crate::keys::TokenKey>> {
         self.signing.current()
@@ -83,7 +83,7 @@ impl Emulator {
         Self::with_clock(world, Arc::new(SystemClock))
     }
 
-    /// Creates an emulator with a different clock and with new keys.
+    /// Creates an emulator of `world` with this clock and with new keys.
     ///
     /// # Errors
     /// The errors of [`Emulator::new`].
@@ -120,7 +120,7 @@ impl Emulator {
 
     /// Answers one request at the time `now`.
     ///
-    /// The transport has to carry out some faults. The response of such a fault has a
+    /// The transport has to carry out some faults. A response with one of these faults has a
     /// [`FaultEffect`](crate::FaultEffect) in its extensions.
     pub fn handle(&self, now: UnixTime, tls: &TlsFacts, request: Request<Bytes>) -> Response<Bytes> {
         let name = tls.server_name.to_ascii_lowercase();
@@ -130,7 +130,7 @@ impl Emulator {
             None => (
                 sentence(
                     421,
-                    "This host is not emulated. Use an emulated host, or add this one to the world.",
+                    "This host is not emulated. Use an emulated host, or add this host to the world.",
                 ),
                 None,
             ),
@@ -150,6 +150,7 @@ impl Emulator {
         response
     }
 
+<<<<<<< HEAD
     /// Calls `observer` for each answered request. The observer must not block. A second call has no effect.
     pub fn observe_requests(&self, observer: impl Fn(&ObservedRequest) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));
@@ -168,18 +169,22 @@ impl Emulator {
 
     /// Installs an agent of Azure Arc on the machine. The agent's challenge names the file of `key`, which the caller
     /// has to write. A second call has no effect.
+=======
+    /// Installs an agent of Azure Arc on the machine. The agent's challenge names the file of `key`. The caller has to
+    /// write this file. A second call has no effect.
+>>>>>>> 20604f6 (Plain sentences in the comments and error texts of the emulator)
     pub fn install_arc_agent(&self, key: ArcKey) {
         let _ = self.arc.set(key);
     }
 
-    /// Answers one request to the machine by plain HTTP, at the time `now`. The request was sent to the link-local
-    /// address or to `own_host`, the listener's own `host:port`.
+    /// Answers one plain HTTP request to the machine, at the time `now`. The request was sent to the link-local address
+    /// or to `own_host`, the `host:port` of the listener.
     pub fn handle_machine(&self, now: UnixTime, own_host: &str, request: Request<Bytes>) -> Response<Bytes> {
         self.on_machine(now, &TlsFacts::default(), own_host, &request, |platform| platform.answer(&request))
     }
 
     /// Answers one request to Service Fabric's token service, at the time `now`. The request was sent over TLS to
-    /// `own_host`, the listener's own `host:port`.
+    /// `own_host`, the `host:port` of the listener.
     pub fn handle_service_fabric(
         &self,
         now: UnixTime,
@@ -190,20 +195,22 @@ impl Emulator {
         self.on_machine(now, tls, own_host, &request, |platform| platform.answer_as_node(&request))
     }
 
-    /// Returns whether a fault makes the node's TLS server present a foreign certificate on this connection.
+    /// Returns whether a fault makes Service Fabric's server present a foreign certificate on this connection. Reduces
+    /// the fault's count.
     pub(crate) fn node_is_foreign(&self) -> bool {
         let asked = RequestFacts::of_platform(IMDS_HOST, SERVICE_FABRIC);
         self.faults.take_of_handshake(&asked, &FaultResult::ForeignServerCertificate)
     }
 
     /// Returns whether a fault makes the TLS server of `host` refuse the client's certificate on this connection.
+    /// Reduces the fault's count.
     pub(crate) fn refuses_certificates(&self, host: &str) -> bool {
         let asked = RequestFacts { host, ..RequestFacts::default() };
         self.asks_for_certificate(host)
             && self.faults.take_of_handshake(&asked, &FaultResult::ClientCertificateRefused)
     }
 
-    /// Returns whether a fault makes the host unreachable for this connection. The fault's count is reduced.
+    /// Returns whether a fault makes the host unreachable for this connection. Reduces the fault's count.
     pub fn is_unreachable(&self, host: &str) -> bool {
         let asked = RequestFacts { host, ..RequestFacts::default() };
         self.faults.take_of_handshake(&asked, &FaultResult::Unreachable)
@@ -299,7 +306,8 @@ impl Emulator {
         let instead = fault.as_ref().and_then(|fault| fault.instead(context));
         let mut response = instead.unwrap_or_else(|| answer(fault.as_ref()));
         if asked.platform == Some(PlatformKind::Imds) {
-            // Clients recognize the metadata service by this header. A fault must not hide the service from them.
+            // Clients recognize the metadata service by the header `Server`. If a fault replaces the answer, the new
+            // answer must have this header too.
             crate::platform::sign(&mut response);
         }
         if let Some(fault) = &fault {
@@ -309,8 +317,8 @@ impl Emulator {
     }
 }
 
-/// Returns whether the request names the host of the TLS handshake. RFC 9112 puts the name in `Host`; some callers put
-/// it in the URI.
+/// Returns whether the request names the host of the TLS handshake. RFC 9112 requires the name in `Host`. Some callers
+/// also put the name in the URI.
 fn names_host(request: &Request<Bytes>, name: &str) -> bool {
     let mut stated = request.headers().get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
     let same = |host: &str| host.strip_suffix(":443").unwrap_or(host).eq_ignore_ascii_case(name);

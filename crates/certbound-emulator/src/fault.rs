@@ -1,4 +1,4 @@
-//! Faults are rules: a condition, a result and a count. By default there is no rule.
+//! A fault is a rule with a condition, a result and a count. By default there is no rule.
 
 mod condition;
 mod platform;
@@ -44,18 +44,18 @@ impl Fault {
 }
 
 impl Fault {
-    /// Refuses a rule that matches nothing. Before a request, neither a path nor a leg is known, and only the token hosts
-    /// and resources, which have no platform, request a client's certificate.
+    /// Refuses a rule that can match nothing. A rule of the handshake applies before the emulator receives a path or a
+    /// leg. The results `client_certificate_refused` and `unreachable` never apply to a platform.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let Condition { path_contains, leg, platform, endpoint, .. } = &self.condition;
         let of_request = path_contains.is_some() || leg.is_some();
         let of_machine = platform.is_some() || endpoint.is_some();
         match &self.result {
             result if result.is_of_handshake() && of_request => Err(
-                "this result applies before any request, when no path and no leg is known: leave `path_contains` and `leg` out of the condition",
+                "this result applies before any request, when neither a path nor a leg is known: remove `path_contains` and `leg` from the condition",
             ),
             FaultResult::ClientCertificateRefused | FaultResult::Unreachable if of_machine => Err(
-                "this result does not apply to platforms: leave `platform` and `endpoint` out of the condition",
+                "this result does not apply to platforms: remove `platform` and `endpoint` from the condition",
             ),
             _ => Ok(()),
         }
@@ -89,8 +89,8 @@ impl Faults {
         self.rules().clear();
     }
 
-    /// Returns the result of the first rule that matches the request, and reduces the count of the rule. Rules of the
-    /// handshake are skipped.
+    /// Returns the result of the first rule that matches the request, and reduces the count of the rule. Skips rules of
+    /// the handshake.
     pub(crate) fn take(&self, asked: &RequestFacts<'_>) -> Option<FaultResult> {
         self.first(asked, |result| !result.is_of_handshake())
     }
@@ -162,7 +162,7 @@ mod tests {
         }
     }
 
-    /// Users plan their tests with this page, so it must be complete.
+    /// Users plan their tests with this page, so the page must be complete.
     #[test]
     fn the_page_on_faults_names_every_condition_and_result() {
         let page = include_str!("../../../docs/faults.md");
@@ -175,7 +175,7 @@ mod tests {
             r#"{"result":{"token_form":"?"}}"#,
         ] {
             let error = serde_json::from_str::<Fault>(unknown).unwrap_err().to_string();
-            let (_, known) = error.split_once("expected").expect("it lists what it knows");
+            let (_, known) = error.split_once("expected").expect("the error lists the known names");
             let names: Vec<_> = known.split('`').skip(1).step_by(2).collect();
             assert!(names.len() > 3, "{error}");
             for name in names {

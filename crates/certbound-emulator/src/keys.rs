@@ -30,8 +30,8 @@ pub(crate) type ServerCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer
 /// The key material of an emulator: its certificate authorities, the first token key, the client certificate, and the
 /// certificate of Service Fabric's server.
 ///
-/// A clone is cheap. Generating new keys takes about as long as generating two RSA keys. Emulators whose worlds have
-/// the same host names may share keys.
+/// A clone is cheap. The generation of new keys takes about as long as that of two RSA keys. Emulators whose worlds
+/// have the same host names may share keys.
 #[derive(Clone)]
 pub struct EmulatorKeys {
     pub(crate) authority: Arc<CertificateAuthority>,

@@ -16,7 +16,7 @@ use crate::world::{ExternalIssuer, World};
 
 /// The lifetime of a token, in seconds. Tokens of build services have about the same lifetime.
 const LIFETIME: u64 = 600;
-/// The claims that the issuer sets by itself. A request must not contain them.
+/// The claims that only the issuer may set. A request must not contain them.
 const ITS_OWN: [&str; 5] = ["iss", "iat", "nbf", "exp", "jti"];
 
 /// A host of served issuers, with the context of one request. Several issuers may share a host, each with its own path.
@@ -45,7 +45,7 @@ impl LocalIssuers<'_> {
             Some((issuer, keys)) => only(Method::POST, request, || self.token(issuer, keys, request.body())),
             None => refuse(
                 404,
-                "this issuer has no such path: use /.well-known/openid-configuration, /keys or /token",
+                "this issuer has no endpoint at this path: use /.well-known/openid-configuration, /keys or /token",
             ),
         }
     }
@@ -57,7 +57,7 @@ impl LocalIssuers<'_> {
             Err(error) => return refuse(400, &format!("the body is malformed: {error}")),
         };
         if let Some((name, _)) = form.iter().find(|(name, _)| ITS_OWN.contains(name)) {
-            return refuse(400, &format!("the issuer sets '{name}' itself: leave the parameter out"));
+            return refuse(400, &format!("the issuer sets '{name}' itself: remove the parameter"));
         }
         if form.value("sub").is_none() {
             return refuse(400, "the parameter 'sub' is missing: send the subject of the token");

@@ -1,5 +1,5 @@
-//! The machine: the endpoints that programs on it call. Service Fabric's endpoint uses TLS; the other endpoints use
-//! plain HTTP.
+//! The machine: the endpoints that its programs call. Service Fabric's endpoint uses TLS; the other endpoints use plain
+//! HTTP.
 
 pub(crate) mod arc;
 mod caller;
@@ -43,7 +43,7 @@ pub(crate) struct Platform<'e> {
     /// The fault that changes the answer, if a rule matches the request.
     pub(crate) fault: Option<&'e FaultResult>,
     pub(crate) now: UnixTime,
-    /// The listener's own `host:port`. A request may name it instead of the link-local address.
+    /// The `host:port` of the listener. A request may name this address instead of the link-local address.
     pub(crate) own_host: &'e str,
 }
 
@@ -92,7 +92,7 @@ impl Rejection {
     }
 }
 
-/// Sets the header `Server`, as the metadata service does.
+/// Sets the header `Server` to that of the metadata service.
 pub(crate) fn sign(response: &mut Response<Bytes>) {
     response.headers_mut().insert(SERVER, HeaderValue::from_static(SERVER_NAME));
 }
@@ -114,7 +114,7 @@ impl Platform<'_> {
         answer.unwrap_or_else(|rejection| rejection.response())
     }
 
-    /// Answers as the node of a Service Fabric cluster, under TLS.
+    /// Answers a request to the token service of a Service Fabric node. The request was sent over TLS.
     pub(crate) fn answer_as_node(&self, request: &Request<Bytes>) -> Response<Bytes> {
         service_fabric::answer(self, request)
     }
@@ -124,7 +124,7 @@ impl Platform<'_> {
 
         self.check_caller(request)?;
         // This check precedes the check of the header `Metadata`, because a probe does not send that header. The probe
-        // recognizes the version by this answer.
+        // recognizes version 2 by the status of this answer.
         let operation = PlatformEndpoint::at(path).ok_or_else(nothing_here)?;
         let of_version_2 = matches!(operation, PlatformMetadata | IssueCredential);
         if of_version_2 && !self.world.machine.issues_certificates {

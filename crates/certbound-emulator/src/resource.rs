@@ -32,7 +32,7 @@ pub(crate) struct ResourceServer<'e> {
 /// The caller of an accepted request.
 pub(crate) struct Caller {
     pub(crate) application: String,
-    /// The `x5t#S256` that the token is bound to. It is the thumbprint of the connection's certificate.
+    /// The `x5t#S256` of the certificate that the token is bound to, which is the connection's certificate.
     pub(crate) bound_to: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl ResourceServer<'_> {
         }
         let peer = match self.tls.client_leaf() {
             None => PeerCertificate::none(),
-            // A leaf that cannot be read cannot be the token's certificate.
+            // A leaf that cannot be parsed cannot be the token's certificate.
             Some(leaf) => PeerCertificate::from_der(leaf).map_err(|_| Refusal::NoCertificate)?,
         };
         let (verifier, keys) = self.verifier().ok_or_else(misconfigured)?;
@@ -119,7 +119,7 @@ impl ResourceServer<'_> {
             BoundTokens::Required => BindingPolicy::Required,
             BoundTokens::Refused | BoundTokens::Allowed => BindingPolicy::WhenBound,
         };
-        // The verifier accepts every caller. The code that uses the verifier then requires a role.
+        // The verifier accepts every caller. `ResourceServer::check` then requires a role.
         builder.binding(policy).dangerous_any_caller().build().ok().map(|verifier| (verifier, keys))
     }
 }

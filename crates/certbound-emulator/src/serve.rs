@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::emulator::Emulator;
 use crate::paths::SERVICE_FABRIC;
 
-/// A running emulator. It stops when dropped.
+/// A running emulator. It stops when this value is dropped.
 pub struct Server {
     proxy: SocketAddr,
     admin: SocketAddr,
@@ -47,8 +47,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// The address of the machine's metadata service. Default: any free port on loopback.
     pub machine: SocketAddr,
-    /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero: an emulator
-    /// that stops does not finish its answers.
+    /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero. So an
+    /// emulator that stops does not finish its answers.
     pub limits: Limits,
     /// Counts the connections and requests of all ports.
     pub load: Load,
@@ -191,7 +191,7 @@ impl Server {
         });
     }
 
-    /// Accepts connections until `shutdown` is called or the server is dropped. Then it closes all connections.
+    /// Accepts connections until `shutdown` is called or the server is dropped. Then closes all connections.
     fn accept<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         listener: TcpListener,
@@ -238,7 +238,7 @@ impl Server {
 
     /// Stops listening and closes every connection.
     pub async fn shutdown(mut self) {
-        // It is not an error if all listeners have already ended.
+        // `send` fails only if all listeners have already ended.
         let _ = self.stop.send(true);
         for task in self.tasks.drain(..) {
             // A task that panicked has closed its connections too.

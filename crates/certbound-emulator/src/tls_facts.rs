@@ -4,7 +4,7 @@ use certbound_core::certificate::Thumbprint;
 
 /// The facts of one TLS connection.
 ///
-/// These facts do not say that the certificate is trusted. The handshake proved only that the client has the key.
+/// These facts do not mean that the certificate is trusted. The handshake proved only that the client has the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
     /// The server name that the client sent (RFC 6066, section 3).

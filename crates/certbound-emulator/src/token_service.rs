@@ -73,7 +73,7 @@ impl TokenService<'_> {
     }
 }
 
-/// The refusal of a request whose certificate differs from the assertion's certificate.
+/// Returns the refusal of a request whose certificate differs from the assertion's certificate.
 fn other_certificate() -> Refusal {
     refusal(500_181, "The TLS certificate provided does not match the certificate in the assertion.")
 }

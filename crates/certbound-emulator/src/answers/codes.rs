@@ -2,7 +2,7 @@
 
 use certbound_core::refusal::aadsts;
 
-/// Returns `error` and status of a number. For an unknown number they are `invalid_request` and 400.
+/// Returns the `error` and the status of an AADSTS number. For an unknown number, returns `invalid_request` and 400.
 pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
     match code {
         53_003 => ("interaction_required", 400),
@@ -15,7 +15,7 @@ pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
 mod tests {
     use super::*;
 
-    /// The rows are those of the documented list of refusals.
+    /// The rows repeat the documented list of refusals.
     #[test]
     fn every_documented_number_has_its_error_and_status() {
         let rows: [(&[u32], &str, u16); 13] = [

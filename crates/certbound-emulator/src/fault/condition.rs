@@ -70,7 +70,7 @@ impl Condition {
     }
 }
 
-/// A step of the flow. The request alone determines it.
+/// A step of the flow. The request alone determines the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LegKind {
@@ -127,6 +127,6 @@ mod tests {
         assert!(!Condition::platform(PlatformKind::Arc).fits(&plain));
         assert!(!Condition::endpoint(PlatformEndpoint::IssueCredential).fits(&plain));
         assert!(!Condition::platform(PlatformKind::Imds).fits(&leg2));
-        assert!(!Condition::endpoint(PlatformEndpoint::Token).fits(&leg2), "that is the token service's");
+        assert!(!Condition::endpoint(PlatformEndpoint::Token).fits(&leg2), "a request to the token service");
     }
 }

@@ -42,15 +42,15 @@ pub enum FaultResult {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "headers")]
         headers: BTreeMap<String, String>,
     },
-    /// A refusal of the token service with this number. The emulator does not examine the request. So tests can use
-    /// refusals that the emulator itself never returns.
+    /// A refusal of the token service with this number. The emulator does not examine the request, so a test can use a
+    /// refusal that the emulator itself never returns.
     Refusal {
         /// The AADSTS number.
         aadsts: u32,
-        /// The OAuth `error`, instead of the number's own.
+        /// The OAuth `error`. Default: the `error` of the number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
-        /// The status, instead of the number's own.
+        /// The status. Default: the status of the number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
         /// `suberror`.
@@ -66,14 +66,14 @@ pub enum FaultResult {
     ForeignCnf,
     /// A token without `cnf`, although `token_type` is `mtls_pop`.
     NoCnf,
-    /// The right token in a different form, although `token_type` is `mtls_pop`. Strict clients, or all clients, cannot
-    /// read the token.
+    /// The right token in a different form, although `token_type` is `mtls_pop`. Depending on the form, only strict
+    /// clients or all clients cannot read the token.
     TokenForm(TokenForm),
     /// The connection is reset, and the client gets no answer. With HTTP/2 no other request on the connection gets an
     /// answer either.
     ConnectionReset,
-    /// The right answer, but the connection closes after the first half of the body. With HTTP/2 only the stream of this
-    /// request ends, by `INTERNAL_ERROR`.
+    /// The right answer, but the connection closes after the first half of the body. With HTTP/2 the emulator resets
+    /// only the stream of this request, with `INTERNAL_ERROR`.
     TruncatedBody,
     /// A redirect to `location` with the same method. The emulator does not examine the request.
     Redirect307 {
@@ -108,7 +108,8 @@ pub enum FaultResult {
         /// The lifetime, counted from the time of issue.
         seconds: u64,
     },
-    /// The challenge of Azure Arc's agent names a different file. The emulator does not know the content of that file.
+    /// The challenge of Azure Arc's agent names a different file. The agent still accepts only the content of its own
+    /// file.
     ArcChallenge {
         /// The path of the file. `None` (JSON `null`) means that the answer has no challenge header.
         file: Option<String>,
@@ -117,8 +118,8 @@ pub enum FaultResult {
     /// applies when a connection begins, and never to a request.
     ForeignServerCertificate,
     /// A host refuses the client's certificate in the handshake, by the TLS alert `certificate_revoked`. This is a
-    /// fault of the handshake too. A condition with `leg` or `path_contains` never matches, because a handshake has
-    /// neither a leg nor a path.
+    /// fault of the handshake. A condition with `leg` or `path_contains` never matches, because a handshake has neither
+    /// a leg nor a path.
     ClientCertificateRefused,
     /// The proxy opens no connection to the host, and answers CONNECT with status 502. This is a fault of the connection:
     /// it applies before any handshake, so its condition can name the host only.
@@ -127,7 +128,8 @@ pub enum FaultResult {
 
 /// The part of a fault that the transport has to carry out. It is an extension of the response.
 ///
-/// [`crate::serve`] carries it out. A direct caller of [`crate::Emulator::handle`] has to imitate it.
+/// [`crate::serve`] carries out this effect. A direct caller of [`crate::Emulator::handle`] has to carry out the effect
+/// itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultEffect {
     /// Resets the connection and sends nothing.
@@ -150,7 +152,7 @@ impl FaultResult {
         matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused | Self::Unreachable)
     }
 
-    /// Returns the alteration of the token or of its answer. `None` if this fault alters neither.
+    /// Returns the alteration of the token or of its answer, or `None` if this fault alters neither.
     pub(crate) fn alteration(&self) -> Option<Alteration> {
         match self {
             Self::BearerForMtlsPop => Some(Alteration::Bearer),
@@ -163,7 +165,7 @@ impl FaultResult {
         }
     }
 
-    /// Returns the answer that replaces the right answer. `None` if this fault does not replace the answer.
+    /// Returns the answer that replaces the right answer, or `None` if this fault does not replace the answer.
     pub(crate) fn instead(&self, context: &AnswerContext<'_>) -> Option<Response<Bytes>> {
         let mut response = Response::new(Bytes::new());
         match self {
@@ -231,8 +233,7 @@ impl FaultResult {
     }
 }
 
-/// Reads headers that can be sent. `Content-Length` and `Transfer-Encoding` are refused, because the transport sets
-/// them.
+/// Reads headers that can be sent. Refuses `Content-Length` and `Transfer-Encoding`, because the transport sets them.
 fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     let headers = BTreeMap::<String, String>::deserialize(deserializer)?;
     let fits = |(name, value): (&String, &String)| {

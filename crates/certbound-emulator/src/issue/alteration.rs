@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::opaque;
 use crate::keys::TokenKey;
 
-/// The difference between a wrong token, or its answer, and the right one.
+/// The change that makes a token or its answer wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alteration {
     /// The token is not bound, and `token_type` is `Bearer`.

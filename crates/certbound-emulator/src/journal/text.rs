@@ -27,7 +27,7 @@ pub(crate) fn text(journal: Arc<Journal>) -> impl Iterator<Item = Bytes> {
                     break;
                 };
                 piece.extend_from_slice(separator.as_bytes());
-                // This cannot fail: an entry consists of texts and numbers, and a vector accepts all bytes.
+                // Serialization cannot fail: an entry consists of texts and numbers, and a vector accepts all bytes.
                 let _ = entry.serialize(&mut Serializer::with_formatter(&mut piece, Ascii));
                 (next, separator) = (number + 1, ",");
             }
@@ -37,8 +37,8 @@ pub(crate) fn text(journal: Arc<Journal>) -> impl Iterator<Item = Bytes> {
     entries.chain(iter::once_with(move || Bytes::from(format!("],\"dropped\":{}}}", journal.dropped()))))
 }
 
-/// JSON in printable ASCII only. The journal contains texts of clients, and people read it in terminals. Some control
-/// characters are above U+007F.
+/// A formatter that escapes every character outside printable ASCII. The journal contains texts of clients, and people
+/// read it in terminals. Some control characters are above U+007F.
 struct Ascii;
 
 impl Formatter for Ascii {
@@ -85,7 +85,7 @@ mod tests {
         for _ in 0..=expected.len() {
             for (reader, read) in &mut readers {
                 let Some(piece) = reader.next() else { continue };
-                // Each piece has one entry here. The largest entry grows when it is escaped.
+                // Here each piece contains one entry. Escapes make the largest entry longer.
                 assert!(piece.len() < PIECE + 4 * one, "{}", piece.len());
                 read.extend_from_slice(&piece);
             }
@@ -108,7 +108,7 @@ mod tests {
         (0..3).for_each(record);
         let mut pieces = text(Arc::clone(&journal));
         let first = pieces.next().unwrap();
-        // The text has neither the entries that were added later nor those that were removed.
+        // The rest of the text contains neither the removed entries nor the entries that were added later.
         journal.clear();
         (10..12).for_each(record);
         let rest: Vec<u8> = pieces.flatten().collect();

@@ -19,7 +19,7 @@ use crate::error::EmulatorError;
 
 /// The lifetime of the authority, and the default lifetime of the certificates that it issues.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The time by which the start of a validity is set back, because a peer's clock may be behind.
+/// The validity of a certificate begins this long before its issue, because a peer's clock may be slow.
 pub(crate) const BACKDATED: Duration = Duration::from_secs(60 * 60);
 /// The last second of the year 9999, the latest time that X.509 can express.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -59,12 +59,12 @@ impl IssueOptions {
 /// The key of a client certificate.
 #[derive(Clone)]
 pub enum KeyKind {
-    /// A new 2048-bit RSA key. Generating it takes about 0.1 seconds.
+    /// A new 2048-bit RSA key. Its generation takes about 0.1 seconds.
     Rsa2048,
     /// A new elliptic-curve key on P-256.
     P256,
-    /// This key, PKCS#8 PEM. A renewed certificate with the same key is a different certificate, so tokens are bound to
-    /// it separately.
+    /// This key, PKCS#8 PEM. A token is bound to a certificate, not to a key, so a renewed certificate with the same
+    /// key needs new tokens.
     Existing(String),
 }
 
@@ -174,7 +174,7 @@ impl CertificateAuthority {
         Ok(identity)
     }
 
-    /// Makes a client certificate that is signed by its own key, so that no authority issued it.
+    /// Makes a self-signed client certificate, which no authority issued.
     pub(crate) fn self_signed(&self, options: &IssueOptions) -> Result<ClientIdentity, EmulatorError> {
         let key = key(&options.key)?;
         Ok(ClientIdentity::of(&self.client_params(options).self_signed(&key)?, &key))
@@ -190,7 +190,7 @@ impl CertificateAuthority {
     }
 }
 
-/// Returns a certificate without a chain and its key, in the form that rustls needs.
+/// Returns a certificate and its key in the form that rustls needs, without the rest of the chain.
 pub(crate) fn for_tls(leaf: &Certificate, key: &KeyPair) -> ServerCertificate {
     let key = PrivatePkcs8KeyDer::from(key.serialized_der().to_vec());
     (vec![leaf.der().clone()], key.into())
@@ -207,7 +207,7 @@ pub(crate) fn params(common_name: &str, not_before: UnixTime, not_after: UnixTim
     params
 }
 
-/// Returns a random serial number: two certificates with the same subject and key must differ.
+/// Returns a random serial number, so that two certificates with the same subject and key differ.
 fn serial() -> Vec<u8> {
     let mut bytes = uuid::Uuid::new_v4().into_bytes();
     bytes[0] &= 0x7f;

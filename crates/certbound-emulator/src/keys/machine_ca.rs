@@ -22,13 +22,13 @@ use crate::error::EmulatorError;
 pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 const NAME: &str = "managedidentitysnissuer.login.microsoft.com";
-/// The maximum number of certificates that the authority remembers.
+/// The maximum number of records.
 const MAX_ISSUED: u64 = 10_000;
 /// `DC` (RFC 4519, section 2.4).
 const DOMAIN_COMPONENT: &[u64] = &[0, 9, 2342, 19_200_300, 100, 1, 25];
 
-/// Issues certificates and remembers at most [`MAX_ISSUED`] of them. The least recently used record is evicted first,
-/// and the authority does not recognize a certificate without a record.
+/// An authority that issues certificates, and keeps at most [`MAX_ISSUED`] records of them. The authority evicts the
+/// least recently used record first, and does not recognize a certificate without a record.
 pub(crate) struct MachineAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     issued: Cache<Thumbprint, Issued>,
@@ -39,8 +39,7 @@ pub(crate) struct MachineAuthority {
 pub(crate) struct Issued {
     /// The client id of the identity.
     pub(crate) client_id: String,
-    /// The AADSTS number by which the token service refuses the certificate because of its attestation, if the
-    /// attestation is wrong.
+    /// The AADSTS number with which the token service refuses the certificate, if the key's attestation is wrong.
     pub(crate) attestation_fault: Option<u32>,
 }
 
@@ -52,7 +51,7 @@ impl MachineAuthority {
         Ok(Self { issuer: CertifiedIssuer::self_signed(params, keys.any()?)?, issued: remembered() })
     }
 
-    /// Issues a certificate (DER) for an identity's RSA key, which is given as the DER of a `SubjectPublicKeyInfo`.
+    /// Issues a certificate (DER) for an identity's RSA key. `public_key` is the DER of a `SubjectPublicKeyInfo`.
     pub(crate) fn issue(
         &self,
         tenant: &str,

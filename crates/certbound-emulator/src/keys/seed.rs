@@ -33,8 +33,8 @@ impl KeySource {
         Ok(KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_RSA_SHA256)?)
     }
 
-    /// Generates a key for an authority or a host. A random key is on P-256. A key from a seed is RSA, because only RSA
-    /// keys can be made from a seed here.
+    /// Generates a key for an authority or a host. A random key is on P-256. A key from a seed is RSA, because this
+    /// module can make only RSA keys from a seed.
     pub(crate) fn any(&mut self) -> Result<KeyPair, EmulatorError> {
         match self {
             Self::Chance => Ok(KeyPair::generate()?),

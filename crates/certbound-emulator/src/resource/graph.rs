@@ -15,13 +15,13 @@ pub(super) fn success(
 ) -> Response<Bytes> {
     let path = request.uri().path();
     if request.method() != Method::GET {
-        return error(server, 501, "NotImplemented", "This emulator answers GET only.");
+        return error(server, 501, "NotImplemented", "This emulator accepts GET only.");
     }
     let (version, collection) = match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
         Some((version @ ("v1.0" | "beta"), collection @ ("applications" | "servicePrincipals"))) => {
             (version, collection)
         }
-        _ => return error(server, 404, "Request_ResourceNotFound", "This emulator has no such collection."),
+        _ => return error(server, 404, "Request_ResourceNotFound", "There is no collection at this path."),
     };
     let value: Vec<_> = server
         .world

@@ -9,7 +9,7 @@ use super::ResourceServer;
 use crate::answers::{json_response, nested_error_response};
 use crate::issue::BACKDATED;
 
-/// Sets the headers of every answer.
+/// Sets the headers that every answer of a vault has.
 pub(super) fn sign(response: &mut Response<Bytes>) {
     for (name, value) in [("x-ms-keyvault-region", "emulated"), ("x-ms-keyvault-service-version", "1.9.0.0")]
     {
@@ -19,7 +19,7 @@ pub(super) fn sign(response: &mut Response<Bytes>) {
 
 pub(super) fn success(server: &ResourceServer<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     if request.method() != Method::GET {
-        return nested_error_response(501, "NotImplemented", "This emulator answers GET only.");
+        return nested_error_response(501, "NotImplemented", "This emulator accepts GET only.");
     }
     let name =
         request.uri().path().strip_prefix("/secrets/").map(|rest| rest.split('/').next().unwrap_or(rest));

@@ -30,7 +30,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
-    // An address that contains an IPv4 address leads to that address.
+    // A packet to an address that contains an IPv4 address reaches that IPv4 address.
     if let Some(inner) = wrapped(address) {
         return is_public_v4(inner);
     }

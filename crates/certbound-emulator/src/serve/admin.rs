@@ -21,7 +21,7 @@ use crate::journal;
 /// The largest rule, in bytes of JSON. There can be 1000 rules.
 const MAX_FAULT: usize = 16 * 1024;
 
-/// The admin interface, with its token and its host names.
+/// The admin interface, with its token and the host names that it accepts.
 pub(super) struct Surface {
     emulator: Arc<Emulator>,
     token: String,
@@ -84,7 +84,7 @@ impl Surface {
 
     /// Returns whether the request names this port. By DNS rebinding, a web page can send requests to this port, but
     /// only with a `Host` that the page's author controls. An authority in the request line has priority over `Host`
-    /// (RFC 9112, section 3.2.2), so it is checked too.
+    /// (RFC 9112, section 3.2.2), so this function checks the authority too.
     fn is_named(&self, request: &Request<Bytes>) -> bool {
         let ours = |host: &str| self.hosts.iter().any(|ours| ours == host);
         let mut hosts = request.headers().get_all(HOST).iter();
@@ -126,7 +126,7 @@ impl Surface {
                 Ok(fault) => match fault.check() {
                     Err(why) => error(StatusCode::BAD_REQUEST, why),
                     Ok(()) if emulator.add_fault(fault) => ok(&json!({ "faults": emulator.faults().len() })),
-                    Ok(()) => error(StatusCode::CONFLICT, "there are already 1000 faults: DELETE them first"),
+                    Ok(()) => error(StatusCode::CONFLICT, "there are already 1000 faults: remove them first"),
                 },
                 Err(why) => error(
                     StatusCode::BAD_REQUEST,
@@ -152,7 +152,7 @@ impl Surface {
             ),
             _ => error(
                 StatusCode::NOT_FOUND,
-                "there is no such path: use journal, clock, faults, keys/rotate, reset or world",
+                "there is no endpoint at this path: use journal, clock, faults, keys/rotate, reset or world",
             ),
         }
     }

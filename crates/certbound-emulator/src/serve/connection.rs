@@ -21,7 +21,8 @@ use crate::fault::FaultEffect;
 /// Reads the whole body.
 ///
 /// # Errors
-/// The answer to send instead: 413 for a body above the limit, 408 for a slow body, 400 for a broken body.
+/// The answer to send instead: 413 for a body above the limit, 408 for a slow body, 400 for any other error of the
+/// body.
 pub(super) async fn whole(
     request: Request<certbound_serve::Body>,
 ) -> Result<Request<Bytes>, Response<ResponseBody>> {
@@ -39,8 +40,8 @@ pub(super) async fn whole(
     Err(last(status))
 }
 
-/// Returns an empty answer. An HTTP/1.1 connection closes after it, because the rest of the request was not read. With
-/// HTTP/2 the rest of the request is ignored.
+/// Returns an empty answer. An HTTP/1.1 connection closes after this answer, because the rest of the request was not
+/// read. With HTTP/2 the rest of the request is ignored.
 fn last(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::whole(Bytes::new()));
     *response.status_mut() = status;
@@ -85,7 +86,7 @@ impl ResponseBody {
         Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), more: None, broken: Break::Never }
     }
 
-    /// Returns a body of pieces. Each piece is sent before the next one is made.
+    /// Returns a body of pieces. Each piece is sent before the next piece is made.
     pub(super) fn in_pieces(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
         Self { bytes: None, more: Some(Box::new(pieces)), broken: Break::Never }
     }
@@ -116,8 +117,8 @@ impl Body for ResponseBody {
         match self.broken {
             Break::Never => Poll::Ready(None),
             Break::AfterFlush => {
-                // Returns `Pending` once, so that hyper writes the data that it has so far. With HTTP/2 too, one task polls
-                // the connection and its requests in turn.
+                // Returns `Pending` once, so that hyper writes the data that it has so far. This works with HTTP/2 too,
+                // because one task polls the connection and its requests in turn.
                 self.broken = Break::Now;
                 context.waker().wake_by_ref();
                 Poll::Pending

@@ -40,7 +40,7 @@ pub(super) enum FetchError {
     Unreachable(String, io::Error),
     #[error("the request to {0} failed: {1}")]
     Request(String, #[source] Error),
-    #[error("{0} answered {1} instead of 200; redirects are not followed")]
+    #[error("{0} returned the status {1} instead of 200; redirects are not followed")]
     Status(String, StatusCode),
     #[error("{0} is not {1}")]
     Document(String, &'static str),
@@ -55,7 +55,7 @@ pub(super) enum FetchError {
 pub(super) async fn learn(emulator: &Arc<Emulator>, request: &Request<Bytes>) {
     let Some(issuer) = emulator.issuer_to_ask(emulator.now(), request) else { return };
     let turn = emulator.turn_to_ask(issuer).lock_owned().await;
-    // A different request may have fetched the keys while this one waited.
+    // A different request may have fetched the keys while this request waited.
     let Some(issuer) = emulator.issuer_to_ask(emulator.now(), request).cloned() else { return };
     let emulator = Arc::clone(emulator);
     let asking = tokio::spawn(async move {
@@ -147,7 +147,7 @@ fn identity(issuer: &ExternalIssuer) -> Result<Identity, rustls::Error> {
         None => Arc::new(Verifier::new(Arc::clone(&provider))?),
         Some(pem) => {
             let mut roots = rustls::RootCertStore::empty();
-            // The check of the world has read these certificates.
+            // The check of the world has already parsed these certificates.
             roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).flatten());
             let verifier =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));

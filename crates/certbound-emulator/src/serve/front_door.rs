@@ -61,7 +61,7 @@ pub(super) async fn direct(
     }
 }
 
-/// Answers until the client sends a CONNECT to an emulated host, or until the connection ends.
+/// Answers requests until the client sends a CONNECT to an emulated host, or until the connection ends.
 async fn connect(
     stream: Resettable,
     connection: &Connection,
@@ -151,7 +151,7 @@ async fn serve(
     }
 }
 
-/// Ends a connection whose handshake failed. The data that the client sent in the meantime is read and ignored. Unread
+/// Ends a connection whose handshake failed. Reads and ignores the data that the client sent in the meantime. Unread
 /// data would end the connection by a reset, which can arrive before the alert.
 async fn leave(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let rest = async {

@@ -16,7 +16,7 @@ use super::front_door::facts;
 use super::tls::Configurations;
 use crate::emulator::Emulator;
 
-/// Serves one client. `own_host` is the listener's own `host:port`.
+/// Serves one client. `own_host` is the `host:port` of the listener.
 pub(super) async fn connection(
     stream: TcpStream,
     connection: Connection,
@@ -55,7 +55,8 @@ pub(super) async fn node_connection(
     }
 }
 
-/// Serves HTTP on a stream. Each request is answered on a thread that may block, because a certificate can take time.
+/// Serves HTTP on a stream. Each request is answered on a thread that may block, because the issue of a certificate can
+/// take time.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     connection: &Connection,

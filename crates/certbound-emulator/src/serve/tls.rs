@@ -1,5 +1,5 @@
 //! TLS as the real hosts use it. A host may request a client certificate. The handshake also succeeds without a client
-//! certificate, and it does not check the certificate's issuer.
+//! certificate, and does not check who issued the certificate.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ const MAX_HOSTS: u64 = 256;
 /// The name of HTTP/2 in ALPN (RFC 9113, section 3.1).
 pub(super) const HTTP_2: &[u8] = b"h2";
 
-/// The TLS configurations of the hosts. Each configuration is made when it is needed, and cached.
+/// The TLS configurations of the hosts. A configuration is made at the first connection to its host, and then cached.
 pub(super) struct Configurations {
     emulator: Arc<Emulator>,
     provider: Arc<CryptoProvider>,
@@ -58,7 +58,7 @@ impl Configurations {
         })
     }
 
-    /// Returns a configuration that fails the handshake with an alert.
+    /// Returns a configuration with which every handshake fails with an alert.
     pub(super) fn refusing(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.refusing)
     }
@@ -70,8 +70,8 @@ impl Configurations {
         self.of_host(host, Arc::new(RevokedClientCertificate(any))).map(Arc::new)
     }
 
-    /// Returns the configuration of Service Fabric's server, with its own or a foreign certificate. It does not request
-    /// a client certificate.
+    /// Returns the configuration of Service Fabric's server, with its own or a foreign certificate. The configuration
+    /// does not request a client certificate.
     pub(super) fn of_service_fabric(&self, foreign: bool) -> Result<Arc<ServerConfig>, EmulatorError> {
         let certificate = self.emulator.service_fabric_certificate(foreign)?;
         self.make(certificate, Arc::new(NoClientAuth)).map(Arc::new)
@@ -110,7 +110,7 @@ fn builder(
         .map_err(EmulatorError::key_material)
 }
 
-/// Requests a client certificate, and refuses every certificate as revoked.
+/// A verifier that requests a client certificate, and refuses every certificate as revoked.
 #[derive(Debug)]
 struct RevokedClientCertificate(AnyClientCertificate);
 

@@ -24,7 +24,7 @@ use crate::world::hosts::{Host, TOKEN_PATH};
 /// The longest time from now to the expiry of an assertion.
 const MAX_REMAINING: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A well-formed assertion that was not verified.
+/// A well-formed assertion whose signature was not verified.
 pub(crate) struct Assertion<'f> {
     pub(crate) jws: UnverifiedJws<'f>,
     pub(crate) claims: Claims,
@@ -32,7 +32,7 @@ pub(crate) struct Assertion<'f> {
     pub(crate) subject: String,
 }
 
-/// Reads an assertion. It must be well-formed and have the required claims.
+/// Reads an assertion. Refuses an assertion that is malformed or that lacks a required claim.
 pub(crate) fn parse(text: &str) -> Result<Assertion<'_>, Refusal> {
     let malformed = |error: &dyn std::fmt::Display| {
         refusal(50_027, format!("JWT token is invalid or malformed: {error}."))
@@ -59,7 +59,7 @@ impl Assertion<'_> {
         !self.issuer.contains("://")
     }
 
-    /// Refuses an algorithm that is not in `accepted`, and a header that does not name the key.
+    /// Refuses an algorithm that is not in `accepted`, and a header that names no key.
     pub(crate) fn check_header(&self, accepted: &[Algorithm]) -> Result<(), Refusal> {
         let header = self.jws.header();
         if !accepted.iter().any(|algorithm| algorithm.name() == header.alg()) {
@@ -110,7 +110,8 @@ impl Assertion<'_> {
     }
 }
 
-/// Returns a time claim without its fraction. RFC 7519, section 2, allows a fraction, and MSAL for Python sends one.
+/// Returns a time claim without its fraction. RFC 7519, section 2, allows a fraction, and MSAL for Python sends a
+/// fraction.
 fn time(claims: &Claims, name: &'static str) -> Result<Option<UnixTime>, Refusal> {
     let fraction =
         claims.map().get(name).and_then(Value::as_f64).filter(|seconds| (0.0..1e15).contains(seconds));
@@ -133,7 +134,7 @@ pub(crate) fn prove(
     let signer = signer(service, caller.application, assertion.jws.header())?;
     let key = PublicKey::from_certificate(&signer).map_err(|_| unregistered(caller.application))?;
     assertion.jws.check_signature([&key], &[Algorithm::Rs256, Algorithm::Ps256]).map_err(|error| {
-        // The real service has a number for each of the two schemes.
+        // The real service has a different number for each of the two signature schemes.
         let is_pss = assertion.jws.header().alg() == Algorithm::Ps256.name();
         let code = if is_pss { 5_002_730 } else { 700_027 };
         refusal(code, format!("Client assertion failed signature validation: {error}."))
@@ -230,8 +231,8 @@ fn in_date(service: &TokenService<'_>, chain: &CertificateChain) -> Result<(), R
     ))
 }
 
-/// Returns whether the header names the certificate. Every thumbprint in the header must be the certificate's. Without
-/// a thumbprint, `kid` must be its SHA-1.
+/// Returns whether the header names the certificate. Every thumbprint in the header must be that of the certificate.
+/// Without a thumbprint, `kid` must be the certificate's SHA-1.
 fn is_named_by(header: &JwsHeader, certificate: &[u8]) -> bool {
     let sha1 = URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate));
     let sha256 = Thumbprint::of_der(certificate).x5t_s256();
@@ -266,7 +267,7 @@ mod tests {
     #[test]
     fn a_thumbprint_may_be_in_either_alphabet() {
         let sha1 = |number: u8| digest(&SHA1_FOR_LEGACY_USE_ONLY, &[number]);
-        // A number whose hash has a character in which the two alphabets differ.
+        // The hash of this number has a character in which the two alphabets differ.
         let differs = |number: &u8| STANDARD.encode(sha1(*number)).contains(['+', '/']);
         let number = (0..=u8::MAX).find(differs).unwrap();
         for (stated, is_it) in [

@@ -1,4 +1,4 @@
-//! The certificate of the connection: the check of its dates, and the authentication of the client by it.
+//! The certificate of the connection: the check of its dates, and the authentication of the client by this certificate.
 
 use certbound_core::certificate::CertificateChain;
 
@@ -9,8 +9,8 @@ use crate::keys::machine_ca::Issued;
 use crate::world::Application;
 
 impl TokenService<'_> {
-    /// Returns the certificate of this connection and checks its dates. On an ordinary host the result is `None`, or an
-    /// error if the certificate is `needed`.
+    /// Returns the certificate of this connection and checks its dates. On a host without mutual TLS, returns `None`,
+    /// or an error if the certificate is `needed`.
     pub(super) fn certificate(&self, needed: bool) -> Result<Option<CertificateChain>, Refusal> {
         if !self.mutual_tls && !needed {
             return Ok(None);
@@ -24,7 +24,7 @@ impl TokenService<'_> {
             .map_err(|error| refusal(700_027, format!("The client certificate cannot be read: {error}.")))?;
         if self.now < chain.not_before() || self.now > chain.not_after() {
             let text = format!(
-                "The client certificate is outside its validity: it is {}, and the certificate is valid from {} to {}.",
+                "The client certificate is outside its validity: the time is {}, and the certificate is valid from {} to {}.",
                 date(self.now),
                 date(chain.not_before()),
                 date(chain.not_after())
@@ -54,7 +54,7 @@ impl TokenService<'_> {
         if !self.trust.vouch_for(chain.ders(), self.now) {
             return Err(refusal(
                 700_027,
-                "The certificate's subject name is registered, but no trusted authority issued it to a client.",
+                "The certificate's subject name is registered, but no trusted authority issued the certificate to a client.",
             ));
         }
         Ok(Proof::Certificate)
@@ -66,9 +66,7 @@ fn by_machine(application: &Application, issued: &Issued) -> Result<Proof, Refus
     match issued.attestation_fault {
         _ if issued.client_id != application.id => Err(other_subject(application)),
         None => Ok(Proof::Machine),
-        Some(code) => {
-            Err(refusal(code, "The attestation that the certificate was issued with is not accepted."))
-        }
+        Some(code) => Err(refusal(code, "The attestation of the certificate's key is not accepted.")),
     }
 }
 

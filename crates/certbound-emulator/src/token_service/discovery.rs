@@ -12,8 +12,8 @@ use crate::issue::{issuer_v1, issuer_v2};
 use crate::world::hosts;
 
 impl TokenService<'_> {
-    /// Returns the answer with a published document, or `None` if the path names no such document. Only login hosts
-    /// publish documents.
+    /// Returns the answer with a published document, or `None` if no document is published at the path. Only login
+    /// hosts publish documents.
     pub(super) fn discovery(
         &self,
         context: &AnswerContext<'_>,
@@ -39,7 +39,7 @@ impl TokenService<'_> {
         Some(context.respond(if is_get { found } else { Err(wrong_method()) }))
     }
 
-    /// Returns the tenant's id. For `common` and `organizations` it is the placeholder that the real documents have.
+    /// Returns the tenant's id. For `common` and `organizations`, returns the placeholder that the real documents have.
     fn named(&self, name: &str) -> Result<String, Refusal> {
         if name.eq_ignore_ascii_case("common") || name.eq_ignore_ascii_case("organizations") {
             return Ok("{tenantid}".to_owned());
@@ -92,7 +92,7 @@ fn instance(query: &str) -> Result<Value, Refusal> {
     let unknown = || {
         refusal(
             50_049,
-            "Unknown or invalid instance. Check that the authority's host is one of a Microsoft cloud.",
+            "Unknown or invalid instance. Check that the authority's host is a login host of a Microsoft cloud.",
         )
     };
     let query = ReceivedForm::decode(query.as_bytes()).map_err(|_| unknown())?;

@@ -1,5 +1,5 @@
 //! Federated identity credentials: a token of a different issuer authenticates the client. Each kind of mismatch has
-//! its own number.
+//! its own AADSTS number.
 
 use std::time::Duration;
 
@@ -91,10 +91,10 @@ fn issuer_is_allowed(
         Issuer::Entra { tenant, .. } if *tenant != application.home_tenant => Err(refusal(
             700_236,
             "Entra ID tokens issued by another tenant may not be used for federated identity credential flows: the \
-             assertion must come from the application's home tenant.",
+             assertion must be issued by the application's home tenant.",
         )),
         // Every organization of Azure DevOps has its own issuer at this host. Only a single-tenant application may
-        // trust such an issuer.
+        // trust an issuer at this host.
         Issuer::External if is_azure_devops(assertion) && application.principals.len() > 1 => Err(refusal(
             70_052,
             "The identity must be a managed identity, a single-tenant application or a service account: this issuer \
@@ -104,7 +104,7 @@ fn issuer_is_allowed(
     }
 }
 
-/// Returns whether the issuer is that of Azure DevOps, `https://vstoken.dev.azure.com/{organization}`.
+/// Returns whether the issuer belongs to Azure DevOps: `https://vstoken.dev.azure.com/{organization}`.
 fn is_azure_devops(assertion: &Assertion<'_>) -> bool {
     assertion.issuer.starts_with("https://vstoken.dev.azure.com/")
 }
@@ -123,14 +123,15 @@ fn matching(
             70_021,
             format!(
                 "No matching federated identity record found for presented assertion. Assertion Issuer: '{}'. \
-                 Assertion Subject: '{}'. Assertion Audience: '{}'. New credentials take a while to be known.",
+                 Assertion Subject: '{}'. Assertion Audience: '{}'. New credentials take effect after a delay.",
                 assertion.issuer,
                 assertion.subject,
                 audiences.join(", ")
             ),
         ));
     }
-    // A credential names the URI of the token-exchange audience, but Entra's own tokens contain its GUID.
+    // A credential names the URI of the token-exchange audience, but Entra's own tokens contain the GUID of this
+    // audience.
     let audience = match (audiences.as_slice(), issuer) {
         ([one], Issuer::Entra { .. }) if *one == EXCHANGE_APP_ID => service.cloud.exchange_uri(),
         ([one], _) => one,
@@ -163,7 +164,7 @@ fn matching(
         if credentials.iter().filter(of_issuer).any(same_but_case) {
             return Err(no_match(
                 7_002_138,
-                "subject, which differs from a credential's in upper and lower case",
+                "subject, which differs from a credential's subject only in upper and lower case",
             ));
         }
         return Err(no_match(700_213, "subject"));
@@ -181,12 +182,12 @@ fn matching(
     Ok(())
 }
 
-/// Returns whether the subject is the credential's, or whether the credential's expression accepts the assertion's
-/// claims.
+/// Returns whether the credential has the assertion's subject, or an expression that accepts the assertion's claims.
 fn of_subject(credential: &FederatedCredential, assertion: &Assertion<'_>) -> bool {
     match &credential.claims_matching_expression {
         None => credential.subject == assertion.subject,
-        // `World::check` refuses an expression that cannot be read, so a world from a file contains no such expression.
+        // `World::check` refuses an expression that cannot be parsed, so a world from a file contains only valid
+        // expressions.
         Some(text) => Expression::parse(text).is_ok_and(|expression| expression.holds(&assertion.claims)),
     }
 }
@@ -197,7 +198,7 @@ fn signature(
     issuer: &Issuer<'_>,
 ) -> Result<(), Refusal> {
     let failed =
-        || refusal(700_027, "The assertion's signature does not verify with a current key of its issuer.");
+        || refusal(700_027, "The assertion's signature is not valid with any current key of its issuer.");
     let kid = assertion.jws.header().kid();
     let own = match issuer {
         Issuer::Entra { .. } | Issuer::EntraV1 => Some(service.keys),
@@ -220,7 +221,8 @@ fn signature(
     assertion.jws.check_signature(&keys, &[Algorithm::Rs256]).map_err(|_| failed())
 }
 
-/// Checks a token of Entra: it must be an application's token, and must not have been issued by a federated credential.
+/// Checks a token of Entra: it must be an application's token, and must not have been issued for a federated
+/// credential.
 fn kind_of_token(assertion: &Assertion<'_>, issuer: &Issuer<'_>) -> Result<(), Refusal> {
     if matches!(issuer, Issuer::External) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The keys of external issuers. The caller fetches them over the network, and this module remembers them.
+//! The keys of external issuers. The caller fetches them over the network, and this module caches them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ type Jwk = Map<String, Value>;
 pub(crate) struct FetchedKeys {
     known: Mutex<HashMap<String, Known>>,
     /// One lock for each issuer. A task holds the lock while it fetches the keys, so that requests at the same time
-    /// cause one fetch.
+    /// cause only one fetch.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -33,7 +33,7 @@ struct Known {
     keys: Result<Vec<Jwk>, String>,
     /// The time when the keys were fetched.
     fetched: UnixTime,
-    /// The time of the last fetch, even if it failed.
+    /// The time of the last fetch, including a failed fetch.
     asked: UnixTime,
 }
 
@@ -79,8 +79,8 @@ impl FetchedKeys {
         }
     }
 
-    /// Returns the lock of an issuer. A task has to hold the lock while it fetches the keys. When the task has the
-    /// lock, it has to call `wanted` again first.
+    /// Returns the lock of an issuer. A task has to hold the lock while it fetches the keys. After the task gets the
+    /// lock, it has to call `wanted` again before it fetches.
     pub(crate) fn turn(&self, issuer: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(issuer.to_owned()).or_default())
@@ -93,7 +93,7 @@ impl FetchedKeys {
     pub(crate) fn of(&self, issuer: &str) -> Result<Vec<Jwk>, String> {
         match self.known().get(issuer) {
             Some(known) => known.keys.clone(),
-            None => Err("its keys have not been fetched yet".to_owned()),
+            None => Err("the issuer's keys have not been fetched yet".to_owned()),
         }
     }
 

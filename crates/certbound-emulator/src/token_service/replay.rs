@@ -1,4 +1,4 @@
-//! The record of used assertions, for worlds in which an assertion works only once.
+//! The record of used assertions, for worlds in which an assertion is accepted only once.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use certbound_core::time::UnixTime;
 use super::LEEWAY;
 use crate::answers::{Refusal, refusal};
 
-/// The maximum number of assertions that are remembered. The assertion that expires first is removed first.
+/// The maximum number of recorded assertions. The record of the assertion that expires first is removed first.
 const MAX: usize = 100_000;
 
-/// The assertions that led to a token. They are remembered until they expire.
+/// The assertions that led to a token. A record is kept until the assertion has expired and [`LEEWAY`] has passed.
 #[derive(Default)]
 pub(crate) struct UsedAssertions(Mutex<BTreeMap<(UnixTime, Vec<u8>), ()>>);
 

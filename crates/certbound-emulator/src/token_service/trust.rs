@@ -31,7 +31,7 @@ pub(crate) struct TrustedAuthorities {
 }
 
 impl TrustedAuthorities {
-    /// Returns the emulator's own authority together with the authorities that the world names, PEM.
+    /// Creates the set of the emulator's own authority and of `others`, the authorities that the world names, PEM.
     pub(crate) fn new(own: &CertificateAuthority, others: &[String]) -> Result<Self, EmulatorError> {
         let mut roots = RootCertStore::empty();
         roots.add(own.der().clone()).map_err(EmulatorError::key_material)?;
@@ -50,8 +50,8 @@ impl TrustedAuthorities {
 
     /// Returns whether the chain (DER, leaf first) leads to a trusted authority and whether a client may use its leaf.
     ///
-    /// The caller checks the leaf's own dates. The path is checked at a time within the dates of the emulator's
-    /// authority, so that the emulator trusts that authority even if its clock was moved.
+    /// The caller checks the leaf's own dates. This method checks the path at a time within the dates of the emulator's
+    /// authority, because a test can move the clock beyond these dates.
     pub(crate) fn vouch_for(&self, chain: &[Vec<u8>], now: UnixTime) -> bool {
         let Some((leaf, rest)) = chain.split_first().filter(|(leaf, _)| is_for_clients(leaf)) else {
             return false;

@@ -333,7 +333,10 @@ async fn the_admin_surface_does_what_it_says_and_only_for_those_who_may() {
     assert_eq!(fixture.admin("POST", "faults", "{}").await.0, 400);
     let of_handshake = r#"{"condition":{"leg":"leg1"},"result":"client_certificate_refused"}"#;
     let (status, body) = fixture.admin("POST", "faults", of_handshake).await;
-    assert!(status == 400 && body["error"].as_str().is_some_and(|text| text.contains("`leg` out")), "{body}");
+    assert!(
+        status == 400 && body["error"].as_str().is_some_and(|text| text.contains("`leg` from the condition")),
+        "{body}"
+    );
     let large = fault.replace("leg1\"", &format!("leg1\",\"path_contains\":\"{}\"", "a".repeat(16 * 1024)));
     assert_eq!(fixture.admin("POST", "faults", &large).await.0, 413);
     assert_eq!(fixture.leg_1().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -18,7 +18,7 @@ pub(super) enum Credential<'f> {
 }
 
 impl<'f> Credential<'f> {
-    /// Returns the credential of a form. A form with two credentials, or with an incomplete credential, is refused.
+    /// Returns the credential of a form. Refuses a form with two credentials or with an incomplete credential.
     pub(super) fn of(form: &'f ReceivedForm) -> Result<Self, Refusal> {
         let secret = form.value("client_secret");
         match (form.value("client_assertion"), form.value("client_assertion_type"), secret) {
@@ -82,7 +82,7 @@ pub(super) fn refuse_what_is_not_emulated(form: &ReceivedForm) -> Result<(), Ref
     }
 }
 
-/// Returns whether the form requests a bound token. Any other value of `token_type` is refused, because a Bearer token
+/// Returns whether the form requests a bound token. Refuses any other value of `token_type`, because a Bearer token
 /// would be a silent downgrade.
 pub(super) fn asks_for_a_bound_token(form: &ReceivedForm) -> Result<bool, Refusal> {
     match (form.has("token_type"), form.value("token_type")) {
@@ -90,7 +90,7 @@ pub(super) fn asks_for_a_bound_token(form: &ReceivedForm) -> Result<bool, Refusa
         (true, Some(MTLS_POP)) => Ok(true),
         (true, _) => Err(refusal(
             9_002_313,
-            "Invalid request. The value of 'token_type' is not supported: leave it out, or send 'mtls_pop'.",
+            "Invalid request. The value of 'token_type' is not supported: remove the parameter, or send 'mtls_pop'.",
         )),
     }
 }
@@ -99,14 +99,14 @@ pub(super) fn asks_for_a_bound_token(form: &ReceivedForm) -> Result<bool, Refusa
 pub(super) fn capabilities(form: &ReceivedForm) -> Result<Vec<String>, Refusal> {
     let Some(claims) = form.value("claims") else { return Ok(Vec::new()) };
     let claims = json::parse_object(claims.as_bytes()).map_err(|error| {
-        refusal(9_002_313, format!("Invalid request. 'claims' is not acceptable: {error}."))
+        refusal(9_002_313, format!("Invalid request. The value of 'claims' is malformed: {error}."))
     })?;
     let values = claims.get("access_token").and_then(|it| it.get("xms_cc")).and_then(|it| it.get("values"));
     let values = values.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     Ok(values.iter().take(16).filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-/// Reads the body. A name that occurs twice, or a value that is not well encoded, is refused.
+/// Reads the body. Refuses a name that occurs twice and a value whose encoding is malformed.
 pub(super) fn decode(body: &[u8]) -> Result<ReceivedForm, Refusal> {
     ReceivedForm::decode(body)
         .map_err(|error| refusal(9_002_313, format!("Invalid request. The body is malformed: {error}.")))
