@@ -150,7 +150,6 @@ impl Emulator {
         response
     }
 
-<<<<<<< HEAD
     /// Calls `observer` for each answered request. The observer must not block. A second call has no effect.
     pub fn observe_requests(&self, observer: impl Fn(&ObservedRequest) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));
@@ -167,12 +166,8 @@ impl Emulator {
         }
     }
 
-    /// Installs an agent of Azure Arc on the machine. The agent's challenge names the file of `key`, which the caller
-    /// has to write. A second call has no effect.
-=======
     /// Installs an agent of Azure Arc on the machine. The agent's challenge names the file of `key`. The caller has to
     /// write this file. A second call has no effect.
->>>>>>> 20604f6 (Plain sentences in the comments and error texts of the emulator)
     pub fn install_arc_agent(&self, key: ArcKey) {
         let _ = self.arc.set(key);
     }
