@@ -1,4 +1,4 @@
-//! A transport that answers by a function and records each request.
+//! A transport that answers with the result of a function and records each request.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use certbound::Transport;
 use certbound::error::TransportError;
 use certbound::transport::{Answer, TlsFacts, Via};
 
-/// A transport that answers by a function of the request, and records every request.
+/// A transport that answers with the result of a function, and records every request.
 #[derive(Clone)]
 pub struct AnsweringTransport {
     answer: Arc<AnswerFn>,
@@ -17,7 +17,7 @@ pub struct AnsweringTransport {
 
 type AnswerFn = dyn Fn(&Seen) -> (u16, String) + Send + Sync;
 
-/// A request as it was sent.
+/// A request that the client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// `GET` or `POST`.
@@ -30,7 +30,7 @@ pub struct Seen {
     pub body: String,
     /// Whether TLS would present a certificate.
     pub certificate: bool,
-    /// The server's thumbprint that the transport must find, as text; empty if the server is not pinned.
+    /// The thumbprint that the server's certificate must have, as text; empty if the server is not pinned.
     pub pinned: String,
 }
 
@@ -67,12 +67,12 @@ impl AnsweringTransport {
         Self { header: Some((name, value)), ..self }
     }
 
-    /// Returns all requests so far.
+    /// Returns all recorded requests.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the only request since the last call of this function. Panics if there was not exactly one request.
+    /// Removes and returns the only recorded request. Panics if there is not exactly one request.
     pub fn only(&self) -> Seen {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(seen.len(), 1, "{seen:?}");

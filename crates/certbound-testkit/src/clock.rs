@@ -11,7 +11,7 @@ use certbound::clock::Clock;
 /// The number of times that `wait` yields to other tasks before it moves the time.
 const TURNS: usize = 100;
 
-/// A clock that moves only when a test moves it or when the code under test waits. All clones are the same clock.
+/// A clock that moves only when a test moves it or when the code under test waits. Clones share one time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Time>);
 
@@ -52,7 +52,7 @@ impl Clock for ManualClock {
         Duration::from_secs(self.0.now.load(Ordering::SeqCst))
     }
 
-    /// Moves the clock forward instead of waiting, after all tasks that need no time have run.
+    /// Yields [`TURNS`] times, so that other tasks run first. Then moves the clock forward instead of waiting.
     fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let clock = self.clone();
         Box::pin(async move {

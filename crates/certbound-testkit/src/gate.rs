@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 
 use crate::memory::MemoryTransport;
 
-/// Passes requests to the emulator, and holds back each request that contains a closed part. Clones share their state.
+/// A transport that passes requests to the emulator, and holds back each request that contains a closed part. Clones
+/// share their state.
 #[derive(Clone)]
 pub struct GatedTransport {
     beyond: MemoryTransport,
@@ -25,7 +26,7 @@ struct Gates {
 
 #[derive(Default)]
 struct State {
-    /// Parts of URLs or bodies whose requests are held back.
+    /// A request is held back if its URL or body contains one of these texts.
     closed: Vec<String>,
     waiting: usize,
 }

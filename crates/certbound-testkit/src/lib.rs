@@ -1,5 +1,5 @@
 //! Client and emulator in one process, connected in memory, for certbound's own tests. The tests need no ports and no
-//! sleeping, and do not depend on timing.
+//! sleeps, and do not depend on timing.
 //!
 //! [`Pair`] is for `tests/` folders only: a unit test that imports this crate gets a second copy of its own crate.
 #![forbid(unsafe_code)]

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-/// Captures every `tracing` and `log` record of the process, at trace level, and every span with all its fields.
+/// The captured `tracing` and `log` records of the process, at trace level, and its spans with all their fields.
 #[derive(Clone, Default)]
 pub struct CapturedLogs(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLogs {
-    /// Starts to capture, once per process. A test that captures logs needs its own test binary: the filters of one
-    /// thread depend on the records of the other threads.
+    /// Starts the capture. Panics on the second call in a process. A test that captures logs needs its own test binary,
+    /// because the capture contains the records of all threads.
     pub fn begin() -> Self {
         let logs = Self::default();
         let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
@@ -21,7 +21,7 @@ impl CapturedLogs {
         logs
     }
 
-    /// Returns everything that was logged so far.
+    /// Returns all records so far, as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }

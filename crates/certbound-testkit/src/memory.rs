@@ -13,7 +13,7 @@ use http::header::HOST;
 use crate::clock::ManualClock;
 use certbound::clock::Clock as _;
 
-/// Passes requests to an emulator in memory, in the form in which the emulator's sockets receive them.
+/// A transport that passes requests to an emulator in memory, in the form in which the emulator's sockets receive them.
 #[derive(Clone)]
 pub struct MemoryTransport {
     emulator: Arc<Emulator>,
@@ -21,7 +21,7 @@ pub struct MemoryTransport {
 }
 
 impl MemoryTransport {
-    /// Connects to `emulator`, which reads the time from `clock`.
+    /// Connects to `emulator`. The emulator handles each request at the time of `clock`.
     pub fn new(emulator: Arc<Emulator>, clock: ManualClock) -> Self {
         Self { emulator, clock }
     }
@@ -55,7 +55,7 @@ impl Transport for MemoryTransport {
             };
         }
         if !self.emulator.is_emulated(&host) {
-            return Err(TransportError::Connect { host, reason: "no such host in this world".into() });
+            return Err(TransportError::Connect { host, reason: "the host is not emulated".into() });
         }
         if self.emulator.is_unreachable(&host) {
             return Err(TransportError::Connect { host, reason: "a fault".into() });
@@ -110,11 +110,11 @@ pub struct NeverTransport;
 
 impl Transport for NeverTransport {
     async fn send(&self, request: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
-        panic!("nothing may be sent, and {} was addressed", request.uri())
+        panic!("this test must send no request, but it sent a request to {}", request.uri())
     }
 }
 
-/// A transport that returns the given answers in order, whatever the request is, and records every request.
+/// A transport that returns the given answers in order, independently of the requests, and records every request.
 #[derive(Clone, Default)]
 pub struct ScriptedTransport {
     answers: Arc<Mutex<VecDeque<Scripted>>>,

@@ -18,7 +18,7 @@ pub struct Pair {
     clock: ManualClock,
 }
 
-/// The keys of every pair in a test binary. They are shared because their creation takes long.
+/// The keys of every pair in a test binary. All pairs share the keys, because their generation takes long.
 static KEYS: LazyLock<EmulatorKeys> =
     LazyLock::new(|| EmulatorKeys::generate(&World::built_in(), START).expect("keys can be generated"));
 
@@ -56,7 +56,7 @@ impl Pair {
         certificate_of(self.emulator.client_identity())
     }
 
-    /// Returns another certificate with the same subject and issuer.
+    /// Returns a different certificate with the same subject and issuer.
     pub fn other_certificate(&self) -> BindingCertificate {
         self.issue(IssueOptions::new(builtin::CLIENT_COMMON_NAME))
     }
@@ -79,7 +79,7 @@ impl Pair {
         self.builder_at(self.authority(), client_id)
     }
 
-    /// Returns a builder that is connected to the emulator, for another authority.
+    /// Returns a builder that is connected to the emulator, for a different authority.
     pub fn builder_at(&self, authority: Authority, client_id: &str) -> ClientBuilder<NoCredential> {
         Client::builder(authority, client_id).with_transport(self.transport()).with_clock(self.clock.clone())
     }
@@ -94,12 +94,12 @@ impl Pair {
             .with_clock(self.clock.clone())
     }
 
-    /// Returns a Leg 1 with the certificate of the built-in application.
+    /// Returns a client for Leg 1, with the certificate of the built-in application.
     pub fn leg1(&self) -> Client<ByCertificate> {
         self.builder(builtin::APP).with_certificate(self.certificate()).build().expect("a client")
     }
 
-    /// Returns a Leg 2 for the same application.
+    /// Returns a client for both legs of the same application.
     pub fn leg2(&self) -> Client<ByAssertion> {
         self.builder(builtin::APP).with_assertions(self.leg1()).build().expect("a client")
     }
