@@ -1,5 +1,5 @@
-//! The log lines for unbound tokens that are accepted. This is a binary of its own, because other tests' logs would
-//! change what it captures.
+//! The log lines for accepted unbound tokens. This test has its own binary, because it would also capture the log lines
+//! of other tests.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 #[path = "numbered/support.rs"]
@@ -68,7 +68,7 @@ fn elsewhere(id: &str) -> (VerifierBuilder, Token) {
 #[tokio::test]
 async fn each_unbound_token_that_is_accepted_is_one_line() {
     let log = Log::begin();
-    // A client id that would write three lines and clear the screen if it were logged unchanged.
+    // This client id would write three lines and clear the screen if the log contained it unchanged.
     let (other, of_other) = elsewhere("job\n\u{1b}[2J\r\nforged=1");
     for (builder, token, policy, name) in [
         (at_entra(), token(), BindingPolicy::WhenBound, CLIENT),
@@ -81,7 +81,7 @@ async fn each_unbound_token_that_is_accepted_is_one_line() {
             code(verifier.verify(&Authorization::new(scheme, token), peer).await)
         };
 
-        // The token is decided once, and remembered twice.
+        // The verifier decides about the token once, and then uses the remembered decision twice.
         for _ in 0..3 {
             assert_eq!(under(Scheme::Bearer, &plain, &PeerCertificate::none()).await, "accepted");
             let lines = log.lines();
@@ -96,7 +96,7 @@ async fn each_unbound_token_that_is_accepted_is_one_line() {
             }
         }
 
-        // Neither a bound token nor a refused one is logged.
+        // Neither a bound token nor a refused token is logged.
         let bound = token.clone().sign();
         assert_eq!(under(Scheme::MtlsPop, &bound, &client()).await, "accepted");
         assert_eq!(under(Scheme::MtlsPop, &plain, &client()).await, "unbound_token_under_mtls_pop");

@@ -108,7 +108,7 @@ fn v26_every_algorithm_is_accepted_where_it_is_named_and_nowhere_else() {
     }
 }
 
-/// The JWK may name the algorithm of Ed25519 by the old or the new name. The token must name an accepted one.
+/// The JWK may name the algorithm of Ed25519 by the old or the new name. The token must use an accepted name.
 #[test]
 fn ed25519_has_two_names() {
     let signer = signer(Algorithm::Ed25519);
@@ -139,11 +139,11 @@ fn keys_for_other_algorithms_are_called_that() {
         error.to_string(),
         "the keys are for P-384, RSA, RS512, but the accepted algorithms are ES256, EdDSA"
     );
-    assert!(keys(&[Algorithm::Rs384], &[&ec, &rsa]).is_ok(), "one that can be used is enough");
+    assert!(keys(&[Algorithm::Rs384], &[&ec, &rsa]).is_ok(), "one usable key is enough");
 }
 
 /// The operator configured an algorithm that the issuer does not sign with. The refusals for the token and for the
-/// published keys say so.
+/// published keys name the accepted algorithms.
 #[tokio::test]
 async fn a_wrong_algorithm_says_so() {
     let signer = signer(Algorithm::Rs256);

@@ -83,7 +83,8 @@ fn v06_a_bound_token_under_bearer_whatever_the_certificate() {
     assert_eq!(code(decide_as(&rfc8705, Scheme::Bearer, &plain, &client())), "binding_required");
 }
 
-/// For a migration in steps: a client with a bound token must prove it, under `Bearer`, the only scheme of RFC 8705.
+/// This policy is for a migration in steps. A client with a bound token must present the token's certificate, also
+/// under `Bearer`, the only scheme of RFC 8705.
 #[test]
 fn v06_a_bound_token_must_match_where_unbound_ones_are_accepted_under_bearer_too() {
     let verifier = builder().binding(BindingPolicy::Rfc8705WhenBound).build().unwrap();
@@ -125,7 +126,7 @@ fn v08_to_v12_a_cnf_that_is_not_exactly_one_canonical_thumbprint() {
     let right = client().thumbprint().unwrap();
     let text = right.x5t_s256();
     let last = text.chars().last().unwrap();
-    // The last character is replaced by the next one of the alphabet: only a bit outside the hash changes.
+    // This replaces the last character by the next character of the alphabet. Only a bit outside the hash changes.
     let spare = format!("{}{}", &text[..42], char::from_u32(u32::from(last) + 1).unwrap());
     let standard = { text.replace('-', "+").replace('_', "/") };
     let cases = [
@@ -225,7 +226,7 @@ fn v17_a_certificate_counts_from_its_first_second_to_its_last() {
     };
     let early = UnixTime::from_secs(4000);
     let Err(Refusal::CertificateDates { from, to, now }) = decide_at(early) else {
-        panic!("it was not valid in 1970");
+        panic!("the certificate was not valid in 1970");
     };
     assert_eq!(now, early);
     let at = |now| code(decide_at(now));
@@ -235,8 +236,8 @@ fn v17_a_certificate_counts_from_its_first_second_to_its_last() {
     assert_eq!(at(to.plus(second)), "client_certificate_dates");
 }
 
-/// The certificate and its thumbprint are from RFC 8705, appendix A. The sample of section 3.1 belongs to no
-/// certificate.
+/// The certificate and its thumbprint are from RFC 8705, appendix A. The sample of section 3.1 is not canonical
+/// base64url, so it is not the thumbprint of a certificate.
 #[test]
 fn the_vector_of_rfc_8705_passes_and_its_non_canonical_sample_is_refused() {
     let peer = peer("rfc8705-appendix-a.pem");
@@ -250,7 +251,7 @@ fn the_vector_of_rfc_8705_passes_and_its_non_canonical_sample_is_refused() {
     assert_eq!(decide("bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"), "confirmation_not_understood");
 }
 
-/// The certificate of each request decides, even if the token was accepted before.
+/// The decision depends on the certificate of each request, even if the token was accepted before.
 #[tokio::test]
 async fn v22_a_remembered_token_is_not_accepted_with_another_certificate() {
     use certbound_verifier::Authorization;
@@ -268,7 +269,8 @@ async fn v22_a_remembered_token_is_not_accepted_with_another_certificate() {
     }
 }
 
-/// An unbound token does not depend on the connection's certificate, and neither does its remembered decision.
+/// The decision about an unbound token does not depend on the connection's certificate, even if the decision is
+/// remembered.
 #[tokio::test]
 async fn v17_a_remembered_plain_token_does_not_depend_on_a_certificates_dates() {
     let expired = {
@@ -294,7 +296,7 @@ fn builder_at_now() -> certbound_verifier::VerifierBuilder {
         .with_clock(crate::keys::At::now())
 }
 
-/// Each step has its outcome. The steps after a refusal are not reached.
+/// Each step has its own outcome. The verifier does not reach the steps after a refusal.
 #[test]
 fn a_decision_is_explained_step_by_step() {
     use certbound_verifier::{Outcome, Step};

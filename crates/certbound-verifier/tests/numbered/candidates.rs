@@ -1,4 +1,4 @@
-//! Cases 29, 55 and 59: the keys with which a token is verified, by its `kid`.
+//! Cases 29, 55 and 57 to 59: the keys by which a token with a certain `kid` is verified.
 
 use certbound_verifier::{Algorithm, Authorization, FetchError, Issuer, KeySet, Scheme, Verifier};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ fn v59_the_cap_comes_after_the_filter() {
     for kid in [None, Some("any")] {
         assert_eq!(decide(&nameless, kid), "accepted", "the right one is the fifth");
     }
-    // Keys of other algorithms and of other tenants do not count.
+    // The limit of eight keys does not count keys for other algorithms or of other issuers.
     let other_algorithm = json!({ "kty": "RSA", "alg": "PS256", "n": stranger(None)["n"], "e": "AQAB" });
     let mut of_another = stranger(None);
     of_another.as_object_mut().unwrap().insert("issuer".to_owned(), json!("https://evil.example/"));
@@ -72,7 +72,8 @@ fn v29_names_decide_first_and_keys_without_one_are_tried_for_every_token() {
         (vec![stranger(Some(KID)), right(None)], Some(KID), "accepted"),
         ([vec![stranger(None); 8], vec![right(Some(KID))]].concat(), Some(KID), "accepted"),
         (vec![stranger(Some("other")), right(Some(KID))], None, "accepted"),
-        // No key has the token's `kid`. A single key is not tried either: the issuer may have a new one.
+        // No key has the token's `kid`. The verifier does not try a single key either, because the issuer may have a
+        // new key.
         (vec![right(Some(KID))], Some("other"), "unknown_key"),
         (vec![right(Some(""))], Some(KID), "unknown_key"),
         (vec![right(Some(KID))], Some(""), "unknown_key"),
@@ -84,7 +85,7 @@ fn v29_names_decide_first_and_keys_without_one_are_tried_for_every_token() {
     }
 }
 
-/// Keys of one issuer are never tried for another, even if no key has a `kid`.
+/// The verifier never tries a key of one issuer for a token of a different issuer, even if no key has a `kid`.
 #[test]
 fn v57_keys_without_a_name_stay_with_their_issuer() {
     let other = Issuer::oidc("https://idp.example", [Algorithm::Rs256]).unwrap();
@@ -106,7 +107,7 @@ async fn told(verifier: &Verifier, clock: &At, kid: Option<&str>, forged: bool) 
     code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await)
 }
 
-/// Only the failed signature shows that keys without a `kid` were changed.
+/// Only a failed signature shows that the issuer replaced keys without a `kid`.
 #[tokio::test]
 async fn v58_a_rotation_of_keys_without_names_is_noticed() {
     for (before, after, kid) in [
@@ -119,10 +120,10 @@ async fn v58_a_rotation_of_keys_without_names_is_noticed() {
         documents.set(JWKS, &json!({ "keys": [before] }));
         let verifier = verifier(&documents, &clock);
         assert_eq!(told(&verifier, &clock, kid, false).await, "bad_signature");
-        assert_eq!(documents.fetches(), 2, "it was looked for");
+        assert_eq!(documents.fetches(), 2, "the verifier fetches the keys");
         documents.set(JWKS, &json!({ "keys": [after] }));
         assert_eq!(told(&verifier, &clock, kid, false).await, "bad_signature");
-        assert_eq!(documents.fetches(), 2, "but not at once again");
+        assert_eq!(documents.fetches(), 2, "the fetch is not repeated at once");
         clock.advance(30);
         assert_eq!(told(&verifier, &clock, kid, false).await, "accepted");
         assert_eq!(documents.fetches(), 3);
@@ -148,7 +149,7 @@ async fn v55_forged_tokens_cause_no_more_fetches_than_unknown_keys() {
     assert_eq!(documents.fetches(), 5);
 }
 
-/// The key that the token names is known. Its signature is wrong, and no new key would change that.
+/// The verifier has the key that the token names, and the token's signature is wrong. New keys would not change this.
 #[tokio::test]
 async fn v55_a_forged_token_of_a_known_key_causes_no_fetch() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -161,7 +162,7 @@ async fn v55_a_forged_token_of_a_known_key_causes_no_fetch() {
     assert_eq!(documents.fetches(), 1);
 }
 
-/// Keys that were configured are never fetched.
+/// If the keys of an issuer are configured, the verifier fetches no keys.
 #[tokio::test]
 async fn fixed_keys_are_tried_and_that_is_all() {
     let document = json!({ "keys": [stranger(None)] }).to_string();

@@ -1,4 +1,5 @@
-//! Cases 57 and 60: metadata that leads to the keys of another issuer. Also, which URLs are asked.
+//! Cases 57 and 60: metadata that names the keys of a different issuer. Other tests check the URLs that the verifier
+//! requests.
 
 use certbound_verifier::{
     Algorithm, Authorization, Cloud, FetchError, Issuer, Refusal, Scheme, TenantId, Verified, Verifier,
@@ -29,7 +30,7 @@ async fn v57_keys_come_from_the_issuers_host_only() {
         documents.set(METADATA, &json!({ "issuer": own_issuer(), "jwks_uri": url }));
         documents.set(url, &json!({ "keys": [jwk(KID)] }));
         assert_eq!(decide(&verifier(&documents, &clock), &clock, KID).await, "keys_unavailable", "{url}");
-        assert_eq!(documents.count(), 1, "{url} is not asked");
+        assert_eq!(documents.count(), 1, "{url} is not requested");
     }
 }
 
@@ -81,7 +82,7 @@ async fn metadata_of_rfc_8414_where_there_is_none_of_openid() {
     assert_eq!(by(issuer, &documents, &claims).await, "accepted");
 }
 
-/// The metadata of RFC 8414 is fetched only if the issuer says that it has no OpenID metadata.
+/// The verifier fetches the metadata of RFC 8414 only if the issuer answers 404 or 410 for the OpenID metadata.
 #[tokio::test]
 async fn metadata_of_rfc_8414_replaces_no_answer_of_openid() {
     let keys = "https://idp.example/jwks";
@@ -217,5 +218,5 @@ async fn another_issuer_by_openid_discovery() {
     let pinned = pinned.with_keys_at_host("keys.example").unwrap();
     let asked = documents.count();
     assert_eq!(by(pinned, &documents, &claims).await, "algorithm_not_accepted");
-    assert_eq!(documents.count(), asked, "which needs no key");
+    assert_eq!(documents.count(), asked, "this refusal needs no key");
 }

@@ -12,10 +12,11 @@ use tokio::task::JoinSet;
 use crate::keys::{At, Documents, JWKS, METADATA, ROUNDS, decide, jwk, of_now, signed, until, verifier};
 use crate::support::{AUDIENCE, KID, NOW, TENANT, client, code, issuer, peer, token};
 
-/// The number of concurrent callers. Each one sends [`REQUESTS`] requests, one after the other.
+/// The number of concurrent callers. Each caller sends [`REQUESTS`] requests, one after the other.
 const CALLERS: usize = 64;
 const REQUESTS: usize = 2;
-/// So many requests that some begin while others continue after their wait for a fetch.
+/// The number of requests of a caller in a longer flood. Some requests begin while others continue after their wait for
+/// a fetch.
 const MANY: usize = 30;
 
 /// Returns the outcomes of a flood's requests, sorted and without duplicates. Each request has a key id that does not
@@ -50,7 +51,7 @@ fn retry_after(refusal: &Refusal) -> Option<u64> {
     answer.headers().get("retry-after").map(|seconds| seconds.to_str().unwrap().parse().unwrap())
 }
 
-/// Makes a certificate that is valid until `seconds`.
+/// Makes a certificate that is valid until `seconds` (Unix time).
 fn certificate_until(seconds: u64) -> Vec<u8> {
     let year_2020 = 1_577_836_800;
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -77,8 +78,8 @@ async fn v55_a_flood_with_keys_is_one_fetch_in_30_s() {
     }
 }
 
-/// The decision is made under the lock, with the time of the last fetch. A request that arrives while others continue
-/// after their wait sees that the fetch has ended.
+/// The verifier decides under a lock, by the time of the last fetch, whether to fetch. A request that arrives while
+/// others continue after their wait finds that the fetch has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn v55_a_fetch_that_has_just_ended_is_not_repeated() {
     let (documents, clock) = (Documents::slow(), At::now());
@@ -98,7 +99,7 @@ async fn v55_a_flood_before_there_are_keys_is_one_fetch() {
     let (documents, clock) = (Documents::slow(), At::now());
     let verifier = verifier(&documents, &clock);
     assert_eq!(flood(&verifier, &clock).await, ["unknown_key"]);
-    assert!(documents.fetches() <= 2, "the first one, and one for keys that it did not bring");
+    assert!(documents.fetches() <= 2, "the first fetch, and a fetch for the unknown keys");
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
 }
 
@@ -161,7 +162,7 @@ async fn v55_an_unknown_key_waits_two_seconds_for_an_issuer_that_hangs() {
         let (verifier, clock) = (verifier.clone(), clock.clone());
         tokio::spawn(async move { decide(&verifier, &clock, kid).await })
     };
-    // The first keys are waited for until their fetch ends.
+    // A request waits for the first keys until their fetch ends.
     let first = decides(KID);
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(!first.is_finished());
@@ -180,8 +181,8 @@ async fn v55_an_unknown_key_waits_two_seconds_for_an_issuer_that_hangs() {
     }
     let began = now();
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
-    assert_eq!(began.elapsed(), Duration::ZERO, "a known key waits for nothing");
-    // The fetch continues, and a request that waits when it ends uses its keys.
+    assert_eq!(began.elapsed(), Duration::ZERO, "a request with a known key does not wait");
+    // The fetch continues. A request that still waits when the fetch ends uses the new keys.
     documents.set(JWKS, &json!({ "keys": [jwk("k2")] }));
     let new = decides("k2");
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -190,7 +191,7 @@ async fn v55_an_unknown_key_waits_two_seconds_for_an_issuer_that_hangs() {
     assert_eq!(documents.fetches(), 2);
 }
 
-/// The flood and the tokens of the new key arrive at the same time. One fetch serves both.
+/// The flood and a token of the new key arrive at the same time. They share one fetch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn v58_a_flood_at_a_rotation_keeps_no_good_token_out() {
     let (documents, clock) = (Documents::slow(), At::now());
@@ -236,7 +237,8 @@ async fn v58_a_rotation_that_meets_a_failure_is_noticed_after_10_s() {
     assert!(verify().await.is_ok());
 }
 
-/// Returns tokens that are refused whatever their key is.
+/// Returns requests that the verifier refuses for a reason other than the token's key, each with the code of this
+/// reason.
 fn hopeless(kid: &str) -> Vec<(&'static str, Scheme, String, PeerCertificate)> {
     let now = NOW.as_secs();
     let good =
@@ -267,7 +269,7 @@ fn hopeless(kid: &str) -> Vec<(&'static str, Scheme, String, PeerCertificate)> {
     ]
 }
 
-/// An attacker knows issuer and audience, but has no token for a certificate of its own.
+/// The attacker can write the issuer and the audience into a token, but has no token for its own certificate.
 #[tokio::test]
 async fn v55_a_token_that_nothing_can_save_costs_no_fetch() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -276,7 +278,7 @@ async fn v55_a_token_that_nothing_can_save_costs_no_fetch() {
         code(verifier.verify(&Authorization::new(scheme, token), peer).await)
     };
     for (reason, scheme, token, peer) in hopeless("unknown") {
-        assert_eq!(told(scheme, &token, &peer).await, reason, "without keys its own reason is told");
+        assert_eq!(told(scheme, &token, &peer).await, reason, "without keys the refusal has this reason");
     }
     assert_eq!(documents.count(), 0);
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
@@ -284,16 +286,25 @@ async fn v55_a_token_that_nothing_can_save_costs_no_fetch() {
     for seconds in [0, 3600, 3600] {
         clock.advance(seconds);
         for (reason, scheme, token, peer) in hopeless(KID) {
-            assert_eq!(told(scheme, &token, &peer).await, reason, "of a known key, in the documented order");
+            assert_eq!(
+                told(scheme, &token, &peer).await,
+                reason,
+                "the key is known, so the documented order applies"
+            );
         }
         for (reason, scheme, token, peer) in hopeless("unknown") {
             let after_the_key = reason.starts_with("client_certificate") || reason.contains("permission");
             let reason = if after_the_key || reason.starts_with("caller") { "unknown_key" } else { reason };
-            assert_eq!(told(scheme, &token, &peer).await, reason, "with keys at hand the order stays");
+            assert_eq!(
+                told(scheme, &token, &peer).await,
+                reason,
+                "with cached keys the documented order applies"
+            );
         }
     }
     assert_eq!(documents.count(), 2);
-    // While the issuer fails, it is not known whether the key exists. The other reason is certain.
+    // While the issuer fails, the verifier cannot determine whether the key exists. So it reports the other reason,
+    // which is certain.
     documents.fail(METADATA, FetchError::Status { status: 503 });
     assert_eq!(decide(&verifier, &clock, "unknown").await, "keys_unavailable");
     let count = documents.count();
@@ -304,7 +315,7 @@ async fn v55_a_token_that_nothing_can_save_costs_no_fetch() {
     assert_eq!(documents.count(), count);
 }
 
-/// The application's demand gets claims of verified tokens only.
+/// The verifier passes only the claims of verified tokens to the application's demand.
 #[tokio::test]
 async fn v55_demands_are_asked_about_verified_tokens_only() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -337,7 +348,8 @@ fn remembering(documents: &Documents, clock: &At) -> Verifier {
         .unwrap()
 }
 
-/// A token that is valid for longer than the keys: 28 hours, as Entra's longest.
+/// Makes a token that is valid for 28 hours, longer than fetched keys are used. Entra's longest tokens have this
+/// lifetime.
 fn long_lived(clock: &At) -> String {
     let now = certbound_verifier::Clock::now(clock).as_secs();
     let times = token().claim("iat", json!(now)).claim("nbf", json!(now));
@@ -370,7 +382,7 @@ async fn v58_a_key_that_goes_takes_its_remembered_decisions_along() {
     assert_eq!(verify().await, "unknown_key");
 }
 
-/// There is a pause in the traffic, so no request has refreshed the keys before.
+/// A pause precedes the second and the third request, so no request has refreshed the keys.
 #[tokio::test]
 async fn v58_a_remembered_decision_is_not_taken_from_its_sleep_with_old_keys() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -405,7 +417,7 @@ async fn v56_remembered_decisions_end_when_their_keys_are_believed_no_more() {
     assert_eq!(verify().await, "accepted");
 }
 
-/// Remembered tokens refresh the keys too, unless the client certificate has expired.
+/// A request with a remembered token refreshes the keys too, unless the client certificate has expired.
 #[tokio::test]
 async fn v55_a_remembered_token_that_nothing_can_save_costs_no_fetch() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -419,7 +431,7 @@ async fn v55_a_remembered_token_that_nothing_can_save_costs_no_fetch() {
     assert_eq!(verify().await, "accepted");
     clock.advance(3600);
     assert_eq!(verify().await, "client_certificate_dates");
-    // A fetch would run in a task of its own.
+    // A fetch would run in a separate task, so this loop lets other tasks run.
     for _ in 0..ROUNDS {
         tokio::task::yield_now().await;
     }

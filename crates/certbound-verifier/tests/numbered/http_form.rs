@@ -1,4 +1,4 @@
-//! Cases 46 to 49 and 54: the form in which a token is sent, and the response.
+//! Cases 46 to 49, 52 and 54: the form in which a token is sent, and the response.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn v47_scheme_one_space_token() {
     for value in malformed {
         assert_eq!(parse(&[value]), Err("malformed_authorization"), "{value:?}");
     }
-    // A header cannot have CR, LF or NUL. They are refused if a value comes from elsewhere.
+    // A `HeaderValue` cannot contain CR, LF or NUL. `Authorization::parse` refuses these characters in other values.
     for value in ["mtls_pop a\r\nx", "mtls_pop a\n", "mtls_pop \0"] {
         assert!(HeaderValue::from_str(value).is_err());
         assert_eq!(Authorization::parse(value.as_bytes()).unwrap_err(), Refusal::MalformedAuthorization);
@@ -87,9 +87,9 @@ async fn v48_a_token_in_the_url_or_a_form() {
         assert_eq!(layer(both).await, "token_in_url", "{query}");
     }
     let ordinary = Request::get("https://orders.example/?$top=1&token=x").body(()).unwrap();
-    assert_eq!(layer(ordinary).await, "no_credentials", "a query of another kind");
+    assert_eq!(layer(ordinary).await, "no_credentials", "the query has no access_token");
     assert_eq!(Refusal::TokenInUrl.status(), 400);
-    // The body of a form is never read, so a token in it does not count.
+    // The layer never reads the body, so it ignores a token in a form.
     let form = Request::post("https://orders.example/")
         .header("content-type", "application/x-www-form-urlencoded")
         .body(())
@@ -97,7 +97,7 @@ async fn v48_a_token_in_the_url_or_a_form() {
     assert_eq!(layer(form).await, "no_credentials");
 }
 
-/// The token does not matter: two servers on the way could read two different requests.
+/// The refusal does not depend on the token, because two servers on the way could read two different requests.
 #[tokio::test]
 async fn v52_a_request_of_two_lengths() {
     let request = |headers: &[(&str, &str)]| {
@@ -211,7 +211,11 @@ fn answers_are_those_of_rfc_6750() {
         (answer.status().as_u16(), challenge, String::from_utf8(answer.body().to_vec()).unwrap())
     };
     let (status, challenge, _) = answer(&Refusal::NoCredentials);
-    assert_eq!((status, challenge.as_deref()), (401, Some("mtls_pop")), "no code when nothing was offered");
+    assert_eq!(
+        (status, challenge.as_deref()),
+        (401, Some("mtls_pop")),
+        "no error code if the request has no credentials"
+    );
     let (status, challenge, body) = answer(&Refusal::NoCertificate);
     assert_eq!(status, 401);
     assert_eq!(
@@ -229,12 +233,13 @@ fn answers_are_those_of_rfc_6750() {
     assert_eq!(status, 400);
     assert!(challenge.unwrap().starts_with("mtls_pop error=\"invalid_request\""));
     let (status, challenge, _) = answer(&unavailable());
-    assert_eq!((status, challenge), (503, None), "not the caller's fault");
+    assert_eq!((status, challenge), (503, None), "the caller did not cause this refusal");
     let bearer = Answer::new(&Refusal::BadSignature, &AnswerStyle::Bearer);
     assert!(bearer.challenge().unwrap().starts_with("Bearer error=\"invalid_token\""));
 }
 
-/// A challenge does not name `mtls_pop` if the policy accepts `Bearer` only, unless the layer has another style.
+/// A challenge does not name `mtls_pop` if the policy accepts `Bearer` only, unless the layer is configured with a
+/// different style.
 #[test]
 fn a_challenge_names_the_schemes_that_the_binding_policy_accepts() {
     for (policy, expected) in [

@@ -48,7 +48,8 @@ fn v26_another_algorithm_than_the_pinned_one() {
 
 #[test]
 fn v27_a_key_in_the_header_is_ignored() {
-    // The issuer signed it, and the header names other keys. It is accepted, so those keys are ignored.
+    // The issuer signed this token, and its header names other keys. The verifier accepts the token, so it ignores
+    // those keys.
     let token_with = |name: &str| {
         token()
             .header(name, if name == "x5c" { json!(["MIIB"]) } else { json!("https://evil.example/k") })
@@ -57,7 +58,7 @@ fn v27_a_key_in_the_header_is_ignored() {
     for name in ["jku", "x5u", "jwk", "x5c"] {
         assert_eq!(code(decide(&token_with(name))), "accepted", "{name}");
     }
-    // An attacker signed it, and the header has the attacker's key. That key is ignored.
+    // An attacker signed this token, and its header contains a key with the right `kid`. The verifier ignores this key.
     let stranger = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
     let jwk = json!({ "kty": "RSA", "kid": KID, "e": "AQAB", "n": "x" });
     let forged = token().header("jwk", jwk);
@@ -113,14 +114,14 @@ fn v31_v32_not_three_parts() {
     }
 }
 
-/// OpenIddict encrypts access tokens by default. The refusal says what to change.
+/// OpenIddict encrypts access tokens by default. The refusal's fix advises to issue signed tokens.
 #[test]
 fn v31_an_encrypted_token_is_called_encrypted() {
     let header = base64(br#"{"alg":"RSA-OAEP","enc":"A256CBC-HS512","kid":"k1","typ":"at+jwt","cty":"JWT"}"#);
     let refusal = decide(&format!("{header}.AAAA.AAAA.AAAA.AAAA")).unwrap_err();
     assert_eq!((refusal.code(), refusal.status()), ("encrypted_token", 401));
     assert!(refusal.fix().contains("signed tokens"), "{}", refusal.fix());
-    // The header alone, or the number of parts alone, does not make it encrypted.
+    // Neither the header alone nor the number of parts alone makes the token an encrypted token.
     let signed = base64(HEADER.as_bytes());
     assert_eq!(code(decide(&format!("{signed}.AAAA.AAAA.AAAA.AAAA"))), "malformed_token");
     assert_eq!(code(decide(&format!("{header}.AAAA.AAAA"))), "malformed_token");
@@ -203,7 +204,7 @@ fn v44_a_signature_over_other_bytes() {
         (input.to_owned(), signature.to_owned())
     };
     let (header, _) = input.split_once('.').unwrap();
-    // The same claims, with other white space.
+    // These are the same claims with different white space.
     let pretty = serde_json::to_string_pretty(&token.claims).unwrap();
     let re_encoded = format!("{header}.{}.{signature}", base64(pretty.as_bytes()));
     assert_eq!(code(decide(&re_encoded)), "bad_signature");

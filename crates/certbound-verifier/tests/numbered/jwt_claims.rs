@@ -22,7 +22,7 @@ const N: u64 = NOW.as_secs();
 
 #[test]
 fn v34_v37_times() {
-    // The leeway is 60 s: the last second that is accepted, and the first that is not.
+    // The leeway is 60 s. For each claim the test sends the last accepted second and the first refused second.
     assert_eq!(with("exp", json!(N - 59)), "accepted");
     assert_eq!(with("exp", json!(N - 60)), "token_expired");
     assert_eq!(with("nbf", json!(N + 60)), "accepted");
@@ -46,14 +46,14 @@ fn v34_v37_times() {
         }
     }
     assert_eq!(with("exp", json!(u64::MAX)), "token_lifetime_refused");
-    // The token expires before it begins, or lives longer than any token of Entra.
+    // The token expires at the time at which its validity begins, or is valid for longer than any token of Entra.
     let short = token().claim("nbf", json!(N + 30)).claim("exp", json!(N + 30));
     assert_eq!(code(decide(&short.sign())), "token_lifetime_refused");
     assert_eq!(with("exp", json!(N - 300 + 29 * 3600)), "accepted");
     assert_eq!(with("exp", json!(N - 300 + 29 * 3600 + 1)), "token_lifetime_refused");
 }
 
-/// RFC 7519, section 2, allows a fraction. It is rounded against the caller.
+/// RFC 7519, section 2, allows a fraction. The verifier rounds a fraction against the caller.
 #[test]
 fn v34_a_fraction_of_a_second_counts_against_the_caller() {
     let n = f64::from(u32::try_from(N).unwrap());
@@ -66,7 +66,7 @@ fn v34_a_fraction_of_a_second_counts_against_the_caller() {
         assert_eq!(with(name, n + 59.5), "accepted");
         assert_eq!(with(name, n + 60.5), "token_not_yet_valid", "{name}");
     }
-    // An age and a lifetime include both fractions.
+    // The verifier includes the fractions of both times in an age and in a lifetime.
     let limit = f64::from(29 * 3600);
     assert_eq!(with("exp", n - 300.0 + limit), "accepted");
     assert_eq!(with("exp", n - 300.0 + limit + 0.5), "token_lifetime_refused");
@@ -74,7 +74,7 @@ fn v34_a_fraction_of_a_second_counts_against_the_caller() {
     let young = builder().max_age(Duration::from_secs(600)).leeway(Duration::ZERO).build().unwrap();
     assert_eq!(by(&young, &token().claim("iat", json!(n - 599.5))), "accepted");
     assert_eq!(by(&young, &token().claim("iat", json!(n - 600.5))), "token_too_old");
-    // These numbers are beyond every range, and beyond what JSON can express.
+    // 1e300 is outside every accepted range. 1e400 is outside the range of a 64-bit floating-point number.
     assert_eq!(with("exp", 1e300), "token_lifetime_refused");
     assert_eq!(with("nbf", 1e300), "token_not_yet_valid");
     let text = serde_json::to_string(&token().claims).unwrap();
@@ -100,7 +100,7 @@ fn v37_a_lifetime_without_a_beginning_counts_from_now() {
     assert_eq!(by(&longer, &token), "accepted");
 }
 
-/// A decision is remembered no longer than the accepted age of the token, whatever form `iat` has.
+/// The verifier remembers a decision no longer than the accepted age of the token, also if `iat` has a fraction.
 #[tokio::test]
 async fn v37_a_remembered_token_grows_too_old() {
     use certbound_verifier::Authorization;
@@ -170,7 +170,7 @@ fn v38_several_audiences_are_all_ours_or_one_is_by_choice() {
     assert_eq!(by(&lax, &aud(&["api://other", AUDIENCE])), "accepted");
     assert_eq!(by(&lax, &aud(&["api://other", "x"])), "audience_mismatch");
     assert_eq!(by(&lax, &aud(&[])), "audience_mismatch");
-    // The refusal advises to add each audience to the verifier. This does so.
+    // The refusal advises to add each audience to the verifier. The test adds them.
     let both = aud(&[AUDIENCE, "https://idp.example/userinfo"]);
     let refusal = decide(&both.sign()).unwrap_err();
     assert!(refusal.fix().contains("each of the token's audiences"), "{}", refusal.fix());
@@ -201,7 +201,7 @@ fn v39_the_issuer_is_exactly_the_tenants() {
     }
     assert_eq!(with("iss", json!(7)), "issuer_not_trusted");
     assert_eq!(code(decide(&token().without("iss").sign())), "issuer_not_trusted");
-    // The issuer is right, but is that of the other version.
+    // This is the tenant's issuer of the other token version.
     assert_eq!(with("iss", json!(format!("https://sts.windows.net/{TENANT}/"))), "version_mismatch");
 }
 

@@ -1,4 +1,4 @@
-//! Cases 45 and 55 to 60: keys over time.
+//! Cases 45, 55, 56, 58 and 59: keys that change over time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -44,7 +44,7 @@ pub(crate) struct Documents {
     pub(crate) asked: Arc<AtomicUsize>,
     /// The number of key fetches that began. A fetch begins with the metadata.
     pub(crate) begun: Arc<AtomicUsize>,
-    /// How often other tasks run before a response arrives.
+    /// The number of times that a request yields to other tasks before its response arrives.
     pub(crate) turns: usize,
     pub(crate) gate: Option<Arc<tokio::sync::Semaphore>>,
 }
@@ -78,7 +78,7 @@ impl Documents {
         documents
     }
 
-    /// Each document takes 20 turns of the runtime.
+    /// Returns the documents of [`Documents::entra`]. Each response takes 20 turns of the runtime.
     pub(crate) fn slow() -> Self {
         Self { turns: 20, ..Self::entra() }
     }
@@ -142,7 +142,7 @@ pub(crate) async fn decide(verifier: &Verifier, clock: &At, kid: &str) -> &'stat
     code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await)
 }
 
-/// More turns of the runtime than any task here needs.
+/// A number of turns of the runtime that is greater than any task in these tests needs.
 pub(crate) const ROUNDS: usize = 10_000;
 
 /// Lets other tasks run until `holds` returns true.
@@ -153,7 +153,7 @@ pub(crate) async fn until(holds: impl Fn() -> bool) {
         }
         tokio::task::yield_now().await;
     }
-    panic!("it never held");
+    panic!("the condition never became true");
 }
 
 #[test]
@@ -248,7 +248,7 @@ async fn v55_a_flood_of_unknown_keys_causes_one_fetch_an_interval() {
     for kid in 0..50 {
         assert_eq!(decide(&verifier, &clock, &format!("unknown-{kid}")).await, "unknown_key");
     }
-    assert_eq!(documents.count(), 4, "the first fetch costs no cool-down; the second does");
+    assert_eq!(documents.count(), 4, "the first fetch starts no pause, the second fetch does");
     clock.advance(30);
     for kid in 0..50 {
         assert_eq!(decide(&verifier, &clock, &format!("unknown-{kid}")).await, "unknown_key");
@@ -283,13 +283,13 @@ async fn v56_failing_fetches_are_survived_for_a_while_and_then_closed() {
     clock.advance(23 * 3600);
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted", "the last good keys");
     clock.advance(3600);
-    assert_eq!(decide(&verifier, &clock, KID).await, "keys_unavailable", "not for ever");
+    assert_eq!(decide(&verifier, &clock, KID).await, "keys_unavailable", "the keys have expired");
     documents.set(
         METADATA,
         &json!({ "issuer": format!("https://login.microsoftonline.com/{TENANT}/v2.0"), "jwks_uri": JWKS }),
     );
     clock.advance(20);
-    assert_eq!(decide(&verifier, &clock, KID).await, "accepted", "and back again");
+    assert_eq!(decide(&verifier, &clock, KID).await, "accepted", "the issuer answers again");
 }
 
 #[tokio::test]
@@ -339,7 +339,7 @@ async fn v58_old_keys_are_refreshed_in_the_background() {
         tokio::task::yield_now().await;
     }
     assert_eq!(decide(&verifier, &clock, "k2").await, "accepted");
-    // The unknown key is looked for at once: no unknown key has caused a fetch before.
+    // The verifier fetches at once for the unknown key, because no unknown key has caused a fetch before.
     assert_eq!(decide(&verifier, &clock, KID).await, "unknown_key");
     assert_eq!(documents.count(), 6);
 }
@@ -352,7 +352,7 @@ async fn v55_a_background_refresh_that_fails_is_not_tried_at_every_request() {
     documents.fail(METADATA, FetchError::Status { status: 500 });
     clock.advance(3600);
     for (interval, pause) in [(1, 10), (2, 20), (3, 40)] {
-        // Twenty requests at once, and one each second after the fetch has ended.
+        // Twenty requests follow without a pause, and then one request in each second after the fetch has ended.
         for _ in 0..20 {
             assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
         }
@@ -375,7 +375,7 @@ async fn v58_rotation() {
     let (documents, clock) = (Documents::entra(), At::now());
     let verifier = verifier(&documents, &clock);
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
-    // A new key appears, and one refresh finds it. The old key is gone.
+    // The issuer replaces its key, and one refresh fetches the new key.
     documents.set(JWKS, &json!({ "keys": [jwk("k2")] }));
     assert_eq!(decide(&verifier, &clock, "k2").await, "accepted");
     assert_eq!(decide(&verifier, &clock, KID).await, "unknown_key");
@@ -386,7 +386,8 @@ async fn v58_rotation() {
     }
 }
 
-/// A set without a usable key removes the keys before it, as a set with other keys does. It is not a failed fetch.
+/// A set without a usable key replaces the earlier keys, as a set with other keys does. The verifier does not treat the
+/// set as a failed fetch.
 #[tokio::test]
 async fn v58_keys_that_were_withdrawn_are_believed_no_more() {
     let point = base64(&[1; 32]);
@@ -415,7 +416,8 @@ async fn v58_keys_that_were_withdrawn_are_believed_no_more() {
         }
         assert_eq!(verify().await, "keys_unavailable", "{set}");
         assert_eq!(documents.fetches(), 2);
-        // The next set has another key. A remembered token must not pass as one that was verified with that key.
+        // The next set has a different key. The verifier must not accept the remembered token, which was verified with
+        // the old key.
         documents.set(JWKS, &json!({ "keys": [jwk("k2")] }));
         clock.advance(9);
         assert_eq!(verify().await, "keys_unavailable", "{set}");
@@ -443,7 +445,7 @@ async fn v56_a_document_that_is_no_key_set_withdraws_nothing() {
     }
 }
 
-/// A decision that was made with a key is forgotten when the key is gone.
+/// The verifier forgets a decision when the set no longer contains the key that verified the token.
 #[tokio::test]
 async fn v58_remembered_decisions_end_with_their_keys() {
     let (documents, clock) = (Documents::entra(), At::now());
@@ -469,7 +471,7 @@ async fn v58_remembered_decisions_end_with_their_keys() {
     let second = signed("k2", &clock);
     assert_eq!(verify(&second).await, "accepted");
     clock.advance(3660);
-    assert_eq!(verify(&second).await, "token_expired", "nor beyond the token");
+    assert_eq!(verify(&second).await, "token_expired", "not after the token has expired");
 }
 
 #[tokio::test]
@@ -513,7 +515,7 @@ fn v59_keys_of_one_name_are_all_tried() {
     let seven = [vec![stranger.clone(); 7], vec![jwk(KID)]].concat();
     assert_eq!(decide(&seven), "accepted");
     let eight = [vec![stranger; 8], vec![jwk(KID)]].concat();
-    assert_eq!(decide(&eight), "bad_signature", "at most eight are tried");
+    assert_eq!(decide(&eight), "bad_signature", "the verifier tries at most eight keys");
 }
 
 #[test]
@@ -552,7 +554,7 @@ fn a_key_that_names_its_issuer_signs_for_it_alone() {
     }
 }
 
-/// Only requests that need the keys of a slow issuer wait for it, and they share one fetch.
+/// Only requests that need the keys of a slow issuer wait for this issuer, and they share one fetch.
 #[tokio::test]
 async fn no_request_waits_behind_another_issuers_fetch() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
@@ -625,13 +627,13 @@ async fn a_caller_that_gives_up_does_not_end_the_fetch() {
     assert_eq!(documents.count(), 2);
 }
 
-/// A client that panics at the first request, and answers the following ones.
+/// An HTTP client that panics at the first request and answers all later requests.
 #[derive(Clone)]
 struct Panicking(Documents);
 
 impl Fetch for Panicking {
     async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
-        assert!(self.0.count() > 0 || self.0.get("").await.is_ok(), "it is for show");
+        assert!(self.0.count() > 0 || self.0.get("").await.is_ok(), "this panic is part of the test");
         self.0.get(url).await
     }
 }
@@ -674,7 +676,8 @@ fn a_runtime_that_ends_takes_its_fetch_along() {
     assert_eq!(documents.fetches(), 2);
 }
 
-/// A runtime that does not run any more never ends its fetch. After a minute, another fetch begins.
+/// A fetch never ends if its runtime no longer runs. After a minute the verifier gives the fetch up, and later begins a
+/// new fetch.
 #[test]
 fn a_fetch_that_nobody_drives_is_given_up() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
@@ -695,7 +698,7 @@ fn a_fetch_that_nobody_drives_is_given_up() {
     assert_eq!(busy.block_on(decide(&verifier, &clock, KID)), "accepted");
 }
 
-/// The result of such a fetch is not used, and the fetch may never end.
+/// The verifier does not use the result of a fetch that it gave up, so no request must wait for this fetch.
 #[tokio::test]
 async fn those_who_wait_for_a_fetch_that_is_given_up_are_told() {
     for set_back in [false, true] {

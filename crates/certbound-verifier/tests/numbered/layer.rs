@@ -1,4 +1,4 @@
-//! Cases 19, 50 and 53: the layer, with requests that have the facts of their connections as extensions.
+//! Cases 1, 2, 19, 23, 48, 50, 52 and 53: the layer. The requests have the facts of their connections as extensions.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::keys::{At, Documents, verifier};
 use crate::support::{CLIENT, client, peer, token};
 
-/// The resource. No request without a [`Verified`] may reach it.
+/// A resource. It panics if a request has no [`Verified`].
 #[derive(Clone)]
 struct Resource;
 
@@ -123,7 +123,7 @@ async fn v23_behind_a_proxy_only_its_header_counts() {
     };
     assert_eq!(ask(true, Some("10.1.2.3:5"), false).await.0, 200);
     assert_eq!(ask(true, Some("11.1.2.3:5"), false).await.0, 400, "not the proxy");
-    assert_eq!(ask(true, None, false).await.0, 400, "nobody knows from where");
+    assert_eq!(ask(true, None, false).await.0, 400, "the peer's address is unknown");
     assert_eq!(ask(false, Some("10.1.2.3:5"), true).await.0, 401, "no fall-back to the connection's own");
     // The address may be in another extension.
     let elsewhere = behind().address_from(|extensions| extensions.get::<std::net::IpAddr>().copied());
@@ -201,12 +201,12 @@ async fn a_proxy_that_asks_is_told_who_calls() {
         (200, Some(CLIENT.to_owned()), Some("Orders.Read".to_owned()), Some(thumbprint), None)
     );
     let answer = ForwardAuth::new(layer()).answer(&request(Some(client())).into_parts().0).await;
-    assert_eq!(answer.headers()["x-certbound-scopes"], "", "there are none");
+    assert_eq!(answer.headers()["x-certbound-scopes"], "", "the token has no scopes");
     assert_eq!(answer.headers()["cache-control"], "no-store");
     let (status, client_id, .., challenge) = ask(request(None)).await;
     assert_eq!((status, client_id), (401, None));
     assert!(challenge.unwrap().contains("invalid_token"));
-    // nginx treats 400 as its own failure.
+    // nginx treats every status other than 2xx, 401 and 403 as its own failure.
     let mut twice = request(Some(client()));
     twice.headers_mut().append("authorization", "mtls_pop x".parse().unwrap());
     assert_eq!(ask(twice).await.0, 401);
@@ -243,7 +243,7 @@ async fn a_proxy_that_asks_is_told_by_all_seven_headers() {
         assert_eq!(told(token().claim("sub", json!(subject))).await[3], "", "{subject:?}");
     }
     assert_eq!(told(token().claim("sub", json!("CN=a b, O=\"c\""))).await[3], "CN=a b, O=\"c\"");
-    // A role of two words would read as two roles.
+    // A role with a space would look like two roles.
     let roles = async |roles: serde_json::Value| told(token().claim("roles", roles)).await[4].clone();
     assert_eq!(roles(json!(["Orders.Read", "Orders.Write"])).await, "Orders.Read Orders.Write");
     for second in ["Reader Admin", "", " ", "Zo\u{eb}", "a\tb", "a\nb"] {
@@ -275,7 +275,7 @@ async fn v48_a_token_in_the_url_that_a_proxy_names() {
         let hostile: [&[&[u8]]; 10] = [
             &[b"/orders?access_token=x"],
             &[b"https://orders.example/orders?a=b&access_token=x"],
-            // These are not UTF-8. A check of text would skip the whole header.
+            // The next two values are not UTF-8. A check that needs text would skip the whole header.
             &[b"/\xe9?access_token=x"],
             &[b"/?a=\xff&access_token=x"],
             &["/\u{e9}?access_token=x".as_bytes()],
@@ -306,7 +306,7 @@ async fn v52_a_request_of_two_lengths_reaches_no_resource() {
     let (status, body) = call(layer(), both(request(Some(client())))).await;
     assert_eq!(status, 400);
     assert!(body.contains("ambiguous"), "{body}");
-    // The ambiguous length is the proxy's: 401 would blame the client.
+    // The proxy sent the ambiguous length, and 401 would blame the client.
     let answer = ForwardAuth::new(layer()).answer(&both(request(Some(client()))).into_parts().0).await;
     assert_eq!(answer.status(), 400);
     assert_eq!(answer.headers()["connection"], "close");

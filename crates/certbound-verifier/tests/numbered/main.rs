@@ -1,4 +1,4 @@
-//! The refusals that a resource must make, by the numbers of the security test list: `vNN` is case NN.
+//! The refusals that a resource must make. The number in a test's name is the number of its case: `v01` is case 1.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod algorithms;

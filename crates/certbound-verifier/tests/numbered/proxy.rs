@@ -1,4 +1,4 @@
-//! Cases 50 to 52: the certificate in a header.
+//! Cases 51 and 52: the certificate in a header.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ fn pem(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// Encodes as nginx does for `$ssl_client_escaped_cert`.
+/// Encodes a text as nginx does for `$ssl_client_escaped_cert`.
 fn escaped(pem: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     pem.bytes()
@@ -111,13 +111,13 @@ fn v51_values_that_are_not_one_certificate() {
         }
     }
     let [(rfc9440, ..), (envoy, ..), (nginx, ..), (app_service, ..)] = proxies();
-    // HAProxy sends `::` for no certificate. In the other forms it is an error.
+    // HAProxy sends `::` for no certificate. In the other forms `::` is an error.
     assert_eq!(read(&rfc9440, PROXY, &[("client-cert", "::")]), Ok(PeerCertificate::none()));
     assert!(read(&app_service, PROXY, &[("x-arr-clientcert", "::")]).is_err());
     assert!(read(&nginx, PROXY, &[("x-ssl-client-cert", "::")]).is_err());
     let empty = escaped("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
     assert!(read(&nginx, PROXY, &[("x-ssl-client-cert", &empty)]).is_err());
-    // The longest value that is read. It is then found not to be a certificate.
+    // This is the longest value that is read. The error is not about its length, but about its content.
     let longest = "A".repeat(16 * 1024);
     assert!(!matches!(
         read(&app_service, PROXY, &[("x-arr-clientcert", &longest)]),
@@ -167,7 +167,7 @@ fn v51_values_that_are_not_one_certificate() {
     );
 }
 
-/// Headers of other programs, taken from their own documents: `testdata/proxies/README.md`.
+/// The headers follow the documentation and the source code of other programs: `testdata/proxies/README.md`.
 #[test]
 fn v51_headers_of_envoy_yarp_and_app_service() {
     let golden = |name: &str| {
@@ -188,7 +188,7 @@ fn v51_headers_of_envoy_yarp_and_app_service() {
     assert_eq!(read(&app_service, PROXY, &[(header.0, &header.1)]), Ok(client()));
     let yarp = app_service.with_header_name(HeaderName::from_static("x-client-cert")).unwrap();
     assert_eq!(read(&yarp, PROXY, &[("X-Client-Cert", &golden("yarp.txt"))]), Ok(client()));
-    assert_eq!(read(&yarp, PROXY, &[]), Ok(PeerCertificate::none()), "it removes the header");
+    assert_eq!(read(&yarp, PROXY, &[]), Ok(PeerCertificate::none()), "YARP removes the header");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn v51_the_header_may_have_another_name() {
     for (proxy, own, value) in proxies() {
         let renamed = proxy.clone().with_header_name(name("x-client-cert"));
         if own == "x-forwarded-client-cert" {
-            // Envoy would not remove the other header from the requests of clients.
+            // Envoy would not remove a header with a different name from the requests of clients.
             assert_eq!(renamed, Err(HeaderNameError::Fixed));
             assert_eq!(proxy.clone().with_header_name(name(own)), Ok(proxy), "its own name");
             continue;
@@ -224,13 +224,13 @@ fn v51_the_header_may_have_another_name() {
     }
 }
 
-/// Text after the certificate is not part of it, and a reader must not ignore it.
+/// The reader must refuse, and not ignore, text that is not part of the certificate.
 #[test]
 fn v51_between_the_markers_stands_base64_alone() {
     let [_, _, (nginx, name, _), _] = proxies();
     let get = |pem: &str| read(&nginx, PROXY, &[(name, &escaped(pem))]);
     let rsa = pem("rsa.pem");
-    // Apache's mod_headers writes spaces instead of line ends, and does not encode.
+    // Apache's mod_headers writes spaces instead of line ends, and does not encode the value.
     assert_eq!(read(&nginx, PROXY, &[(name, rsa.replace('\n', " ").trim())]), Ok(client()));
     assert_eq!(get(&rsa.replace('\n', "\r\n")), Ok(client()));
     let end = "-----END CERTIFICATE-----\n";

@@ -1,4 +1,4 @@
-//! The server for forward-auth requests. No client can occupy it for ever or keep it from ending.
+//! The server for forward-auth requests. No client can occupy the server for ever or prevent its end.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::verifier;
 
 const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// Sends requests until the server reads no more, and reads no response.
+/// Sends requests until the server stops reading. Reads no response.
 async fn fill(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).await.unwrap();
     let questions = QUESTION.repeat(1_000);

@@ -1,4 +1,4 @@
-//! Cases 17 and 18 at issuers other than Entra: the caller, in tokens of Keycloak, Auth0, Okta, Duende and OpenIddict.
+//! The caller in tokens of issuers other than Entra: Keycloak, Auth0, Okta, Duende and OpenIddict.
 
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ fn decide(builder: VerifierBuilder, token: &Token) -> &'static str {
     code(by(&builder.build().unwrap(), &oidc(ISSUER), token))
 }
 
-/// Returns the kind of caller as which `token` is accepted.
+/// Returns the kind of caller for which the verifier accepts `token`.
 fn kind(token: &Token) -> &'static str {
     let accepted = |callers| decide(builder().dangerous_any_caller().callers(callers), token);
     match (accepted(Callers::Applications), accepted(Callers::Users)) {
@@ -116,7 +116,7 @@ fn tokens_of_known_issuers_are_told_apart() {
         assert_eq!(code(decide(other, id)), "caller_kind_not_accepted", "{name}");
         assert_eq!(code(decide(Callers::Any, id)), "accepted", "{name}");
         assert_eq!(code(decide(own, &id.to_ascii_uppercase())), "client_not_allowed", "{name}");
-        // A user's token does not become an application's by losing the claims of the user's session.
+        // Without the claims of the user's session, a user's token is still not a token of an application.
         if !application {
             let bare = ["sid", "session_state", "uid", "amr", "auth_time", "idp"]
                 .into_iter()
@@ -127,7 +127,8 @@ fn tokens_of_known_issuers_are_told_apart() {
     }
 }
 
-/// Without the scope `profile` no claim names the account, and `sub` is the id of the user that stands for the client.
+/// Without the scope `profile` no claim names the account, and `sub` is the id of the user that represents the client
+/// in Keycloak.
 #[test]
 fn v17_a_keycloak_application_without_its_name_is_no_user() {
     let token = golden("keycloak-application-without-profile");
@@ -161,7 +162,7 @@ fn v17_client_ids_that_differ_in_case_are_two_clients() {
     assert_eq!(decide(allow(&CLIENT.to_ascii_uppercase()), &of(CLIENT)), "client_not_allowed");
 }
 
-/// Ids are compared by the rule of the token's issuer, not by a rule of the verifier.
+/// The verifier compares ids by the rule of the token's issuer.
 #[test]
 fn v17_one_verifier_compares_by_each_tokens_issuer() {
     let verifier = Verifier::builder()
@@ -182,14 +183,14 @@ fn v17_one_verifier_compares_by_each_tokens_issuer() {
     }
 }
 
-/// Only Entra uses `appid`. At another issuer, a client may be able to add it to its tokens.
+/// Only Entra uses `appid`. At a different issuer, a client may be able to add this claim to its tokens.
 #[test]
 fn v17_the_clients_claim_is_not_one_that_a_client_may_add() {
     let token = standard().claim("client_id", json!("app1")).claim("sub", json!("app1"));
     let spoofed = token.clone().claim("appid", json!("evil"));
     assert_eq!(decide(builder().only_clients(["evil"]), &spoofed), "client_not_allowed");
     assert_eq!(decide(builder().only_clients(["app1"]), &spoofed), "accepted");
-    // If two claims disagree, the token is refused, whichever client is allowed.
+    // If two claims disagree, the verifier refuses the token, even if both clients are allowed.
     for name in ["azp", "cid"] {
         for claim in [json!("evil"), json!("APP1"), json!(""), json!(7), json!(null), json!(["app1"])] {
             let both = token.clone().claim(name, claim.clone());
@@ -203,7 +204,7 @@ fn v17_the_clients_claim_is_not_one_that_a_client_may_add() {
         let same = token.clone().claim(name, json!("app1"));
         assert_eq!(decide(builder().only_clients(["app1"]), &same), "accepted");
     }
-    // Without such a claim there is no client id, so no list contains it.
+    // A token without a claim that names the client matches no list of clients.
     let nobody = token.without("client_id");
     assert_eq!(decide(builder().callers(Callers::Any).only_clients(["app1"]), &nobody), "client_not_allowed");
     assert_eq!(decide(builder().only_clients(["app1"]), &nobody), "caller_kind_not_accepted");
@@ -225,7 +226,7 @@ fn v17_the_clients_claim_by_choice() {
         decide(by_appid().callers(Callers::Any).only_clients(["orders-job"]), &without),
         "client_not_allowed"
     );
-    // Entra's own claims are still used.
+    // For Entra, the verifier still uses Entra's own claims.
     let issuer = crate::support::issuer().with_client_claim("oid").unwrap();
     let verifier =
         Verifier::builder().issuer(issuer).audience(AUDIENCE).only_clients([CLIENT]).build().unwrap();
@@ -252,14 +253,14 @@ fn v17_a_user_is_no_application_whatever_the_user_is_called() {
     assert_eq!((kind(&standard()), kind(&user())), ("application", "user"));
     let named = || user().claim("preferred_username", json!("service-account-orders-job"));
     assert_eq!(kind(&named()), "neither");
-    // A user of OpenIddict, whose token has no claim about a session.
+    // This is a user's token of OpenIddict. It has no claim about a session.
     let of_openiddict = golden("openiddict-user")
         .without("name")
         .claim("aud", json!(AUDIENCE))
         .claim("iss", json!(ISSUER))
         .claim("preferred_username", json!("service-account-shop-web"));
     assert_eq!(kind(&of_openiddict), "neither");
-    // Keycloak writes the client's address for its client credentials grant only.
+    // Keycloak adds the client's address only to tokens of the client credentials grant.
     for address in ["clientHost", "clientAddress"] {
         let account = named().claim(address, json!("192.0.2.7"));
         assert_eq!(kind(&account), "application", "{address}");
@@ -280,7 +281,8 @@ fn v17_what_a_sign_in_leaves_makes_no_application() {
     let account = user()
         .claim("preferred_username", json!("service-account-orders-job"))
         .claim("clientHost", json!("192.0.2.7"));
-    // The account of a client, the subject of Auth0's applications, the client's own id: each with a session.
+    // The tokens have the account of a client, the subject of an Auth0 application, or the client's own id. Then each
+    // token also gets a claim about a session.
     for token in
         [account, user().claim("sub", json!("orders-job@clients")), user().claim("sub", json!("orders-job"))]
     {
@@ -298,7 +300,7 @@ fn v17_what_a_sign_in_leaves_makes_no_application() {
         kind(&user().claim("sub", json!("orders-job@clients")).claim("gty", json!("password"))),
         "neither"
     );
-    // A token without scopes is not a user's: the user consented to nothing.
+    // A token without scopes is not a user's token, because the user consented to nothing.
     assert_eq!(kind(&user().without("scope")), "neither");
 }
 
@@ -312,7 +314,8 @@ fn v17_a_token_without_a_subject_is_an_applications_only_where_nothing_says_pers
     for subject in [json!(null), json!(7), json!(""), json!(["orders-job"])] {
         assert_eq!(kind(&without().claim("sub", subject.clone())), "neither", "{subject}");
     }
-    // `azp` alone may be in a token about another subject: Keycloak's light tokens have neither `sub` nor a name.
+    // A token with only `azp` may be about a different subject: Keycloak's lightweight tokens have neither `sub` nor a
+    // name.
     let light = without().without("client_id").claim("azp", json!("orders-job"));
     assert_eq!(kind(&light), "neither");
     let issuer = oidc(ISSUER).with_client_claim("azp").unwrap();
@@ -337,12 +340,12 @@ fn v17_scopes_are_a_text_or_a_list() {
         let token = standard().without("scope").claim(name, value.clone());
         assert_eq!(decide(needs(), &token), expected, "{name} {value}");
     }
-    // `scope` is the claim of RFC 9068. If it is there, `scp` adds nothing.
+    // `scope` is the claim of RFC 9068. If the token has `scope`, the verifier ignores `scp`.
     let both = standard().claim("scope", json!("openid")).claim("scp", json!("orders.read"));
     assert_eq!(decide(needs(), &both), "no_permission");
 }
 
-/// The claims that a resource gets have the meaning that this issuer gives them.
+/// `tid` and `oid` are claims of Entra, so the verifier does not read them in tokens of other issuers.
 #[test]
 fn v17_claims_that_are_entras_are_not_read_at_other_issuers() {
     let verifier = builder().only_clients(["orders-job"]).build().unwrap();

@@ -15,7 +15,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Map, Value, json};
 
-/// A time at which every certificate of the test data is valid.
+/// A time in January 2027, at which the certificates of good tokens are valid.
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 pub(crate) const TENANT: &str = "bea21ebe-8b64-4d06-9f6d-6a889b120a7c";
 pub(crate) const OTHER_TENANT: &str = "5f1c2a7e-3d94-4b58-9c06-8e2b7a14d3f0";
@@ -32,7 +32,7 @@ pub(crate) fn peer(name: &str) -> PeerCertificate {
     PeerCertificate::from_der(&der(name)).unwrap()
 }
 
-/// The certificate to which good tokens are bound.
+/// Returns the certificate to which good tokens are bound.
 pub(crate) fn client() -> PeerCertificate {
     peer("rsa.pem")
 }
@@ -42,7 +42,7 @@ static SIGNER: LazyLock<KeyPair> = LazyLock::new(|| {
     KeyPair::from_pkcs8(PrivatePkcs8KeyDer::from_pem_file(path).unwrap().secret_pkcs8_der()).unwrap()
 });
 
-/// A token before it is signed. It is good until a test changes it.
+/// A token that is not signed yet. [`token`] returns a good token, and tests change it.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) header: Map<String, Value>,
@@ -89,7 +89,7 @@ impl Token {
         self
     }
 
-    /// Returns the token with a forged signature, as anyone can write it.
+    /// Returns the token with a forged signature, which needs no key.
     pub(crate) fn forge(&self) -> String {
         format!("{}.Zm9yZ2Vk", jws::signing_input(&self.header, &self.claims))
     }
@@ -106,7 +106,7 @@ pub(crate) fn sign_text(input: &str) -> String {
     jws::assemble(input.to_owned(), &signature).expose().to_owned()
 }
 
-/// Signs raw JSON that a map cannot represent, for example with duplicates.
+/// Signs raw JSON that a map cannot represent, for example with duplicate members.
 pub(crate) fn sign_json(header: &str, payload: &str) -> String {
     sign_text(&[header, payload].map(|part| base64(part.as_bytes())).join("."))
 }
