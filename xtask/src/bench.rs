@@ -23,7 +23,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let strangers = strangers::set_up(root)?;
     let go = go::worker(root);
     if let Err(why) = &go {
-        say(&format!("set-up: MSAL for Go is left out: {why:#}"));
+        say(&format!("set-up: MSAL for Go is omitted: {why:#}"));
     }
     let [command, benchmark] = build(root)?;
     let folder = root.join("target").join("bench");
@@ -74,7 +74,7 @@ fn build(root: &Path) -> Result<[PathBuf; 2]> {
         let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut of_target = messages.filter(|message| message["target"]["name"] == target);
         let path = of_target.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-        path.with_context(|| format!("bench: `cargo build` made no program `{target}`"))
+        path.with_context(|| format!("bench: `cargo build` built no program `{target}`"))
     };
     Ok([executable("certbound")?, executable("ratios")?])
 }

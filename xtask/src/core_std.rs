@@ -1,11 +1,12 @@
 //! The parts of `std` that `certbound-core` may not use. This list includes modules. The lists in the core's
-//! `clippy.toml` have types and functions, which clippy finds by any name. Those lists cannot contain modules.
+//! `clippy.toml` contain types and functions, which clippy finds even under a different name. These lists cannot
+//! contain modules.
 
 use anyhow::Result;
 
 use crate::paths;
 
-/// The paths that the core does not use, each with the alternative.
+/// The paths that the core must not use, each with the alternative.
 const FORBIDDEN: [(&[&str], &str); 8] = [
     (&["std", "time", "SystemTime"], "time is an argument (`UnixTime`)"),
     (&["std", "time", "Instant"], "time is an argument (`UnixTime`)"),
@@ -17,7 +18,7 @@ const FORBIDDEN: [(&[&str], &str); 8] = [
     (&["std", "process"], "the core starts no programs"),
 ];
 
-/// Returns every use of a forbidden path, and of a module or glob that contains a forbidden path, each with the
+/// Returns every use of a forbidden path, or of a module or glob that contains a forbidden path, each with the
 /// alternative.
 pub(crate) fn forbidden_uses(source: &str) -> Result<Vec<(String, &'static str)>> {
     let found = paths::of_source(source, true)?;
@@ -26,8 +27,8 @@ pub(crate) fn forbidden_uses(source: &str) -> Result<Vec<(String, &'static str)>
 
 fn judge(path: &[String]) -> Option<(String, &'static str)> {
     let named = path.strip_suffix(&["self".to_owned()]).unwrap_or(path);
-    // A path that is shorter than a forbidden path is an import. It makes the forbidden path reachable under another
-    // name.
+    // If the path is shorter than a forbidden path, it is an import that makes the forbidden path reachable under a
+    // different name.
     let (_, instead) =
         FORBIDDEN.iter().find(|(forbidden, _)| forbidden.iter().zip(named).all(|(a, b)| a == b))?;
     Some((path.join("::"), instead))

@@ -1,4 +1,4 @@
-//! `cargo xtask deny`: checks the dependencies against `deny.toml` by cargo-deny, and by cargo for pre-releases and
+//! `cargo xtask deny`: checks the dependencies by cargo-deny against `deny.toml`, and by cargo for pre-releases and
 //! yanked versions.
 
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ const UNPUBLISHED: [&str; 4] = ["certbound-benches", "certbound-soak", "certboun
 
 /// Checks bans (including duplicates), licences, sources, pre-releases and yanked versions.
 ///
-/// It does NOT check security advisories: no registry that CI can reach contains the database of advisories. See
-/// `deny.toml`.
+/// This function does NOT check security advisories: no registry that CI can reach contains the database of advisories.
+/// See `deny.toml`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let cargo_deny = find_or_install(root)?;
     // Dependencies of tests and of the benchmark are not shipped. They may be banned crates, but they must have an
@@ -53,7 +53,7 @@ fn no_pre_releases(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the lines of `cargo tree` whose version has a pre-release part (Semantic Versioning 2.0, item 9).
+/// Returns the lines of `cargo tree` whose version is a pre-release (Semantic Versioning 2.0, item 9).
 fn pre_releases(tree: &str) -> Vec<&str> {
     let mut found: Vec<&str> = tree.lines().filter(|line| is_pre_release(line)).collect();
     found.sort_unstable();
@@ -68,14 +68,15 @@ fn is_pre_release(line: &str) -> bool {
     version.split('+').next().is_some_and(|version| version.contains('-'))
 }
 
-/// `cargo package` looks up each version of the lock file in the registry and warns about yanked versions.
+/// Checks that the lock file contains no yanked version. `cargo package` looks up each version in the registry and
+/// warns about yanked versions.
 fn no_yanked_versions(root: &Path) -> Result<()> {
     let mut command = cargo(root);
     command.args(["package", "--locked", "--workspace", "--no-verify", "--allow-dirty"]);
     for package in UNPUBLISHED {
         command.args(["--exclude", package]);
     }
-    say("deny: packing every crate that is published, to ask for yanked versions");
+    say("deny: packing every published crate, to find yanked versions");
     let output = command.output().context("could not start `cargo package`")?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
@@ -83,7 +84,7 @@ fn no_yanked_versions(root: &Path) -> Result<()> {
     }
     let yanked = yanked(&said);
     if !yanked.is_empty() {
-        bail!("deny: {}; `cargo update` finds another version", yanked.join("; "));
+        bail!("deny: {}; run `cargo update` to get a different version", yanked.join("; "));
     }
     say("deny: no yanked versions");
     Ok(())
@@ -104,7 +105,7 @@ fn find_or_install(root: &Path) -> Result<PathBuf> {
         return Ok(found);
     }
     say(&format!(
-        "deny: cargo-deny is not on PATH; building {VERSION} into target/tools, once, takes some minutes"
+        "deny: cargo-deny is not on PATH; building version {VERSION} once into target/tools, which takes some minutes"
     ));
     run(cargo(root)
         .args(["install", "--quiet", "--locked", &format!("cargo-deny@{VERSION}"), "--root"])
@@ -113,9 +114,7 @@ fn find_or_install(root: &Path) -> Result<PathBuf> {
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"))
-    .context(
-        "cargo-deny could not be installed; with network access, `cargo install cargo-deny` does it by hand",
-    )?;
+    .context("cargo-deny could not be installed; check the network, or run `cargo install cargo-deny`")?;
     Ok(ours)
 }
 

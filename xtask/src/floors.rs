@@ -1,9 +1,9 @@
-//! The floors of a crate. Its `lib.rs` draws them, and a module must not import from its own floor or from floors
-//! above.
+//! The check of a crate's floors. The crate's `lib.rs` contains the drawing. A module must not import from its own
+//! floor or from floors above.
 //!
-//! A drawing is a `text` block in the crate's documentation. Each of its lines begins with the number of a floor, the
-//! highest first, and then names the modules on it (`cache/`, `clock.rs`). Every file under `cache/` belongs to
-//! `cache.rs`. Code that is built only for tests may import from everywhere.
+//! A drawing is a `text` block in the crate's documentation. The line of a floor begins with the number of the floor,
+//! the highest first, and then names the modules on this floor (`cache/`, `clock.rs`). Every file under `cache/`
+//! belongs to the module `cache`. Code that is built only for tests may import from everywhere.
 
 mod drawing;
 mod imports;
@@ -37,10 +37,10 @@ fn of_crate(source: &Path, drawing: &Drawing) -> Result<Vec<String>> {
     let modules = modules(source)?;
     let mut found = Vec::new();
     for module in modules.keys().filter(|module| drawing.floor(module).is_none()) {
-        found.push(format!("{name}: the drawing in lib.rs has no place for `{module}`"));
+        found.push(format!("{name}: the drawing in lib.rs does not contain `{module}`"));
     }
     for module in drawing.modules().filter(|module| !modules.contains_key(*module)) {
-        found.push(format!("{name}: the drawing in lib.rs has `{module}`, which is not there"));
+        found.push(format!("{name}: the drawing in lib.rs contains `{module}`, which does not exist"));
     }
     for (module, files) in &modules {
         let Some(floor) = drawing.floor(module) else { continue };
@@ -51,17 +51,17 @@ fn of_crate(source: &Path, drawing: &Drawing) -> Result<Vec<String>> {
             let imported = imports::of_file(path, &text)
                 .with_context(|| format!("could not parse {}", file.display()))?;
             for import in imported {
-                // A path that begins with no module of the crate is one of the names in `lib.rs`.
+                // A path that does not begin with a module of the crate begins with a name in `lib.rs`.
                 let (of, to) = match drawing.floor(&import.module) {
                     Some(other) => (import.module.as_str(), other),
                     None => ("lib", usize::MAX),
                 };
                 if of != module && to >= floor {
                     found.push(format!(
-                        "{name}: {} imports `{}`, which is not below: {module} is on floor {floor}, {of} {}",
+                        "{name}: {} imports `{}`, which is not on a lower floor: {module} is on floor {floor}, {of} is {}",
                         path.display(),
                         import.path,
-                        if to == usize::MAX { "above all".to_owned() } else { format!("on floor {to}") },
+                        if to == usize::MAX { "above all floors".to_owned() } else { format!("on floor {to}") },
                     ));
                 }
             }
@@ -70,7 +70,7 @@ fn of_crate(source: &Path, drawing: &Drawing) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Returns the files of each module at the crate's root, without `lib.rs`.
+/// Returns the files of each module at the crate's root, without `lib.rs`, `main.rs` and tests.
 fn modules(source: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let mut modules: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for entry in fs::read_dir(source).with_context(|| format!("could not list {}", source.display()))? {

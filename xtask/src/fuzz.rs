@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: runs random variations of inputs from untrusted peers.
 //!
-//! It uses libFuzzer with the stable toolchain. The coverage comes from a pass of the compiler, not from a sanitizer.
+//! The command uses libFuzzer with the stable toolchain. A pass of the compiler, not a sanitizer, adds the coverage
+//! counters.
 
 use std::path::Path;
 use std::process::Command;
@@ -31,7 +32,7 @@ pub(crate) fn smoke(root: &Path) -> Result<()> {
     run_all(root, SMOKE, "-seed=1", &corpus)
 }
 
-/// Runs every target for this time, with a new seed each time. New inputs are stored in `target/fuzz/corpus`.
+/// Runs every target for this time, with a new seed each time. Stores new inputs in `target/fuzz/corpus`.
 pub(crate) fn search(root: &Path, seconds: u64) -> Result<()> {
     let corpus = root.join("target").join("fuzz").join("corpus");
     // With seed 0 libFuzzer chooses a seed.
@@ -57,7 +58,7 @@ fn run_all(root: &Path, seconds: u64, seed: &str, corpus: &Path) -> Result<()> {
     let programs = output.join(host).join("release");
     let fuzz = |target: &str| -> Result<()> {
         let corpus = corpus.join(target);
-        std::fs::create_dir_all(&corpus).with_context(|| format!("could not make {}", corpus.display()))?;
+        std::fs::create_dir_all(&corpus).with_context(|| format!("could not create {}", corpus.display()))?;
         run(Command::new(programs.join(target))
             .current_dir(&output)
             .arg(format!("-max_total_time={seconds}"))

@@ -24,8 +24,8 @@ const CLI: &str = "certbound-cli";
 const OTEL: &str = "certbound-otel";
 const TESTKIT: &str = "certbound-testkit";
 
-/// Our packages, each with the packages of ours that it may use outside its dev-dependencies. A package that is missing
-/// here is a violation.
+/// Each entry has one of our packages, and those of our packages that it may use outside its dev-dependencies. A
+/// package that is missing here is a violation.
 const MAY_IMPORT: [(&str, &[&str]); 12] = [
     (CORE, &[]),
     (HTTPS, &[CORE]),
@@ -68,7 +68,7 @@ const NOT_IN_CORE: [&str; 22] = [
     "ureq",
 ];
 
-/// Checks the workspace at `root`. It prints every violation before it fails.
+/// Checks the workspace at `root`. Prints every violation before it fails.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let graph = Graph::read(root)?;
     let mut violations = imports(&graph);
@@ -90,15 +90,17 @@ fn imports(graph: &Graph) -> Vec<String> {
     for package in &graph.ours {
         let name = &package.name;
         let Some((_, allowed)) = MAY_IMPORT.iter().find(|(known, _)| known == name) else {
-            violations
-                .push(format!("{name} has no place in the layering; give it one in xtask/src/layering.rs"));
+            violations.push(format!(
+                "{name} is missing in the layering; add it to MAY_IMPORT in xtask/src/layering.rs"
+            ));
             continue;
         };
         for import in package.imports.iter().filter(|import| graph.is_ours(import)) {
             if import == TESTKIT {
-                violations.push(format!("{name} depends on {TESTKIT}; it is for [dev-dependencies] only"));
+                violations.push(format!("{name} depends on {TESTKIT}, which is for [dev-dependencies] only"));
             } else if !allowed.contains(&import.as_str()) {
-                let allowed = if allowed.is_empty() { "none of ours".to_owned() } else { allowed.join(", ") };
+                let allowed =
+                    if allowed.is_empty() { "none of our packages".to_owned() } else { allowed.join(", ") };
                 violations.push(format!("{name} depends on {import}; it may use {allowed}"));
             }
         }
@@ -200,7 +202,8 @@ impl Graph {
                 .args(["metadata", "--format-version", "1", "--filter-platform", host])
                 .args(locked(root)),
         )?;
-        Self::parse(&serde_json::from_str(&json)?).context("`cargo metadata` printed what is not understood")
+        Self::parse(&serde_json::from_str(&json)?)
+            .context("the output of `cargo metadata` has an unknown form")
     }
 
     fn parse(metadata: &Value) -> Option<Self> {

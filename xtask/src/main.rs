@@ -25,23 +25,24 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
-  test                   set up what the tests need (and say so), then run all tests
-  ci                     formatting, layering, clippy, docs and dependency rules; warnings are errors
-  layering [--root DIR]  who may import whom, and what certbound-core may not touch
-  fuzz [SECONDS]         every fuzz target for so long (600 before a release); by default 20 from the same seed
+  test                   install the programs that the tests need, then run all tests
+  ci                     check formatting, layering, clippy, docs and dependencies; warnings are errors
+  layering [--root DIR]  check the imports between packages and modules, and the parts of std that certbound-core uses
+  fuzz [SECONDS]         run each fuzz target for SECONDS (600 before a release); default: 20, with a fixed seed
   oracle [SECONDS [SEED]]
-                         the cache beside a model of it, at random, for so long (600 by default)
-  soak [SECONDS [SEED]]  200 tasks, rotation and random faults over TLS, each result judged (600 by default; 60 in CI)
+                         compare the cache with a model in random operations, for SECONDS (default: 600)
+  soak [SECONDS [SEED]]  run 200 tasks with rotations and random faults over TLS, and judge each result (default: 600 s;
+                         60 s in CI)
   bench [--quick] [GROUP ...]
-                         every ratio with its gate, beside floors and other libraries; fails if a gate is missed.
-                         Groups of rows: hits, memory, requests, retries, machine, decisions, starts (by default all of them).
-                         --quick shows only that the benchmark works
-  deny                   licences, banned crates and sources of the dependencies (cargo-deny)
+                         compare certbound with a baseline and with other libraries; fails if a gate is missed.
+                         Groups of rows: hits, traces, memory, requests, retries, machine, decisions, starts (by default
+                         all of them). --quick shows only that the benchmark works
+  deny                   check the dependencies: licences, bans, sources, pre-releases and yanked versions
   package [--out DIR] [--profile NAME | --program FILE] [archive] [deb] [image]
-                         the files of a release for x86-64 Linux in DIR (target/package): the archive, the Debian package and
-                         the OCI image (by default all three), and their checksums. --program packs a program that is built
+                         make the files of a release for x86-64 Linux in DIR (default: target/package): the archive, the
+                         Debian package, the OCI image, and their checksums. --program packs a program that is built
   package check [--out DIR] [archive] [deb] [image]
-                         installs each of these files in a fresh root and runs the demo there. Needs root and Debian
+                         install each of these files in a fresh root and run the demo there. Needs root and Debian
 ";
 
 fn main() -> ExitCode {

@@ -1,20 +1,20 @@
 //! Finds every path in a source file: in `use` trees, in code and in macros.
 //!
-//! It parses the file and does not compile it, so it does not see names that another crate or a macro defines.
+//! The module parses the file but does not compile it, so it does not find names that another crate or a macro defines.
 
 use anyhow::Result;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemExternCrate, ItemMod, ItemUse, Macro, UseTree};
 
-/// A path with at least two parts, or a path that a `use` makes available under another name.
+/// A path with at least two parts, or the path of a `use` or an `extern crate`.
 pub(crate) struct Found {
     /// The modules inside the file that contain the path.
     pub(crate) inside: Vec<String>,
-    /// The parts as they are written. For a glob it is the path before the `*`.
+    /// The parts as they are written. For a glob, the parts before the `*`.
     pub(crate) parts: Vec<String>,
 }
 
-/// Returns all paths of a file. Without `with_tests` it leaves out the paths in code that is built only for tests.
+/// Returns all paths of a file. Without `with_tests`, omits the paths in code that is built only for tests.
 pub(crate) fn of_source(text: &str, with_tests: bool) -> Result<Vec<Found>> {
     let file = syn::parse_file(text)?;
     let mut paths = Paths { with_tests, inside: Vec::new(), found: Vec::new() };
@@ -90,7 +90,7 @@ impl<'ast> Visit<'ast> for Paths {
         visit::visit_path(self, path);
     }
 
-    /// The input of a macro need not be Rust, so it is read word by word.
+    /// The input of a macro need not be Rust, so this function reads it word by word.
     fn visit_macro(&mut self, call: &'ast Macro) {
         let text = call.tokens.to_string().replace(" :: ", "::");
         let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';

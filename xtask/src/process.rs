@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Prints one line of progress. All such lines have the same prefix.
+/// Prints one line of progress, with the prefix `xtask:`.
 pub(crate) fn say(text: &str) {
     eprintln!("xtask: {text}");
 }
@@ -25,7 +25,8 @@ pub(crate) fn locked(root: &Path) -> &'static [&'static str] {
     if root.join("Cargo.lock").exists() { &["--locked"] } else { &[] }
 }
 
-/// Prints the command line and runs it with our own output. Returns an error unless the command succeeds.
+/// Prints the command line and runs the command, whose output is not captured. Returns an error unless the command
+/// succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     say(&line);
@@ -36,7 +37,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command silently and returns its output. On failure the error contains its error output.
+/// Runs a command silently and returns its output. On failure, the error contains the text that the command wrote to
+/// stderr.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let line = line(command);
     let output = command.output().with_context(|| format!("could not start `{line}`"))?;
@@ -44,7 +46,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`{line}` failed ({}): {}", output.status, said.trim());
     }
-    String::from_utf8(output.stdout).with_context(|| format!("`{line}` printed what is not UTF-8"))
+    String::from_utf8(output.stdout).with_context(|| format!("the output of `{line}` is not UTF-8"))
 }
 
 /// Returns the path of `program`, if it is on PATH or in /usr/sbin.

@@ -80,7 +80,7 @@ fn programs() -> Result<()> {
     Ok(())
 }
 
-/// Returns the first line that a program prints about its version. nginx prints it on stderr.
+/// Returns the first line that a program prints about its version. nginx prints its version on stderr.
 fn version(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output()?;
     let printed = [output.stdout, output.stderr].concat();
@@ -92,11 +92,11 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
     let wanted = packages.join(", ");
     if on_path("apt-get").is_none() {
         bail!(
-            "set-up: missing: {wanted}, and there is no apt-get; install them with this system's package manager"
+            "set-up: these packages are missing, and this system has no apt-get: {wanted}; install them with this system's package manager"
         );
     }
     say(&format!("set-up: installing Debian packages: {wanted}"));
-    let could_not = || format!("set-up: could not have the Debian packages {wanted}");
+    let could_not = || format!("set-up: could not install the Debian packages {wanted}");
     run(apt_get()?.arg("update").arg("-qq")).with_context(could_not)?;
     run(apt_get()?.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
         .with_context(could_not)

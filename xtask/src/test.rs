@@ -7,7 +7,8 @@ use anyhow::Result;
 use crate::process::{cargo, locked, run};
 use crate::strangers;
 
-/// The benchmark is left out: `cargo xtask bench` runs it, and `cargo xtask ci` lints it.
+/// The targets of `cargo test`. They do not include the benchmark, which `cargo xtask bench` runs and `cargo xtask ci`
+/// lints.
 const TARGETS: [&str; 5] = ["--lib", "--bins", "--tests", "--example", "test_with_emulator"];
 
 /// Sets up the strangers, then runs unit, integration and documentation tests.

@@ -41,7 +41,7 @@ impl Facts {
             "MSAL for Go".to_owned(),
             match go {
                 Ok(go) => go.version.clone(),
-                Err(why) => format!("left out: {why:#}"),
+                Err(why) => format!("omitted: {why:#}"),
             },
         ));
         let changed = !said("git", &["status", "--porcelain"])?.is_empty();
@@ -74,7 +74,7 @@ impl Facts {
 }
 
 fn crates(root: &Path) -> Result<Vec<(String, String)>> {
-    let lock = fs::read_to_string(root.join("Cargo.lock")).context("no Cargo.lock")?;
+    let lock = fs::read_to_string(root.join("Cargo.lock")).context("could not read Cargo.lock")?;
     let version = |name: &str| {
         let (_, after) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
         after.split('"').next().map(str::to_owned)

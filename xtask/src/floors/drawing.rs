@@ -26,7 +26,7 @@ impl Drawing {
                 continue;
             };
             if floor >= above {
-                bail!("the drawing in lib.rs has floor {floor} below floor {above}");
+                bail!("the drawing in lib.rs contains floor {floor} below floor {above}");
             }
             above = floor;
             for word in words {
@@ -34,7 +34,7 @@ impl Drawing {
                     continue;
                 };
                 if module != "lib" && floors.insert(module.to_owned(), floor).is_some() {
-                    bail!("the drawing in lib.rs has `{module}` twice");
+                    bail!("the drawing in lib.rs contains `{module}` twice");
                 }
             }
         }

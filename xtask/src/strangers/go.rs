@@ -27,7 +27,7 @@ pub(crate) struct Go {
 /// An error with the reason if Go or the library is missing.
 pub(crate) fn worker(root: &Path) -> Result<Go> {
     let Some(go) = on_path("go") else {
-        bail!("there is no go on PATH (Debian: golang-go)");
+        bail!("go is not on PATH (Debian: golang-go)");
     };
     let sources = std::env::var_os("CERTBOUND_GOPATH").map_or_else(|| PathBuf::from(SOURCES), PathBuf::from);
     let library = sources.join(LIBRARY);
@@ -37,7 +37,7 @@ pub(crate) fn worker(root: &Path) -> Result<Go> {
             sources.display()
         );
     };
-    let version = version.split('"').nth(1).unwrap_or("of an unknown version");
+    let version = version.split('"').nth(1).unwrap_or("unknown version");
     let folder = root.join("target/strangers/go");
     fs::create_dir_all(&folder)?;
     let worker = folder.join("msal_worker");

@@ -12,7 +12,7 @@ use crate::process::{capture, on_path, run, say};
 /// The oldest version of Node that the packages support.
 const OLDEST: u32 = 20;
 
-/// The npm package with a Node, for systems whose Node is older.
+/// The npm package that contains Node, for systems whose Node is older than [`OLDEST`].
 const BROUGHT: &str = "node@24.21.0";
 
 const PACKAGE: &str = include_str!("../../node/package.json");
@@ -44,14 +44,16 @@ fn interpreter(npm: &Path, runtime: &Path) -> Result<PathBuf> {
     }
     let node = runtime.join("node_modules/node/bin/node");
     if !major(&node).is_ok_and(|major| major >= OLDEST) {
-        say(&format!("set-up: bringing {BROUGHT} by npm, since the system has none of version {OLDEST}"));
+        say(&format!(
+            "set-up: installing {BROUGHT} by npm, because the system has no Node of version {OLDEST} or later"
+        ));
         fs::create_dir_all(runtime)?;
         fs::write(runtime.join("package.json"), "{\"private\":true}")?;
         run(npm_in(npm, runtime).args(["install", "--no-save", BROUGHT]))
-            .with_context(|| format!("set-up: could not have `{BROUGHT}` from npm"))?;
+            .with_context(|| format!("set-up: could not install `{BROUGHT}` by npm"))?;
     }
     let version = capture(Command::new(&node).arg("--version")).context("set-up: node does not run")?;
-    say(&format!("set-up: node: {}, brought by npm", version.trim()));
+    say(&format!("set-up: node: {}, installed by npm", version.trim()));
     Ok(node)
 }
 
@@ -59,11 +61,11 @@ fn interpreter(npm: &Path, runtime: &Path) -> Result<PathBuf> {
 fn major(node: &Path) -> Result<u32> {
     let version = capture(Command::new(node).arg("--version"))?;
     let major = version.trim().trim_start_matches('v').split('.').next().unwrap_or_default();
-    major.parse().with_context(|| format!("`{}` is no version of node", version.trim()))
+    major.parse().with_context(|| format!("`{}` is not a version of Node", version.trim()))
 }
 
 fn packages(npm: &Path, folder: &Path) -> Result<PathBuf> {
-    // This file is written last, so an interrupted set-up starts again.
+    // This file is written last, so an interrupted set-up is repeated.
     let complete = folder.join("complete.txt");
     if fs::read_to_string(&complete).is_ok_and(|lock| lock == LOCK) {
         say("set-up: MSAL for Node and oidc-provider: found");
@@ -74,7 +76,7 @@ fn packages(npm: &Path, folder: &Path) -> Result<PathBuf> {
     fs::write(folder.join("package.json"), PACKAGE)?;
     fs::write(folder.join("package-lock.json"), LOCK)?;
     run(npm_in(npm, folder).arg("ci"))
-        .context("set-up: could not have the packages from npm; is the network reachable?")?;
+        .context("set-up: could not install the packages from npm; check the network")?;
     fs::write(complete, LOCK)?;
     Ok(folder.to_owned())
 }
