@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::sheet::{Side, side};
 
-/// The argument that shortens each loop. The figures of such a run show only that the benchmark works.
+/// The argument that shortens each loop. The figures of a shortened run show only that the benchmark works.
 pub(crate) const QUICK: &str = "--quick";
 
 /// The runtime of the benchmark. It has one thread.

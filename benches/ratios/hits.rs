@@ -153,7 +153,7 @@ fn time_of_turn(threads: usize, turn: &(dyn Fn(&mut u64) + Sync)) -> f64 {
     slowest.unwrap().as_nanos() as f64 / (threads * turns) as f64
 }
 
-/// Measures the slowest hit while the request for another token takes 200 ms.
+/// Measures the slowest hit while the request for a different token takes 200 ms.
 #[expect(clippy::disallowed_methods, reason = "the wait of a caller is elapsed time")]
 fn slowest(sheet: &mut Sheet) {
     const LIMIT: &str = "1 ms";

@@ -92,8 +92,8 @@ impl Sheet {
         }
     }
 
-    /// Prints a row with the median of the rounds' ratios. A load on the machine affects both values of a round, so it
-    /// affects their ratio little.
+    /// Prints a row with the median of the rounds' ratios. A load on the machine affects both values of a round, so the
+    /// ratio changes little.
     fn add(&mut self, what: &str, unit: Unit, gate: Gate, ours: (&str, &[f64]), other: (&str, &[f64])) {
         let mut ratios: Vec<f64> =
             ours.1.iter().zip(other.1).map(|(ours, other)| gate.ratio(*ours, *other)).collect();

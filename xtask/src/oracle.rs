@@ -9,8 +9,8 @@ use crate::process::{cargo, run};
 /// The duration of the run before a release, in seconds.
 pub(crate) const LONG: u64 = 600;
 
-/// Runs the oracle for some seconds, from `seed` or from a seed that this function chooses. After a failure, the oracle
-/// prints the seed that repeats the run.
+/// Runs the oracle for this number of seconds, from `seed` or from a seed that this function chooses. After a failure,
+/// the oracle prints the seed that repeats the run.
 pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()> {
     let mut command = cargo(root);
     command.args(["test", "--release", "--locked", "--package", "certbound", "--test", "behaviour", "--"]);

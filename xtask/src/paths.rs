@@ -1,6 +1,6 @@
 //! Finds every path in a source file: in `use` trees, in code and in macros.
 //!
-//! The module parses the file but does not compile it, so it does not find names that another crate or a macro defines.
+//! The module parses the file but does not compile it, so it does not find names that other crates or macros define.
 
 use anyhow::Result;
 use syn::visit::{self, Visit};

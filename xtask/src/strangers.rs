@@ -50,7 +50,7 @@ pub(crate) struct Strangers {
     pub(crate) node: Node,
 }
 
-/// Finds or installs the strangers. If all of them are found, it installs nothing.
+/// Finds or installs the strangers. Installs nothing if it finds all of them.
 pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs()?;
     let folder = root.join("target").join("strangers");

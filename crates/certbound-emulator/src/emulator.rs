@@ -289,8 +289,8 @@ impl Emulator {
         })
     }
 
-    /// Answers a request by `answer`. If a rule matches the request, the rule's fault replaces or changes the answer.
-    /// Also returns the name of the fault.
+    /// Answers a request by a call of `answer`. If a rule matches the request, the rule's fault replaces or changes the
+    /// answer. Also returns the name of the fault.
     fn with_fault(
         &self,
         asked: &RequestFacts<'_>,

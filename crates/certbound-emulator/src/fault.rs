@@ -71,7 +71,7 @@ const fn once() -> Option<u32> {
 pub(crate) struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
-    /// Adds a rule after the others. Returns false if there are already [`MAX_RULES`] rules.
+    /// Adds a rule after the existing rules. Returns false if there are already [`MAX_RULES`] rules.
     pub(crate) fn add(&self, fault: Fault) -> bool {
         let mut rules = self.rules();
         let room = rules.len() < MAX_RULES;

@@ -54,8 +54,8 @@ impl EmulatorKeys {
     }
 
     /// Generates the same keys for the same `seed`, so that a test can rely on them. `now` determines the dates of the
-    /// certificates. Service Fabric's server has a new key each time. Everybody who knows the seed has the keys, so use
-    /// a seed only in tests.
+    /// certificates. Service Fabric's server has a new key each time. Anyone who knows the seed can compute the keys,
+    /// so use a seed only in tests.
     ///
     /// # Errors
     /// The errors of [`EmulatorKeys::generate`].

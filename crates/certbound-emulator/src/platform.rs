@@ -147,7 +147,7 @@ impl Platform<'_> {
     }
 }
 
-/// Checks that the requested version is one of `known`, which lists the oldest first.
+/// Checks that the requested version is one of `known`, which lists the oldest version first.
 fn check_version(query: &ReceivedForm, name: &str, known: &[&'static str]) -> Result<(), Rejection> {
     match query.value(name) {
         Some(version) if known.contains(&version) => Ok(()),

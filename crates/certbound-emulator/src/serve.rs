@@ -69,7 +69,7 @@ impl Server {
     ///
     /// # Errors
     /// An I/O error if a port is not available, or if the address is not loopback. The emulator answers under the names
-    /// of other services, and everybody who reaches it can get any token.
+    /// of other services, and any client that reaches it can get any token.
     pub async fn start(emulator: Arc<Emulator>, listen: SocketAddr) -> io::Result<Server> {
         only_loopback(
             listen,

@@ -32,7 +32,7 @@ pub struct World {
     pub applications: Vec<Application>,
     /// The resources for which tokens are requested.
     pub resources: Vec<Resource>,
-    /// Certificate authorities that SN/I trusts in addition to the emulator's own, PEM.
+    /// Certificate authorities that SN/I trusts in addition to the emulator's own authority, PEM.
     pub trusted_authorities: Vec<String>,
     /// Token issuers other than Entra.
     pub external_issuers: Vec<ExternalIssuer>,
@@ -294,7 +294,7 @@ const fn yes() -> bool {
 }
 
 impl World {
-    /// Returns the tenant with this id or domain name. Upper and lower case are equal.
+    /// Returns the tenant with this id or domain name. The comparison ignores case.
     pub fn tenant(&self, id_or_domain: &str) -> Option<&Tenant> {
         self.tenants.iter().find(|tenant| {
             tenant.id.eq_ignore_ascii_case(id_or_domain)
@@ -302,7 +302,7 @@ impl World {
         })
     }
 
-    /// Returns the application with this client id, in any tenant. Upper and lower case are equal.
+    /// Returns the application with this client id, in any tenant. The comparison ignores case.
     pub fn application(&self, client_id: &str) -> Option<&Application> {
         self.applications.iter().find(|application| application.id.eq_ignore_ascii_case(client_id))
     }
@@ -312,7 +312,7 @@ impl World {
         self.applications.iter_mut().find(|application| application.id.eq_ignore_ascii_case(client_id))
     }
 
-    /// Returns the managed identity with this client id. Upper and lower case are equal.
+    /// Returns the managed identity with this client id. The comparison ignores case.
     pub(crate) fn managed_identity(&self, client_id: &str) -> Option<&ManagedIdentity> {
         self.managed_identities.iter().find(|identity| identity.client_id.eq_ignore_ascii_case(client_id))
     }

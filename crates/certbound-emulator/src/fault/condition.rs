@@ -16,7 +16,7 @@ pub struct Condition {
     /// The end of the host name, lower case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_suffix: Option<String>,
-    /// A part of the path.
+    /// A text that the path contains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_contains: Option<String>,
     /// The step of the flow.

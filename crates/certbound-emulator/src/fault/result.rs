@@ -66,8 +66,8 @@ pub enum FaultResult {
     ForeignCnf,
     /// A token without `cnf`, although `token_type` is `mtls_pop`.
     NoCnf,
-    /// The right token in a different form, although `token_type` is `mtls_pop`. Depending on the form, only strict
-    /// clients or all clients cannot read the token.
+    /// The right token in a different form, although `token_type` is `mtls_pop`. Strict clients cannot read the token.
+    /// For some forms, no client can read it.
     TokenForm(TokenForm),
     /// The connection is reset, and the client gets no answer. With HTTP/2 no other request on the connection gets an
     /// answer either.
@@ -114,8 +114,8 @@ pub enum FaultResult {
         /// The path of the file. `None` (JSON `null`) means that the answer has no challenge header.
         file: Option<String>,
     },
-    /// Service Fabric's server presents a certificate that clients do not know. This is a fault of the handshake: it
-    /// applies when a connection begins, and never to a request.
+    /// Service Fabric's server presents a certificate that clients do not recognize. This is a fault of the handshake:
+    /// it applies when a connection begins, and never to a request.
     ForeignServerCertificate,
     /// A host refuses the client's certificate in the handshake, by the TLS alert `certificate_revoked`. This is a
     /// fault of the handshake. A condition with `leg` or `path_contains` never matches, because a handshake has neither

@@ -36,7 +36,7 @@ pub enum TokenForm {
     Opaque,
     /// A text in the form of an encrypted JWT. No key can decrypt it.
     Encrypted,
-    /// A signed JWT whose payload has `cnf` twice: first with the right certificate, then with a different one.
+    /// A signed JWT whose payload has `cnf` twice: first with the right certificate, then with a different certificate.
     CnfTwice,
     /// A signed JWT whose payload ends with base64 padding.
     PaddedPayload,

@@ -8,7 +8,7 @@ use rcgen::{CertifiedKey, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, San
 use super::ca::{self, BACKDATED};
 use crate::error::EmulatorError;
 
-/// Makes a certificate with a new key. Both exist only in memory.
+/// Makes a certificate with a new key. The certificate and the key exist only in memory.
 pub(crate) fn certificate(now: UnixTime) -> Result<CertifiedKey<KeyPair>, EmulatorError> {
     let signing_key = KeyPair::generate()?;
     let until = now.plus(ca::LIFETIME);

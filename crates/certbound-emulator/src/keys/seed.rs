@@ -13,7 +13,7 @@ use crate::error::EmulatorError;
 pub(crate) enum KeySource {
     /// New keys each time.
     Chance,
-    /// The same keys for the same seed, in the same order. Everybody who knows the seed has the keys.
+    /// The same keys for the same seed, in the same order. Anyone who knows the seed can compute the keys.
     Seed(Box<ChaCha20Rng>),
 }
 

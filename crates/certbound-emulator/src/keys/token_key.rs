@@ -17,7 +17,7 @@ use super::ca;
 use super::seed::KeySource;
 use crate::error::EmulatorError;
 
-/// The number of published keys: the signing key and the previous one.
+/// The number of published keys: the signing key and the previous key.
 const LIVE_KEYS: usize = 2;
 
 /// One 2048-bit RSA key that signs tokens.
@@ -60,7 +60,7 @@ impl TokenKey {
         Some(jws::assemble(input, &signature))
     }
 
-    /// Returns the published form of the key. It has no `alg`, as in the real service.
+    /// Returns the published form of the key. This form has no `alg`, as in the real service.
     fn jwk(&self, issuer: &str) -> Value {
         // The key is RSA, so it has a modulus and an exponent.
         let (modulus, exponent) = self.public.rsa_components().unwrap_or_default();

@@ -40,7 +40,7 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, surfac
         let surface = Arc::clone(&surface);
         async move {
             Ok::<_, Infallible>(match whole(request).await {
-                // Generating a key takes time, and the proxy must answer in the meantime.
+                // The generation of a key takes time, and the proxy must answer in the meantime.
                 Ok(request) => {
                     tokio::task::spawn_blocking(move || surface.answer(&request)).await.unwrap_or_else(|_| {
                         error(
@@ -114,9 +114,10 @@ impl Surface {
                     emulator.advance(advance.advance_seconds);
                     self.clock()
                 }
-                Err(why) => {
-                    error(StatusCode::BAD_REQUEST, &format!("send {{\"advance_seconds\": n}}: {why}"))
-                }
+                Err(why) => error(
+                    StatusCode::BAD_REQUEST,
+                    &format!("the body is invalid: {why}; send {{\"advance_seconds\": n}}"),
+                ),
             },
             ("GET", "faults") => ok(&json!({ "faults": emulator.faults() })),
             ("POST", "faults") if body.len() > MAX_FAULT => {
@@ -130,7 +131,9 @@ impl Surface {
                 },
                 Err(why) => error(
                     StatusCode::BAD_REQUEST,
-                    &format!("send {{\"condition\": .., \"result\": .., \"count\": n}}: {why}"),
+                    &format!(
+                        "the body is invalid: {why}; send {{\"condition\": .., \"result\": .., \"count\": n}}"
+                    ),
                 ),
             },
             ("DELETE", "faults") => {

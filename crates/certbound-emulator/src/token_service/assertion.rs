@@ -157,8 +157,8 @@ pub(crate) fn prove(
     if caller.thumbprint().is_some_and(|thumbprint| thumbprint != Thumbprint::of_der(&signer)) {
         return Err(other_certificate());
     }
-    // A certificate that is registered by itself may sign, but the mutual-TLS hosts do not accept it as a client
-    // certificate.
+    // A certificate that is registered individually may sign assertions, but the mutual-TLS hosts do not accept it as a
+    // client certificate.
     let by_subject = caller.certificate.map(|chain| service.by_certificate(caller.application, chain));
     by_subject.unwrap_or(Ok(Proof::Certificate)).map_err(|_| only_subject_name_or_federation())
 }

@@ -157,7 +157,7 @@ fn lifetime(world: &World, found: &mut Mistakes) {
 }
 
 /// Returns whether the name is a DNS name in lower case with at least two labels. The last label must not be a number,
-/// because an address is not a name.
+/// because an IP address is not a name.
 fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

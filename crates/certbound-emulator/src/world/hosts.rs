@@ -22,7 +22,7 @@ pub(crate) enum Host<'w> {
 }
 
 impl Host<'_> {
-    /// Returns the emulated host with this name, or `None` if the host is not emulated. Upper and lower case are equal.
+    /// Returns the emulated host with this name, or `None` if the host is not emulated. The comparison ignores case.
     pub(crate) fn of<'w>(world: &'w World, name: &str) -> Option<Host<'w>> {
         let name = name.to_ascii_lowercase();
         token_service(&name).or_else(|| resource(world, &name)).or_else(|| issuers(world, &name))

@@ -94,7 +94,7 @@ fn v26_every_algorithm_is_accepted_where_it_is_named_and_nowhere_else() {
         assert_eq!(decide(Algorithm::ALL, &all, &token), "accepted", "{algorithm}");
         let others: Vec<_> = Algorithm::ALL.iter().copied().filter(|other| *other != algorithm).collect();
         assert_eq!(decide(&others, &all, &token), "algorithm_not_accepted", "{algorithm}");
-        // The signature is right, but the header names another algorithm.
+        // The signature is right, but the header names a different algorithm.
         for other in others {
             let renamed = signed(&signer, other.name());
             let told = decide(Algorithm::ALL, &all, &renamed);

@@ -1,4 +1,4 @@
-//! Cases 1 to 23: the token and the certificate.
+//! Cases 1 to 17 and 22: the token and the certificate.
 
 use certbound_verifier::{Authorization, BindingPolicy, PeerCertificate, Refusal, Scheme, UnixTime};
 use serde_json::json;

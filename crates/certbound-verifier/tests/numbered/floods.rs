@@ -1,4 +1,4 @@
-//! Cases 55 and 56: floods of bad tokens cause few fetches, and good tokens are still accepted.
+//! Cases 55, 56 and 58: floods of bad tokens cause few fetches, and good tokens are still accepted.
 
 use std::sync::Arc;
 use std::time::Duration;

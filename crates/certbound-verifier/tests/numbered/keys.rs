@@ -653,7 +653,7 @@ async fn a_fetch_that_panics_is_a_failure() {
     assert_eq!(decide(&verifier, &clock, KID).await, "accepted");
 }
 
-/// The runtime of a fetch ends before the fetch. Callers in another runtime still get keys.
+/// The runtime of a fetch ends before the fetch. Callers in a different runtime still get keys.
 #[test]
 fn a_runtime_that_ends_takes_its_fetch_along() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
@@ -698,7 +698,7 @@ fn a_fetch_that_nobody_drives_is_given_up() {
     assert_eq!(busy.block_on(decide(&verifier, &clock, KID)), "accepted");
 }
 
-/// The verifier does not use the result of a fetch that it gave up, so no request must wait for this fetch.
+/// The verifier does not use the result of a fetch that it gave up, so a request must not wait for this fetch.
 #[tokio::test]
 async fn those_who_wait_for_a_fetch_that_is_given_up_are_told() {
     for set_back in [false, true] {

@@ -125,7 +125,7 @@ async fn v23_behind_a_proxy_only_its_header_counts() {
     assert_eq!(ask(true, Some("11.1.2.3:5"), false).await.0, 400, "not the proxy");
     assert_eq!(ask(true, None, false).await.0, 400, "the peer's address is unknown");
     assert_eq!(ask(false, Some("10.1.2.3:5"), true).await.0, 401, "no fall-back to the connection's own");
-    // The address may be in another extension.
+    // The address may be in a different extension.
     let elsewhere = behind().address_from(|extensions| extensions.get::<std::net::IpAddr>().copied());
     let mut other = request(None);
     other.headers_mut().insert("client-cert", encoded.parse().unwrap());

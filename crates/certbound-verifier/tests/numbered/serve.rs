@@ -1,4 +1,4 @@
-//! The server for forward-auth requests. No client can occupy the server for ever or prevent its end.
+//! The server for forward-auth requests. No client can occupy the server permanently or prevent its shutdown.
 
 use std::net::SocketAddr;
 use std::time::Duration;

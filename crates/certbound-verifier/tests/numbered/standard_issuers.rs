@@ -269,7 +269,7 @@ fn v17_a_user_is_no_application_whatever_the_user_is_called() {
         }
     }
     assert_eq!(kind(&named().claim("clientId", json!("orders-job"))), "neither");
-    // The account of another client is neither a user nor an application.
+    // The account of a different client is neither a user nor an application.
     let other = user().claim("preferred_username", json!("service-account-other"));
     assert_eq!(kind(&other), "neither");
     assert_eq!(kind(&other.claim("clientHost", json!("192.0.2.7"))), "neither");
@@ -293,7 +293,7 @@ fn v17_what_a_sign_in_leaves_makes_no_application() {
             assert_eq!(kind(&token.clone().claim(trace, found)), "neither", "{trace} {:?}", token.claims);
         }
     }
-    // The subject of another client is neither a user nor an application.
+    // The subject of a different client is neither a user nor an application.
     assert_eq!(kind(&user().claim("sub", json!("other@clients"))), "neither");
     assert_eq!(kind(&user().claim("gty", json!("client-credentials"))), "neither");
     assert_eq!(
