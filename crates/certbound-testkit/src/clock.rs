@@ -52,7 +52,7 @@ impl Clock for ManualClock {
         Duration::from_secs(self.0.now.load(Ordering::SeqCst))
     }
 
-    /// Yields [`TURNS`] times, so that other tasks run first. Then moves the clock forward instead of waiting.
+    /// Yields 100 times, so that other tasks run first. Then moves the clock forward instead of waiting.
     fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let clock = self.clone();
         Box::pin(async move {
