@@ -171,9 +171,7 @@ impl Ring {
         if of_file && !self.is_client {
             return None;
         }
-        if let Some((certificate, _)) =
-            COMPANIONS.iter().find(|(_, more)| of_file && more.iter().any(|it| *it == long))
-        {
+        if let Some((certificate, _)) = COMPANIONS.iter().find(|(_, more)| of_file && more.contains(&long)) {
             let rank = self.rank(certificate);
             let is_elsewhere = rank.is_some_and(|rank| !matches!(rank, Rank::File | Rank::Profile));
             if is_elsewhere || rank == Some(Rank::Profile) && own == Some(Rank::File) {
