@@ -19,7 +19,7 @@ const BUSY: u32 = 90_033;
 /// The rules that wait for a request. More rules would apply at once as soon as requests arrive.
 const WAITING: usize = 5;
 /// The lifetime of a machine's certificate, in seconds of the fast clock. It is renewed after half of it.
-const MACHINE_CERTIFICATE: u64 = 400;
+pub(crate) const MACHINE_CERTIFICATE: u64 = 400;
 
 /// Adds faults for single requests, and now and then an outage of some seconds.
 pub(crate) async fn inject(mut chance: Chance, emulator: Arc<Emulator>, oracle: Arc<Oracle>) {

@@ -9,7 +9,7 @@ use certbound_emulator::{IMDS_HOST, JournalEntry};
 
 use super::{Purpose, ROUNDING, State};
 use crate::clock::{Moment, fast};
-use crate::faults::WAITS;
+use crate::faults::{MACHINE_CERTIFICATE, WAITS};
 use crate::report::Report;
 use crate::subjects::{EXCHANGE, Subject};
 
@@ -22,8 +22,11 @@ pub(super) const UNDER_WAY: Moment = fast(Duration::from_secs(1));
 /// The time after the start of its lifetime in which no token is requested again. A refresh ahead starts at the earliest two
 /// seconds later.
 const FRESH: Moment = 36;
-/// The same for a managed identity, whose tokens may expire with its certificate.
+/// The same for a managed identity.
 const FRESH_OF_MACHINE: Moment = 20;
+/// The age of a machine's certificate from which on tokens may expire with it: after half of its lifetime the client renews it,
+/// and faults of the platform can delay that.
+const OLD: Moment = MACHINE_CERTIFICATE / 2;
 /// The delay by the machine from which on it explains that a request takes too long.
 pub(super) const SLOW: Moment = fast(Duration::from_secs(1));
 /// The most attempts of one request to a token service and to the metadata service.
@@ -57,6 +60,8 @@ pub(super) struct Wire {
     attempts: HashMap<Attempt, Attempts>,
     waits: HashMap<Equal, Wait>,
     answered: HashMap<Equal, Answered>,
+    /// The first request with each certificate.
+    certificates: HashMap<String, Moment>,
 }
 
 /// The facts of a request that its retries share.
@@ -129,6 +134,7 @@ impl Wire {
         self.attempts.retain(|_, attempts| attempts.last > moment);
         self.waits.retain(|_, wait| wait.until > moment);
         self.answered.retain(|_, answered| answered.at > moment);
+        self.certificates.retain(|_, at| *at > moment);
     }
 }
 
@@ -156,6 +162,9 @@ pub(super) fn judge(entry: &JournalEntry, state: &mut State, subjects: &[Subject
         state.violated(format!("the service refuses a request: {}", shown(entry)));
     }
     state.wire.started.entry(id.clone()).or_insert(entry.time);
+    if let Some(certificate) = &entry.client_certificate {
+        state.wire.certificates.entry(certificate.clone()).or_insert(entry.time);
+    }
     let equal = Equal::of(entry);
     let is_first = attempt(entry, &id, &equal, fault, state, is_of_platform);
     if is_of_platform {
@@ -256,6 +265,11 @@ fn needed(entry: &JournalEntry, id: &str, equal: &Equal, state: &mut State, subj
     let is_dropped = state.was_dropped(&before.id);
     let is_cleared = state.cleared.get(&subject).is_some_and(|at| *at + ROUNDING >= before.at);
     if before.id == id || is_dropped || is_cleared || !is_plain(state, id) {
+        return;
+    }
+    let certificate =
+        entry.client_certificate.as_ref().and_then(|certificate| state.wire.certificates.get(certificate));
+    if fresh == FRESH_OF_MACHINE && certificate.is_none_or(|first| before.at > first + OLD) {
         return;
     }
     let delay = state.delay(before.at);
