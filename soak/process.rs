@@ -67,8 +67,8 @@ pub(crate) fn compare(parts: &[Samples], report: &Report) {
     let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
     let memory: Value = |sample| sample.memory;
     let rows = [
-        ("memory under load, KiB", first.median(memory), last.median(memory), 16 * 1024),
-        ("memory without clients, KiB", first.idle.memory, last.idle.memory, 10 * 1024),
+        ("memory under load, KiB", first.median(memory), last.median(memory), 20 * 1024),
+        ("memory without clients, KiB", first.idle.memory, last.idle.memory, 20 * 1024),
         (
             "file descriptors under load",
             first.median(|it| it.descriptors),

@@ -19,9 +19,10 @@ pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()
     let program = build(root)?;
     let seed = seed.unwrap_or_else(|| 1_000_000 + u64::from(std::process::id()));
     let mut command = Command::new(program);
-    // By default glibc keeps the freed memory of each thread for that thread. This would hide a leak.
-    command.env("MALLOC_ARENA_MAX", "1").stdin(Stdio::null());
-    run(command.args([seconds.to_string(), seed.to_string()]))
+    // By default glibc keeps much of the freed memory. This would hide a leak.
+    command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "8192");
+    command.env("MALLOC_TRIM_THRESHOLD_", "4096").env("MALLOC_TOP_PAD_", "4096");
+    run(command.args([seconds.to_string(), seed.to_string()]).stdin(Stdio::null()))
 }
 
 fn build(root: &Path) -> Result<PathBuf> {
