@@ -85,7 +85,8 @@ fn its_files_are_private_and_go_with_it_whatever_ends_it() {
 #[expect(clippy::disallowed_methods, reason = "the test must end if the emulator never does")]
 fn it_ends_with_the_terminal_on_which_it_was_started() {
     let mut command = certbound();
-    let start = format!("{} emulator start", command.get_program().to_str().unwrap());
+    // The shell of `script` may ignore SIGHUP, as every child of nohup does, so the program replaces the shell.
+    let start = format!("exec {} emulator start", command.get_program().to_str().unwrap());
     let path = std::env::var_os("PATH").unwrap();
     command = std::process::Command::new("script");
     command.args(["--quiet", "--command", &start, "/dev/null"]).env_clear().env("PATH", path);
