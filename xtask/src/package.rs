@@ -29,7 +29,7 @@ use anyhow::{Context, Result, bail};
 use self::release::Release;
 use crate::process::say;
 
-/// What to make, as the arguments say.
+/// The files that the command makes or checks, parsed from its arguments.
 struct Options {
     out: PathBuf,
     profile: String,

@@ -1,4 +1,5 @@
-//! What a server sees of its verifier: decisions, fetches and the state of keys; and a verifier that replaces another.
+//! The observer of a verifier sees decisions and fetches of keys. The state of the keys can be read, and a new verifier
+//! takes over the keys of an earlier one.
 
 use std::sync::{Arc, Mutex};
 
