@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use certbound::cache::{StoreEntry, StoreError, StoreKey, TokenStore};
 use certbound::clock::{Clock as _, SystemClock};
 use certbound::managed_identity::IdentityId;
 use certbound::retry::RetryPolicy;
@@ -13,7 +12,7 @@ use certbound::{Cloud, ResourceScope, Secret, TokenCache};
 use certbound_otel::{ClientMetrics, names};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
-use certbound_testkit::{Pair, ScriptedTransport};
+use certbound_testkit::{EmptyStore, Pair, ScriptedTransport};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
@@ -89,23 +88,6 @@ fn text<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
 
 fn vault() -> ResourceScope {
     ResourceScope::key_vault(Cloud::Public)
-}
-
-/// A store that is always empty.
-struct EmptyStore;
-
-impl TokenStore for EmptyStore {
-    async fn load(&self, _: &StoreKey) -> Result<Option<StoreEntry>, StoreError> {
-        Ok(None)
-    }
-
-    async fn save(&self, _: &StoreKey, _: StoreEntry) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn remove(&self, _: &StoreKey) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 #[tokio::test]

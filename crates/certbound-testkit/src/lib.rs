@@ -11,6 +11,7 @@ mod logs;
 mod memory;
 mod pair;
 mod spans;
+mod store;
 
 pub use answering::{AnsweringTransport, Seen};
 pub use certbound_emulator as emulator;
@@ -20,4 +21,5 @@ pub use logs::CapturedLogs;
 pub use memory::{MemoryTransport, NeverTransport, ScriptedTransport};
 pub use pair::{Pair, certificate_of};
 pub use spans::{RecordedSpan, RecordedSpans};
+pub use store::EmptyStore;
 pub use tracing_subscriber::filter::LevelFilter;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use certbound::cache::{StoreEntry, StoreError, StoreKey, TokenStore};
 use certbound::clock::Clock as _;
 use certbound::managed_identity::{
     Attestation, AttestationRequest, IdentityId, MachineCertificates, SoftwareKeys,
@@ -18,7 +17,7 @@ use certbound::{
 };
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Emulator, PLATFORM_SECRET, World};
-use certbound_testkit::{AnsweringTransport, CapturedLogs, Pair};
+use certbound_testkit::{AnsweringTransport, CapturedLogs, EmptyStore, Pair};
 
 fn vault() -> ResourceScope {
     ResourceScope::key_vault(Cloud::Public)
@@ -151,24 +150,6 @@ async fn with_other_spans(pair: &Pair) -> certbound::BearerToken {
     let oidc = oidc.with_transport(issuer).with_secret(Secret::new(builtin::SECRET)).build().unwrap();
     oidc.bearer_token(&ResourceScope::of_other_authority("read").unwrap()).await.unwrap_err();
     token
-}
-
-/// A store that loads nothing and ignores what is saved.
-#[derive(Default)]
-struct EmptyStore;
-
-impl TokenStore for EmptyStore {
-    async fn load(&self, _: &StoreKey) -> Result<Option<StoreEntry>, StoreError> {
-        Ok(None)
-    }
-
-    async fn save(&self, _: &StoreKey, _: StoreEntry) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn remove(&self, _: &StoreKey) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 /// An attestation hook that uses the emulator and records its token.

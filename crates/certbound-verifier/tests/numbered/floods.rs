@@ -9,8 +9,10 @@ use certbound_verifier::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::keys::{At, Documents, JWKS, METADATA, ROUNDS, decide, jwk, of_now, signed, until, verifier};
-use crate::support::{AUDIENCE, KID, NOW, TENANT, client, code, issuer, peer, token};
+use crate::keys::{
+    At, Documents, JWKS, METADATA, ROUNDS, decide, fetching, jwk, of_now, signed, until, verifier,
+};
+use crate::support::{KID, NOW, TENANT, client, code, peer, token};
 
 /// The number of concurrent callers. Each caller sends [`REQUESTS`] requests, one after the other.
 const CALLERS: usize = 64;
@@ -337,15 +339,7 @@ async fn v55_demands_are_asked_about_verified_tokens_only() {
 }
 
 fn remembering(documents: &Documents, clock: &At) -> Verifier {
-    Verifier::builder()
-        .issuer(issuer())
-        .audience(AUDIENCE)
-        .any_role(["Orders.Read"])
-        .with_clock(clock.clone())
-        .with_fetch(documents.clone())
-        .remember(16)
-        .build()
-        .unwrap()
+    fetching(documents, clock).remember(16).build().unwrap()
 }
 
 /// Makes a token that is valid for 28 hours, longer than fetched keys are used. Entra's longest tokens have this

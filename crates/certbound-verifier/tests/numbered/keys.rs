@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use certbound_verifier::{
     Authorization, Clock, Fetch, FetchError, Issuer, KeySet, KeySetError, Scheme, UnixTime, Verifier,
+    VerifierBuilder,
 };
 use serde_json::{Value, json};
 
@@ -106,15 +107,18 @@ pub(crate) fn jwk(kid: &str) -> Value {
     json!({ "kty": "RSA", "use": "sig", "kid": kid, "x5t": kid, "n": base64(n), "e": base64(e) })
 }
 
-pub(crate) fn verifier(documents: &Documents, clock: &At) -> Verifier {
+/// Returns the builder of a verifier that fetches its keys from `documents`.
+pub(crate) fn fetching(documents: &Documents, clock: &At) -> VerifierBuilder {
     Verifier::builder()
         .issuer(issuer())
         .audience(AUDIENCE)
         .any_role(["Orders.Read"])
         .with_clock(clock.clone())
         .with_fetch(documents.clone())
-        .build()
-        .unwrap()
+}
+
+pub(crate) fn verifier(documents: &Documents, clock: &At) -> Verifier {
+    fetching(documents, clock).build().unwrap()
 }
 
 /// Makes a token that is issued now.

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use certbound_verifier::{
     Authorization, Decision, FetchError, FetchOutcome, ForwardAuth, ForwardedError, Issuer, KeyFetch,
-    KeyState, Observer, PeerAddress, Refusal, Scheme, TrustedProxy, Verifier, VerifierBuilder, VerifyLayer,
+    KeyState, Observer, PeerAddress, Refusal, Scheme, TrustedProxy, Verifier, VerifyLayer,
 };
 use http::Request;
 use http::request::Parts;
 use serde_json::json;
 
-use crate::keys::{At, Documents, JWKS, METADATA, decide, jwk, signed, until};
+use crate::keys::{At, Documents, JWKS, METADATA, decide, fetching, jwk, signed, until};
 use crate::support::{AUDIENCE, KID, client, code, issuer, keys};
 
 /// Records what an observer is told.
@@ -32,15 +32,6 @@ impl Observer for Seen {
     fn fetched(&self, fetch: &KeyFetch<'_>) {
         self.0.lock().unwrap().push(format!("{} {}", fetch.issuer, fetch.outcome.id()));
     }
-}
-
-fn builder(documents: &Documents, clock: &At) -> VerifierBuilder {
-    Verifier::builder()
-        .issuer(issuer())
-        .audience(AUDIENCE)
-        .any_role(["Orders.Read"])
-        .with_clock(clock.clone())
-        .with_fetch(documents.clone())
 }
 
 fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
@@ -95,7 +86,7 @@ async fn each_decision_is_observed_once() {
 async fn each_fetch_is_observed_and_the_state_of_the_keys_follows_it() {
     let (documents, clock, seen) = (Documents::entra(), At::now(), Seen::default());
     let name = "https://login.microsoftonline.com/bea21ebe-8b64-4d06-9f6d-6a889b120a7c/v2.0";
-    let verifier = builder(&documents, &clock).observe(Arc::new(seen.clone())).build().unwrap();
+    let verifier = fetching(&documents, &clock).observe(Arc::new(seen.clone())).build().unwrap();
     let state = || verifier.key_status().remove(0).state;
     assert_eq!(verifier.key_status()[0].issuer, name);
     let reason = "the keys have not been fetched yet".to_owned();
@@ -129,19 +120,19 @@ async fn each_fetch_is_observed_and_the_state_of_the_keys_follows_it() {
 #[tokio::test]
 async fn a_new_verifier_takes_over_the_keys_and_their_age() {
     let (documents, clock) = (Documents::entra(), At::now());
-    let first = builder(&documents, &clock).build().unwrap();
+    let first = fetching(&documents, &clock).build().unwrap();
     assert_eq!(decide(&first, &clock, KID).await, "accepted");
     clock.advance(1000);
     // The issuer cannot be reached while the new verifier starts.
     documents.fail(METADATA, FetchError::Status { status: 503 });
-    let second = builder(&documents, &clock).with_keys_of(&first).build().unwrap();
+    let second = fetching(&documents, &clock).with_keys_of(&first).build().unwrap();
     assert_eq!(second.key_status(), first.key_status());
     assert_eq!((decide(&second, &clock, KID).await, documents.fetches()), ("accepted", 1));
     assert_eq!(decide(&second, &clock, "k2").await, "keys_unavailable", "an unknown key causes a fetch");
 
     // The age of the keys does not begin again.
     clock.advance(24 * 3600 - 1000);
-    let third = builder(&documents, &clock).with_keys_of(&second).build().unwrap();
+    let third = fetching(&documents, &clock).with_keys_of(&second).build().unwrap();
     assert!(!third.key_status()[0].state.is_usable());
     assert_eq!(decide(&third, &clock, KID).await, "keys_unavailable");
 }
@@ -150,7 +141,7 @@ async fn a_new_verifier_takes_over_the_keys_and_their_age() {
 async fn keys_of_an_issuer_with_other_settings_are_fetched_again() {
     let clock = At::now();
     let documents = Documents::entra();
-    let first = builder(&documents, &clock).build().unwrap();
+    let first = fetching(&documents, &clock).build().unwrap();
     assert_eq!(decide(&first, &clock, KID).await, "accepted");
     let other = certbound_verifier::TenantId::parse(crate::support::OTHER_TENANT).unwrap();
     let own = certbound_verifier::TenantId::parse(crate::support::TENANT).unwrap();
@@ -166,7 +157,7 @@ async fn a_replaced_layer_decides_about_the_next_request() {
     let clock = At::now();
     let (with, without) = (Documents::entra(), Documents::entra());
     without.set(JWKS, &json!({ "keys": [jwk("other")] }));
-    let layer = |documents: &Documents| VerifyLayer::new(builder(documents, &clock).build().unwrap());
+    let layer = |documents: &Documents| VerifyLayer::new(fetching(documents, &clock).build().unwrap());
     let auth = ForwardAuth::new(layer(&with));
     let clone = auth.clone();
     let token = format!("mtls_pop {}", signed(KID, &clock));
