@@ -128,8 +128,8 @@ pub enum Error {
         /// The target of the request, if it was sent to a token service.
         target: Option<Arc<RequestTarget>>,
     },
-    /// The request was not sent, because the token service asked the client to wait in its response to an equal
-    /// request (`Retry-After`). All facts of this error are those of that response, except the remaining time. A managed
+    /// The request, or its next attempt, was not sent. In its response to an equal request, the token service had asked
+    /// the client to wait (`Retry-After`). All facts of this error are those of that response, except the remaining time. A managed
     /// identity has [`PlatformError::Throttled`] for its platform.
     Throttled {
         /// The error of that response.
