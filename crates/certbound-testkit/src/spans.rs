@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use tracing::Dispatch;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, filter::LevelFilter};
+
+/// A second dispatcher, which records nothing. With a single dispatcher, `tracing` asks only the thread that opens a span
+/// first. If that thread has no subscriber, `tracing` would turn this span off for the recording thread too.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
 
 /// The spans of one thread, in the order in which they were opened. Clones share the record.
 #[derive(Clone, Default)]
@@ -45,6 +50,7 @@ impl RecordedSpans {
     /// Records the spans of this thread up to this level, until the guard is dropped. Tasks of a runtime with one thread
     /// are included.
     pub fn begin(level: LevelFilter) -> (Self, DefaultGuard) {
+        LazyLock::force(&SECOND);
         let spans = Self::default();
         let subscriber = tracing_subscriber::registry().with(spans.clone().with_filter(level));
         (spans, tracing::subscriber::set_default(subscriber))
