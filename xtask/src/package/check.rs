@@ -109,7 +109,11 @@ fn deb(out: &Path) -> Result<()> {
         "--yes",
         "/certbound.deb",
     ])?;
-    root.run(&["dpkg", "--verify", "certbound"])?;
+    // dpkg exits with 0 also if a file differs. It prints one line for each such file.
+    let differs = root.run(&["dpkg", "--verify", "certbound"])?;
+    if !differs.trim().is_empty() {
+        bail!("package check: installed files differ from the package: {}", differs.trim());
+    }
     program(&root, "/usr")?;
     root.run(&["apt-get", "--quiet", "--quiet", "purge", "--yes", "certbound"])?;
     let after = files_below(&root.path)?;

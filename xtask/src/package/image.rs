@@ -111,10 +111,13 @@ fn base(release: &Release) -> Result<Tree> {
     // Debian has the licences of its packages in these files.
     for package in ["libc6", "ca-certificates"] {
         let path = format!("usr/share/doc/{package}/copyright");
-        let copyright = Path::new("/").join(&path);
-        if copyright.exists() {
-            tree.copy(&copyright, &path, FILE)?;
-        }
+        tree.copy(&Path::new("/").join(&path), &path, FILE)
+            .context("package: Debian's copyright files are missing")?;
+    }
+    // The copyright files refer to these texts.
+    for licence in ["LGPL-2.1", "GPL-2"] {
+        let path = format!("usr/share/common-licenses/{licence}");
+        tree.copy(&Path::new("/").join(&path), &path, FILE)?;
     }
     tree.folder("tmp", 0o1777)?;
     // The container engine mounts file systems here.
