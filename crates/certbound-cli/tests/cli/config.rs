@@ -392,6 +392,14 @@ fn a_check_covers_all_profiles_and_the_files_that_they_name() {
         let said = format!("{}{}", stdout(output), stderr(output));
         assert!(said.len() > 20 && !said.contains("Sword"), "{said}");
     }
+    // No command accepts a URL with a password.
+    let url = check("authority = 'https://user:Sword-fish@login.example/contoso.com'\n");
+    let shown = run(&path, &[], &["config", "show"]);
+    assert!(stdout(&shown).contains("a URL with a user name or password"), "{}", stdout(&shown));
+    for output in [&url, &shown] {
+        let said = format!("{}{}", stdout(output), stderr(output));
+        assert!(!said.contains("Sword"), "{said}");
+    }
     let missing = check("[profile.p]\ndata = '@none.json'\n");
     assert_eq!(missing.status.code(), Some(2), "{}", stdout(&missing));
     let scope = check("scope = 'api.read'\n[profile.p]\nissuer = 'https://issuer.example'\n");

@@ -100,3 +100,42 @@ pub(super) fn register(meter: &Meter, caches: &Arc<Caches>) {
         metric.gauge(meter, move |observer| caches.for_each(|it, of| observer.observe(read(it), of)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_metric_reads_its_own_number() {
+        let mut statistics = CacheStatistics::default();
+        statistics.hits = 1;
+        statistics.misses = 2;
+        statistics.joined = 3;
+        statistics.stored = 4;
+        statistics.evicted = 5;
+        statistics.refreshes = 6;
+        statistics.failed_refreshes = 7;
+        statistics.in_outage = 8;
+        statistics.from_store = 9;
+        statistics.store_failures = 10;
+        statistics.tokens = 11;
+        statistics.bytes = 12;
+        let read = |(metric, read): (Metric, Read)| (metric.name, read(&statistics));
+        let numbers: Vec<_> = COUNTERS.into_iter().chain(SIZES).map(read).collect();
+        let expected = [
+            ("certbound.cache.hits", 1),
+            ("certbound.cache.misses", 2),
+            ("certbound.cache.joined", 3),
+            ("certbound.cache.stored", 4),
+            ("certbound.cache.evictions", 5),
+            ("certbound.cache.refreshes", 6),
+            ("certbound.cache.refresh.failures", 7),
+            ("certbound.cache.outage.hits", 8),
+            ("certbound.cache.store.hits", 9),
+            ("certbound.cache.store.failures", 10),
+            ("certbound.cache.tokens", 11),
+            ("certbound.cache.memory", 12),
+        ];
+        assert_eq!(numbers, expected);
+    }
+}

@@ -83,6 +83,9 @@ impl Shown {
             false if value.key.ends_with("-env") && !text.to_str().is_some_and(config::is_variable_name) => {
                 format!("<not the name of a variable, {} bytes>", text.len())
             }
+            false if has_user(&text.to_string_lossy()) => {
+                format!("<a URL with a user name or password, {} bytes>", text.len())
+            }
             false => without_tokens(&one(&text.to_string_lossy())),
         });
         let texts: Vec<String> = texts.collect();
@@ -111,6 +114,12 @@ impl Shown {
         let (key, value, excluded_by) = (value.key.clone(), texts.join(", "), value.excluded_by);
         Self { key, value, origin, excluded_by, json }
     }
+}
+
+/// Whether a value is a URL with a user name or a password. No command accepts such a URL.
+fn has_user(text: &str) -> bool {
+    let host = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    host.is_some_and(|host| host.contains('@'))
 }
 
 fn as_json(shown: &[Shown], chosen: Option<&Chosen>) -> Value {
