@@ -10,13 +10,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::needs::{Glibc, Needs};
 use crate::process::{capture, cargo, run, say};
 use crate::strangers::python::Environment;
 
 /// The platform of the packages.
 pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The oldest glibc with which Rust's standard library works.
-const OLDEST_GLIBC: &str = "2.17";
+const OLDEST_GLIBC: Glibc = (2, 17);
 /// The tools of PyPI, with their dependencies.
 const TOOLS: &str = "cargo-zigbuild==0.24.1\nziglang==0.17.1\n";
 const CHECK: &str =
@@ -40,15 +41,28 @@ pub(super) fn program(root: &Path, profile: &str) -> Result<Built> {
     )?;
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths([folder.join("bin")].into_iter().chain(env::split_paths(&path)))?;
+    let (major, minor) = OLDEST_GLIBC;
     run(cargo(root)
         .args(["zigbuild", "--locked", "--package", "certbound-cli", "--bin", "certbound"])
-        .args(["--profile", profile, "--target", &format!("{TARGET}.{OLDEST_GLIBC}")])
+        .args(["--profile", profile, "--target", &format!("{TARGET}.{major}.{minor}")])
         .env("PATH", path)
         .env("CARGO_ENCODED_RUSTFLAGS", without_local_paths(root)?))
     .context("package: the program could not be built")?;
     let output = if profile == "dev" { "debug" } else { profile };
     let program = root.join("target").join(TARGET).join(output).join("certbound");
+    check_glibc(&Needs::of(&program)?)?;
     Ok(Built { program, zig: Some(PathBuf::from(library.trim())) })
+}
+
+/// Refuses a program that does not start on the oldest system that docs/deploy.md names.
+fn check_glibc(needs: &Needs) -> Result<()> {
+    let (major, minor) = OLDEST_GLIBC;
+    if needs.glibc > Some(OLDEST_GLIBC) {
+        bail!(
+            "package: the program {needs}, which is newer than {major}.{minor}: find the symbol by `objdump -T`"
+        );
+    }
+    Ok(())
 }
 
 /// Takes a program that was built before, by any linker.
@@ -77,4 +91,19 @@ fn without_local_paths(root: &Path) -> Result<String> {
     Ok([(home.as_path(), "/cargo"), (root, "/certbound")]
         .map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display()))
         .join("\u{1f}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_needs_a_newer_glibc_is_refused() {
+        let needs = |glibc| Needs { libraries: vec!["libc.so.6".to_owned()], glibc, linker: None };
+        for accepted in [None, Some((2, 2)), Some((2, 17))] {
+            check_glibc(&needs(accepted)).unwrap();
+        }
+        let error = check_glibc(&needs(Some((2, 34)))).unwrap_err().to_string();
+        assert!(error.contains("2.34") && error.contains("2.17"), "{error}");
+    }
 }

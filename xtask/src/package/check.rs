@@ -75,7 +75,10 @@ fn archive(workspace: &Path, out: &Path) -> Result<()> {
     root.install("ca-certificates")?;
     let prefix = root.path.join("usr/local");
     let mut unpack = Command::new("tar");
-    unpack.args(["--extract", "--gzip", "--strip-components=1", "--file"]).arg(&archive);
+    // This is the command of docs/deploy.md.
+    unpack
+        .args(["--extract", "--gzip", "--strip-components=1", "--no-overwrite-dir", "--file"])
+        .arg(&archive);
     run_aloud(unpack.arg("--directory").arg(&prefix))?;
     program(&root, "/usr/local")?;
     let validator =

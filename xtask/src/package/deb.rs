@@ -59,14 +59,12 @@ fn follow_policy(release: &Release, tree: &Tree) -> Result<()> {
 }
 
 fn control_files(release: &Release, tree: &Tree) -> Result<()> {
-    let size = capture(
-        Command::new("du").args(["--summarize", "--apparent-size", "--block-size=1K"]).arg(&tree.root),
-    )?;
+    let size = installed_size(&tree.root)?;
     let sums = checksums(tree)?;
     let packaging = release.root.join("packaging/debian");
     let control = read(&packaging.join("control"))?
         .replace("@VERSION@", &version(&release.version))
-        .replace("@SIZE@", size.split_whitespace().next().unwrap_or_default())
+        .replace("@SIZE@", &size.to_string())
         .replace("@DEPENDS@", &depends(&release.needs)?);
     tree.write("DEBIAN/control", control, FILE)?;
     tree.write("DEBIAN/conffiles", CONFIGURATION, FILE)?;
@@ -137,6 +135,15 @@ fn checksums(tree: &Tree) -> Result<String> {
     capture(Command::new("md5sum").current_dir(&tree.root).arg("--").args(paths))
 }
 
+/// Returns the size of the files in KiB, each rounded up. `du` depends on the file system, so its result can differ.
+fn installed_size(root: &Path) -> Result<u64> {
+    let mut total = 0;
+    for path in paths(root, Path::new(""))? {
+        total += fs::metadata(root.join(path))?.len().div_ceil(1024);
+    }
+    Ok(total)
+}
+
 /// Returns the files below `folder`, relative to `root`, sorted.
 fn paths(root: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -169,6 +176,16 @@ mod tests {
         assert_eq!(depends(&needs(&["libgcc_s.so.1", "libc.so.6"])).unwrap(), "libc6 (>= 2.17), libgcc-s1");
         assert!(depends(&needs(&["libssl.so.3"])).unwrap_err().to_string().contains("libssl.so.3"));
         assert!(depends(&needs(&[])).is_err());
+    }
+
+    #[test]
+    fn the_size_of_each_file_is_rounded_up() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("usr")).unwrap();
+        for (name, bytes) in [("empty", 0), ("usr/small", 1), ("usr/exact", 1024), ("usr/large", 1025)] {
+            fs::write(folder.path().join(name), vec![b'x'; bytes]).unwrap();
+        }
+        assert_eq!(installed_size(folder.path()).unwrap(), 4);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Runs the image as a container engine does: the unpacked layers as a read-only root, the user and the variables of
-//! the configuration, and a file system in memory at `/tmp`.
+//! Runs the image as a container engine without privileges does: in a user namespace, with the unpacked layers as a
+//! read-only root, the user and the variables of the configuration, and a file system in memory at `/tmp`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,26 @@ use super::super::tree::Tree;
 use super::{DEMO, demo, named};
 use crate::process::{capture, say};
 
+/// Runs a command as root of a new user namespace. Its users and groups have the numbers that they have outside.
+///
+/// The parent writes the maps, because a process in the namespace may only map itself.
+const USER_NAMESPACE: &str = r#"
+set -e
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+here=$(readlink /proc/self/ns/user)
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+mkfifo "$folder/mapped"
+unshare --user -- /bin/sh -c 'read -r line < "$0" && exec "$@"' "$folder/mapped" "$@" &
+until [ "$(readlink /proc/$!/ns/user)" != "$here" ]; do
+    kill -0 $!
+    sleep 0.01
+done
+echo "0 0 65536" > /proc/$!/uid_map
+echo "0 0 65536" > /proc/$!/gid_map
+echo mapped > "$folder/mapped"
+wait $!
+"#;
 /// Prepares the root in a mount namespace, and defines how a process is started in it. `$1` is the root and `$2` the user.
 const PREPARE: &str = r#"
 set -e
@@ -111,9 +131,10 @@ impl Container<'_> {
     /// Returns a command that runs a script in new namespaces, with the variables and the user of the configuration.
     fn namespaces(&self, script: &str) -> Result<Command> {
         let user = self.config["User"].as_str().context("package check: the image has no user")?;
-        let mut unshare = Command::new("unshare");
+        let mut unshare = Command::new("/bin/sh");
         unshare.env_clear();
         unshare.envs(texts(&self.config["Env"]).iter().filter_map(|variable| variable.split_once('=')));
+        unshare.args(["-c", USER_NAMESPACE, "sh", "unshare"]);
         unshare.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--"]);
         unshare.args(["/bin/sh", "-c", &format!("{PREPARE}{script}"), "sh"]).arg(self.root).arg(user);
         unshare.stdin(Stdio::null());
