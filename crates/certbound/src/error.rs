@@ -129,8 +129,8 @@ pub enum Error {
         target: Option<Arc<RequestTarget>>,
     },
     /// The request, or its next attempt, was not sent. In its response to an equal request, the token service had asked
-    /// the client to wait (`Retry-After`). All facts of this error are those of that response, except the remaining time. A managed
-    /// identity has [`PlatformError::Throttled`] for its platform.
+    /// the client to wait (`Retry-After`). Except for the remaining time, this error reports the facts of that
+    /// response. If the platform of a managed identity asked to wait, the error is [`PlatformError::Throttled`].
     Throttled {
         /// The error of that response.
         first: Arc<Error>,
@@ -140,7 +140,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The stable name of this error: MSAL's name, or certbound's own name if MSAL has none.
+    /// The stable name of this error: MSAL's name, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &str {
         match self {
             Self::Misuse { what, .. } => what.code(),
@@ -172,7 +172,7 @@ impl Error {
         }
     }
 
-    /// The leg of the error. `None` in the direct flow and at a resource.
+    /// The leg of the error. It is `None` in the direct flow and at a resource.
     pub fn leg(&self) -> Option<Leg> {
         match self {
             Self::Misuse { leg, .. }
@@ -196,7 +196,8 @@ impl Error {
         }
     }
 
-    /// The host of the request, if one was sent or should have been sent.
+    /// The host to which the request was sent or should have been sent. It is `None` if the error is not about a
+    /// request.
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::Transport { cause, .. } => cause.host(),
@@ -215,12 +216,13 @@ impl Error {
         self.target()?.tenant.as_ref()
     }
 
-    /// The region of the request. `None` for a global endpoint.
+    /// The region of the request. It is `None` for a global endpoint.
     pub fn region(&self) -> Option<&Region> {
         self.target()?.region.as_ref()
     }
 
-    /// How the region of the request was determined. `None` if no request to a token service was sent.
+    /// The way in which the region of the request was determined. It is `None` if no request to a token service was
+    /// sent.
     pub fn region_outcome(&self) -> Option<&RegionOutcome> {
         self.target().map(|target| &target.region_outcome)
     }
@@ -274,8 +276,8 @@ impl Error {
         answered.or_else(|| self.target().map(|target| target.correlation_id.as_str()))
     }
 
-    /// The time that the service or the platform asks to wait before the next request. After
-    /// [`is_throttled`](Error::is_throttled): the time that is left of it.
+    /// The time that the service or the platform asks to wait before the next request. If
+    /// [`is_throttled`](Error::is_throttled) is true, the result is the part of that time that is left.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { answer, .. } => answer.retry_after,
@@ -311,14 +313,15 @@ impl Error {
             Self::Refused { answer, .. } => Arc::make_mut(answer).redact(secrets),
             Self::PeerMisbehaved { what, .. } => what.redact(secrets),
             Self::Platform { what, .. } => what.redact(secrets),
-            // The other errors contain no part of a response. The first error of `Throttled` was redacted when it was created.
+            // The other errors contain no part of a response. The first error of `Throttled` was redacted when it was
+            // created.
             Self::Misuse { .. } | Self::Provider { .. } | Self::Transport { .. } | Self::Throttled { .. } => {
             }
         }
         self
     }
 
-    /// The error of the variant.
+    /// The error that the variant contains.
     fn inner(&self) -> &(dyn std::error::Error + 'static) {
         match self {
             Self::Misuse { what, .. } => what,
@@ -331,7 +334,7 @@ impl Error {
         }
     }
 
-    /// Returns the first error of `Throttled`. For other errors returns the error itself.
+    /// Returns the first error of `Throttled`. For other variants, it returns the error itself.
     fn answered(&self) -> &Self {
         match self {
             Self::Throttled { first, .. } => first,
@@ -360,8 +363,8 @@ impl Error {
     }
 }
 
-/// The source is the original error of the system, of a library or of the application, if there is one. `Display`
-/// already contains its text.
+/// The source is the original error of the system, of a library or of the application, if an original error exists.
+/// `Display` already contains its text.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.inner().source()
@@ -369,7 +372,7 @@ impl std::error::Error for Error {
 }
 
 /// The advice while a service asks to wait.
-pub(crate) const WAIT: &str = "wait as long as the error says, then send the request again";
+pub(crate) const WAIT: &str = "wait for the time that the error names, then send the request again";
 
 /// An assertion is not sent if only this time, or less, is left of its lifetime.
 pub(crate) const ASSERTION_MARGIN: Duration = Duration::from_secs(30);

@@ -69,7 +69,7 @@ pub enum AssertionError {
 }
 
 impl AssertionError {
-    /// MSAL's name for this error, or certbound's own name if MSAL has none.
+    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }

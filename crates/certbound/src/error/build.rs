@@ -39,7 +39,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// MSAL's name for this error, or certbound's own name if MSAL has none.
+    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InstanceMetadata(error) => error.code(),

@@ -129,7 +129,7 @@ pub enum BindingCertificateError {
         fix = "convert the file: `openssl pkcs12 -in app.pfx -out app.pem`; or turn on the cargo feature `pfx` of certbound and read the file by a function with `pfx` in its name; the command line reads a PFX as one file, without --certificate-key"
     ))]
     PfxInsteadOfPem,
-    /// A single certificate in DER, which has no private key, where PEM or PFX is read.
+    /// The input is a single certificate in DER, without a private key, but PEM or PFX is expected.
     #[error(
         "the input is a certificate in DER, without a private key; a PEM file or a PFX file with both is expected"
     )]
@@ -161,7 +161,7 @@ pub enum BindingCertificateError {
 }
 
 impl BindingCertificateError {
-    /// MSAL's name for this error, or certbound's own name if MSAL has none.
+    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InFile { error, .. } => error.code(),
@@ -178,7 +178,7 @@ impl BindingCertificateError {
         }
     }
 
-    /// The fault itself, without the file that has it.
+    /// The fault itself, without the name of its file.
     pub fn without_file(&self) -> &Self {
         match self {
             Self::InFile { error, .. } => error.without_file(),
@@ -215,7 +215,7 @@ impl CertificateNotValid {
         self.now >= self.not_after
     }
 
-    /// MSAL's name for this error, or certbound's own name if MSAL has none.
+    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         "certificate_not_valid_now"
     }

@@ -23,7 +23,7 @@ pub enum Misuse {
     /// The authority has no endpoint for the request.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The scope cannot be requested from Entra. [`ResourceScope::of_other_authority`] creates such scopes for other
+    /// The scope cannot be requested from Entra. [`ResourceScope::of_other_authority`] creates scopes for other
     /// authorities.
     ///
     /// [`ResourceScope::of_other_authority`]: certbound_core::scope::ResourceScope::of_other_authority
@@ -36,7 +36,7 @@ pub enum Misuse {
     #[error("the assertion is too old: it expires at {expired}, and the clock shows {now}")]
     #[strum(props(code = "assertion_expired"))]
     #[strum(props(
-        fix = "run Leg 1 again, because an assertion is made for one exchange; or correct this machine's clock"
+        fix = "run Leg 1 again, because an assertion is issued for one exchange; or correct this machine's clock"
     ))]
     AssertionExpired {
         /// The end of the assertion's validity.
@@ -45,11 +45,11 @@ pub enum Misuse {
         now: UnixTime,
     },
     /// An assertion for a single exchange was used a second time.
-    #[error("this assertion was already exchanged once")]
+    #[error("this assertion has already been exchanged")]
     #[strum(props(code = "assertion_spent"))]
     #[strum(props(fix = "give the client a Leg 1 (`with_assertions(client)`) instead of one assertion"))]
     AssertionSpent,
-    /// Leg 1 named one certificate, but its assertion was bound to a different certificate, also when the exchange was
+    /// Leg 1 named one certificate, but its assertion was bound to a different certificate, even after the exchange was
     /// repeated.
     #[error(
         "Leg 1 named the certificate {expected}, but its assertion was bound to {found}, even after the exchange was repeated"
@@ -204,7 +204,7 @@ pub enum Misuse {
 }
 
 impl Misuse {
-    /// MSAL's name for this error, or certbound's own name if MSAL has none.
+    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),

@@ -42,7 +42,7 @@ pub enum PeerMisbehaved {
     },
     /// The response states that the token is bound, but the token names no certificate.
     #[error(
-        "the answer says `mtls_pop`, but its token has no confirmation claim (`cnf`): every holder can use the token"
+        "the answer has the type `mtls_pop`, but its token has no confirmation claim (`cnf`): every holder can use the token"
     )]
     #[strum(props(code = "confirmation_missing"))]
     #[strum(props(
@@ -50,7 +50,7 @@ pub enum PeerMisbehaved {
     ))]
     ConfirmationMissing,
     /// The response states that the token is bound, but the token is a JWT that resources could read in several ways.
-    #[error("the answer says `mtls_pop`, but its token is an ambiguous JWT: {0}")]
+    #[error("the answer has the type `mtls_pop`, but its token is an ambiguous JWT: {0}")]
     #[strum(props(code = "token_unreadable"))]
     #[strum(props(
         fix = "report the error to the service; a proxy between this program and the service may have changed the token"
@@ -146,7 +146,7 @@ pub enum PeerMisbehaved {
 }
 
 impl PeerMisbehaved {
-    /// MSAL's name for this error, or certbound's own name if MSAL has none.
+    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(error) => error.code(),

@@ -62,7 +62,7 @@ pub enum PlatformError {
         #[source]
         cause: TransportError,
     },
-    /// A bound token was requested, but the source cannot bind tokens. Nothing was sent.
+    /// A bound token was requested, but the source cannot bind tokens. No request was sent.
     #[error("tokens from {origin} cannot be bound to a certificate")]
     #[strum(props(code = "mtls_pop_not_supported_for_environment"))]
     #[strum(props(fix = "request a Bearer token, or use an application that has a certificate"))]
@@ -211,7 +211,7 @@ impl PlatformError {
         }
     }
 
-    /// The time that the platform asks to wait before the next request, or that is left of it.
+    /// The time that the platform asks to wait before the next request, or the part of that time that is left.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => answer.retry_after,
@@ -240,7 +240,7 @@ impl PlatformError {
         Self::Certificate { reason: reason.to_owned() }
     }
 
-    /// MSAL's name for this error, or certbound's own name if MSAL has none.
+    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed { answer, .. } => answer.code(),

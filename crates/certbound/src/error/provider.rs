@@ -13,7 +13,7 @@ use super::Error;
 #[non_exhaustive]
 pub enum ProviderError {
     /// A function, a file or a Leg 1 of the application returned an error instead of an assertion.
-    #[error("Leg 1 could not provide an assertion: {cause:.512}")]
+    #[error("the assertion provider failed: {cause:.512}")]
     #[strum(props(code = "assertion_provider_failed", fix = "see the provider's own error"))]
     Assertion {
         /// The provider's own error.
@@ -23,7 +23,7 @@ pub enum ProviderError {
         is_transient: bool,
     },
     /// A certificate source of the application was unavailable when a refused certificate had to be replaced.
-    #[error("the certificate source could not provide a certificate: {cause:.512}")]
+    #[error("the certificate source provided no certificate: {cause:.512}")]
     #[strum(props(code = "certificate_provider_failed", fix = "see the provider's own error"))]
     Certificate {
         /// The provider's own error.
@@ -55,8 +55,9 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
-    /// Creates the failure of a provider that may succeed later. For an [`Error`], [`Error::is_transient`] decides. A
-    /// `ProviderError` is returned as it is, so a provider can return [`ProviderError::permanent`].
+    /// Creates the failure of a provider that may succeed later. If `error` is an [`Error`], the result of
+    /// [`Error::is_transient`] determines whether the failure is transient. A `ProviderError` is returned unchanged, so
+    /// a provider can return [`ProviderError::permanent`].
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error = match error.into().downcast::<Self>() {
             Ok(ours) => return *ours,

@@ -13,11 +13,11 @@ use certbound_core::tenant::TenantId;
 pub struct RequestTarget {
     /// The URL of the endpoint, without a query.
     pub endpoint: String,
-    /// The tenant. `None` for AD FS, for OpenID issuers, and for requests about the authority itself.
+    /// The tenant. It is `None` for AD FS, for OpenID issuers, and for requests about the authority itself.
     pub tenant: Option<TenantId>,
-    /// The region. `None` for a global endpoint.
+    /// The region. It is `None` for a global endpoint.
     pub region: Option<Region>,
-    /// How the region was determined.
+    /// The way in which the region was determined.
     pub region_outcome: RegionOutcome,
     /// The correlation id that the request sent.
     pub correlation_id: String,
@@ -28,9 +28,9 @@ pub struct RequestTarget {
     /// The subject of that certificate.
     pub certificate_subject: Option<String>,
     /// The seconds by which this machine's clock is ahead of the server's. The number is negative if the clock is
-    /// behind. `None` if the response had no date.
+    /// behind. It is `None` if the response had no date.
     pub clock_ahead: Option<i64>,
-    /// How often the request was sent, failed connections included. More than 1 after a retry.
+    /// The number of attempts, failed connections included. It is more than 1 after a retry.
     pub attempts: u32,
 }
 

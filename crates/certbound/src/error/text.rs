@@ -1,4 +1,4 @@
-//! The text of an error: one line with the cause, the facts of the request, and what the service asks for.
+//! The text of an error: one line with the cause, the facts of the request, and the wait that the service asks for.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ impl fmt::Display for Error {
         }
         let mut line = OneLine(f);
         if let Some(host) = self.unknown_authority() {
-            write!(line, "`{host}` is not a login host that Microsoft's directory knows: ")?;
+            write!(line, "`{host}` is not a login host in Microsoft's directory: ")?;
         } else if let Self::Refused { .. } = self.answered() {
             line.write_str("the token service refused the request: ")?;
         }
-        // The sentence of a service ends with a full stop, but this one goes on.
+        // The sentence of a service ends with a full stop, but this sentence continues.
         write!(line, "{}", self.inner().to_string().trim_end_matches('.'))?;
         if let Some((thumbprint, subject)) = self.refused_certificate() {
             write!(line, "; the certificate of the client is `{subject}` (x5t#S256 {thumbprint})")?;
@@ -58,7 +58,7 @@ impl fmt::Display for Error {
 pub(super) fn fix_of_unknown(answer: &AuthorityError) -> &'static str {
     match answer.code.as_str() {
         _ if answer.is_transient() && answer.retry_after.is_some() => {
-            "wait as long as the service asks, then send the request again; if the service refuses the request again, contact the service's support with the correlation id"
+            "wait for the time that the service names, then send the request again; if the service refuses the request again, contact the service's support with the correlation id"
         }
         _ if answer.is_transient() => {
             "send the request again in some seconds; if the service refuses the request again, contact the service's support with the correlation id"
@@ -73,7 +73,7 @@ pub(super) fn fix_of_unknown(answer: &AuthorityError) -> &'static str {
 }
 
 impl Error {
-    /// The wrong clock of this machine, if the error is about times.
+    /// The error of this machine's clock, if the error is about times.
     pub(super) fn clock_error(&self) -> Option<ClockError> {
         let is_about_times = match self {
             Self::Refused { .. } => self.aadsts().is_some_and(|number| ABOUT_TIMES.contains(&number)),
@@ -93,14 +93,15 @@ impl Error {
         Some((target.certificate?, target.certificate_subject.as_deref()?))
     }
 
-    /// The authority's host, if the directory does not know it.
+    /// The authority's host, if the directory refused it as unknown.
     fn unknown_authority(&self) -> Option<&str> {
         let is_unknown = self.aadsts() == Some(UNKNOWN_INSTANCE);
         self.target().filter(|_| is_unknown)?.authority.as_deref()
     }
 }
 
-/// The AADSTS numbers of refusals because of times: of an assertion, of a certificate (two numbers), and of an attestation.
+/// The AADSTS numbers of refusals because of times: of an assertion, of a certificate (two numbers), and of an
+/// attestation.
 const ABOUT_TIMES: [u32; 4] = [700_024, 392_204, 1_000_502, 1_000_610];
 
 /// The AADSTS number of the refusal of an authority's host by instance discovery.

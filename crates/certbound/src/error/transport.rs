@@ -147,9 +147,9 @@ pub enum TransportError {
         #[source]
         reason: Cause,
     },
-    /// The server is not the pinned server, so nothing was sent to it.
+    /// The server is not the pinned server, so the request was not sent.
     #[error(
-        "{host}: the server's certificate has the SHA-1 thumbprint {presented}, but the pinned thumbprint is {pinned}, so nothing was sent to the server"
+        "{host}: the server's certificate has the SHA-1 thumbprint {presented}, but the pinned thumbprint is {pinned}, so the request was not sent"
     )]
     #[strum(props(code = "server_not_pinned"))]
     #[strum(props(
@@ -163,8 +163,8 @@ pub enum TransportError {
         /// The thumbprint of the certificate that the server presented.
         presented: ServerThumbprint,
     },
-    /// The server did not request the client's certificate, so nothing was sent to it.
-    #[error("{host} did not request the client certificate, so nothing was sent to this host")]
+    /// The server did not request the client's certificate, so the request was not sent.
+    #[error("{host} did not request the client certificate, so the request was not sent")]
     #[strum(props(code = "certificate_not_requested"))]
     #[strum(props(
         fix = "use the host that accepts client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token"
@@ -275,7 +275,7 @@ impl TransportError {
         }
     }
 
-    /// The same error, or `CertificateRefused` if it contains an alert that rejects the certificate. In TLS 1.3 such an
+    /// The same error, or `CertificateRefused` if it contains an alert that rejects the certificate. In TLS 1.3 the
     /// alert arrives after the handshake, so a transport sees a broken connection.
     pub(crate) fn or_certificate_refused(self) -> Self {
         match (self.alert().filter(|alert| alert.rejects_certificate()), self) {
@@ -289,21 +289,21 @@ impl TransportError {
         }
     }
 
-    /// Whether the connection was not opened, for a reason that can be gone at the next attempt. No byte of the request
-    /// was sent.
+    /// Whether the connection could not be opened, for a reason that the next attempt may not have. No byte of the
+    /// request was sent.
     pub(crate) fn failed_to_connect(&self) -> bool {
         match self {
             Self::TimedOut { phase, .. } => *phase == Phase::Connect,
             Self::Connect { .. } => true,
-            // Without an I/O error the other side refused, or this side does not trust it.
+            // Without an I/O error, the other side refused the connection, or this side does not trust the other side.
             Self::Proxy { reason, .. } | Self::Tls { reason, .. } => reason.find::<io::Error>().is_some(),
             _ => false,
         }
     }
 
-    /// Whether the host could not be reached, by any attempt. A proxy that refuses to open the tunnel counts. A failed TLS
-    /// handshake does not, because the host was reached. A handshake that exceeds the time limit of the connection counts,
-    /// because `Phase::Connect` does not distinguish it.
+    /// Whether the host could not be reached. The result is true if a proxy refuses to open the tunnel. It is false for
+    /// a failed TLS handshake, because the host was reached. It is true for a handshake that exceeds the time limit of
+    /// the connection, because `Phase::Connect` includes the handshake.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(
             self,
@@ -393,7 +393,7 @@ mod tests {
         let of_another_library =
             TransportError::Interrupted { host: "h".to_owned(), reason: Cause::new(TlsAlert(42)) };
         assert_eq!(of_another_library.alert(), Some(TlsAlert(42)));
-        assert!(of_another_library.is_transient(), "a broken connection, until its alert is read");
+        assert!(of_another_library.is_transient(), "without its alert, the error is a broken connection");
         let refused = of_another_library.or_certificate_refused();
         assert!(!refused.is_transient());
         assert_eq!(

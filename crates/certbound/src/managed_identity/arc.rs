@@ -55,7 +55,7 @@ fn read_key(path: &Path, folder: &Path) -> Result<Secret, PlatformError> {
     // wiped.
     let mut text = Zeroizing::new(String::with_capacity(MAX_KEY_BYTES as usize + 1));
     let read = file.take(MAX_KEY_BYTES + 1).read_to_string(&mut text);
-    read.map_err(|error| challenge(&format!("its file: {error}")))?;
+    read.map_err(|error| challenge(&format!("its file cannot be read: {error}")))?;
     if text.len() as u64 > MAX_KEY_BYTES {
         return Err(challenge("its file is larger than 4096 bytes"));
     }
@@ -68,7 +68,7 @@ fn read_key(path: &Path, folder: &Path) -> Result<Secret, PlatformError> {
 fn open(name: &std::ffi::OsStr, folder: &Path) -> Result<std::fs::File, PlatformError> {
     use rustix::fs::{Mode, OFlags};
 
-    let failed = |error: std::io::Error| challenge(&format!("its file: {error}"));
+    let failed = |error: std::io::Error| challenge(&format!("its file cannot be read: {error}"));
     if std::fs::canonicalize(folder).map_err(failed)? != folder {
         return Err(challenge("the path of the agent's folder contains a symbolic link"));
     }

@@ -179,7 +179,7 @@ async fn a_host_nobody_knows_is_looked_up_before_a_credential_goes_there() {
     assert_eq!(
         refused.to_string(),
         format!(
-            "`login.mistyped.example` is not a login host that Microsoft's directory knows: invalid_instance: \
+            "`login.mistyped.example` is not a login host in Microsoft's directory: invalid_instance: \
              AADSTS50049: Unknown or invalid instance (request to {endpoint}, correlation id {})",
             refused.correlation_id().unwrap()
         )
@@ -197,7 +197,7 @@ async fn a_host_nobody_knows_is_looked_up_before_a_credential_goes_there() {
     trusting.bearer_token(&scope).await.unwrap();
     assert_eq!(transport.only().url, "https://login.mistyped.example/contoso.com/oauth2/v2.0/token");
 
-    // For known hosts no discovery request is sent, whichever of their names is used.
+    // For known hosts, and for all their aliases, no discovery request is sent.
     for known in ["login.microsoftonline.com", "sts.windows.net", "westus3.login.microsoft.com"] {
         let authority = Authority::parse(&format!("https://{known}/contoso.com")).unwrap();
         client(authority, &transport).bearer_token(&scope).await.unwrap();
@@ -221,7 +221,7 @@ async fn the_answer_names_the_host_to_use_and_is_remembered() {
     assert_eq!(urls, ["https://login.preferred.example/contoso.com/oauth2/v2.0/token"; 2]);
     assert_eq!(gets(&transport).len(), 1);
 
-    // An answer that only confirms the host.
+    // This answer only confirms the host.
     let transport = unknown(|_| (200, r#"{"tenant_discovery_endpoint":"x"}"#.to_owned()));
     let authority = Authority::parse("https://login.new.example/contoso.com").unwrap();
     self::client(authority, &transport).bearer_token(&vault()).await.unwrap();
@@ -299,7 +299,7 @@ async fn an_issuers_scopes_are_exactly_their_characters() {
     client(entra, &transport).bearer_token(&vault()).await.unwrap();
 }
 
-/// AUTH-04, AUTH-11, IDP-03: these are refused before a request is sent, also before discovery.
+/// AUTH-04, AUTH-11, IDP-03: these authorities are refused before any request is sent, discovery included.
 #[tokio::test]
 async fn an_authority_that_issues_no_bound_tokens_is_sent_nothing() {
     let pair = certbound_testkit::Pair::new();

@@ -1,4 +1,5 @@
-//! Failures of what the application provides: the original error is kept, and a valid token is used meanwhile.
+//! Tests of failures of the application's own parts. The original error is kept, and a valid token is used in the
+//! meantime.
 
 use std::error::Error as _;
 use std::io;
@@ -47,9 +48,7 @@ async fn the_original_error_of_a_provider_is_the_source() {
     let error = client.bearer_token(&vault()).await.unwrap_err();
     let system = error.source().and_then(|unreadable| unreadable.source());
     assert!(system.is_some_and(|system| system.is::<io::Error>()), "{error:?}");
-    assert!(
-        error.to_string().starts_with("Leg 1 could not provide an assertion: cannot read /nowhere/token: ")
-    );
+    assert!(error.to_string().starts_with("the assertion provider failed: cannot read /nowhere/token: "));
 }
 
 #[test]
