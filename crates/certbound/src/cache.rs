@@ -174,9 +174,9 @@ impl TokenCache {
     /// Waits until the store has saved every token so far or failed to save it, for at most five seconds. Without a
     /// store it returns at once.
     ///
-    /// Call it before a program ends: tokens are saved in the background, after their callers have got them. A token
-    /// that is not saved in time is saved later, even if the last handle is dropped, as long as the runtime runs and
-    /// the store does not fail.
+    /// Call `flush` before a program ends: tokens are saved in the background, after their callers have got them. A
+    /// token that is not saved in time is saved later, even if the last handle is dropped. The runtime must still run,
+    /// and the store must not fail.
     pub async fn flush(&self) {
         if let Some(store) = self.store() {
             store.flush().await;

@@ -38,7 +38,7 @@ pub(crate) struct TokenFacts {
     pub(crate) secret: Secret,
     pub(crate) origin: Arc<Origin>,
     pub(crate) correlation_id: CorrelationId,
-    /// `None` for most responses, so that it takes eight bytes instead of 40.
+    /// The field is boxed and takes eight bytes instead of 40, because it is `None` for most responses.
     pub(crate) members: Option<Box<Members>>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// Returns `None` if the response has no such members.
+    /// Returns `None` if both values are empty.
     pub(crate) fn new(granted: Option<Box<str>>, additional: BTreeMap<String, String>) -> Option<Box<Self>> {
         let is_empty = granted.is_none() && additional.is_empty();
         (!is_empty).then(|| Box::new(Self { granted, additional }))

@@ -1,4 +1,4 @@
-//! The times of a token: until when it is fresh, when its refresh ahead starts, and when it expires.
+//! The times of a token: the end of the time in which it is fresh, the start of its refresh ahead, and its expiry.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -261,7 +261,11 @@ mod tests {
             for random in [0, 1, 299, 600, 601, u64::MAX] {
                 let life = life(HOUR, Some(refresh_in), random);
                 assert!(life.take_refresh(at(NOW + HOUR - 300 - 30)), "{refresh_in} {random}");
-                assert_eq!(life.refresh_at(), Some(at(NOW + refresh_in)), "it is told as it came");
+                assert_eq!(
+                    life.refresh_at(),
+                    Some(at(NOW + refresh_in)),
+                    "the suggested time is reported unchanged"
+                );
             }
         }
         let spread = |random| life(HOUR, Some(3_599), random).refresh.into_inner();
@@ -278,7 +282,11 @@ mod tests {
         for refresh_in in [Some(0), Some(HOUR), Some(2 * HOUR), None] {
             let life = life(HOUR, refresh_in, 7);
             assert!((0..=HOUR).all(|after| !life.take_refresh(at(NOW + after))), "{refresh_in:?}");
-            assert_eq!(life.refresh_at(), refresh_in.map(|after| at(NOW + after)), "it is told as it came");
+            assert_eq!(
+                life.refresh_at(),
+                refresh_in.map(|after| at(NOW + after)),
+                "the suggested time is reported unchanged"
+            );
         }
     }
 

@@ -39,15 +39,15 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct ClientKey {
     hash: u64,
-    /// In the form of [`Authority::for_cache`]: without a region, and the same for all aliases of a host. `None` for a
-    /// managed identity, which has no authority.
+    /// The authority in the form of [`Authority::for_cache`]: without a region, and the same for all aliases of a host.
+    /// It is `None` for a managed identity, which has no authority.
     authority: Option<Authority>,
     client_id: Arc<str>,
     credential: &'static str,
     prover: Option<CallerId>,
     capabilities: Vec<String>,
-    /// Whether a bound token must be readable and name its certificate. In a shared cache, clients that demand this do
-    /// not get tokens of clients that do not demand it.
+    /// Whether a bound token must be readable and name its certificate. In a shared cache, a client with this demand
+    /// does not get tokens of clients without the demand.
     demands_observed: bool,
 }
 
@@ -129,8 +129,8 @@ impl ClientKey {
         (self.authority.as_ref(), &self.client_id, self.credential, self.prover, &self.capabilities)
     }
 
-    /// Returns the parts for the name in a store. Everybody may see this name, so it does not depend on the hash of a
-    /// secret.
+    /// Returns the parts for the name in a store. Every user of the store can see this name, so it does not depend on
+    /// the hash of a secret.
     pub(super) fn parts_shown(&self) -> ClientParts<'_> {
         let (authority, client_id, credential, prover, capabilities) = self.parts();
         let prover = prover.filter(|prover| !matches!(prover, CallerId::Secret(_)));
@@ -174,7 +174,7 @@ impl Eq for ClientKey {}
 /// The options of an acquisition that are part of the cache key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Extras {
-    /// An authority that is not the client's, in the form of [`Authority::for_cache`].
+    /// An authority other than the client's, in the form of [`Authority::for_cache`].
     pub(crate) authority: Option<Authority>,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) fmi_path: Option<String>,
@@ -235,8 +235,8 @@ impl<'a> KeyHead<'a> {
 pub(crate) struct KeyRef<'a> {
     pub(crate) head: KeyHead<'a>,
     /// The certificate. For a Bearer token that is not requested over mutual TLS it is the first certificate of the
-    /// client, so that the token remains usable after a rotation. Clients that began with different certificates share no
-    /// entry.
+    /// client, so that the token remains usable after a rotation. Clients that began with different certificates share
+    /// no entry.
     pub(crate) thumbprint: Option<Thumbprint>,
     pub(crate) extras: Option<&'a Extras>,
 }

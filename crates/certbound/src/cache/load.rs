@@ -25,8 +25,8 @@ pub(crate) struct LoadRequest {
     /// Returns the thumbprints of the earlier certificates, newest first. It is a function because the list can change
     /// during a load.
     pub(crate) earlier: Box<dyn Fn() -> Vec<Thumbprint> + Send + Sync>,
-    /// Whether an error blames the certificate. If the service does not know a new certificate yet, tokens of earlier
-    /// certificates remain usable.
+    /// Whether an error blames the certificate. If a new certificate is not registered at the service yet, tokens of
+    /// earlier certificates remain usable.
     pub(crate) blames: fn(&Error) -> bool,
     pub(crate) clock: Arc<dyn Clock>,
     /// The owner of a load that continues after its caller got an older token.
@@ -146,8 +146,8 @@ impl TokenCache {
         Ok(())
     }
 
-    /// Looks for the token again before it loads: another load may have ended in the meantime, or the store may contain
-    /// the token.
+    /// Looks for the token again before it starts `load`: another load may have ended in the meantime, or the store may
+    /// contain the token.
     async fn find_or_load(
         self,
         key: LoadKey,

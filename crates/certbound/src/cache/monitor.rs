@@ -1,4 +1,4 @@
-//! A reader of a cache's counters for metrics, which outlives no cache.
+//! A reader of a cache's counters, for metrics.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -14,7 +14,7 @@ impl CacheMonitor {
         Self(Arc::downgrade(cache))
     }
 
-    /// Returns the counters of the cache. It is `None` after the last clone of the cache was dropped.
+    /// Returns the counters of the cache, or `None` after the last clone of the cache was dropped.
     pub fn statistics(&self) -> Option<CacheStatistics> {
         self.0.upgrade().map(|inner| TokenCache { inner }.statistics())
     }

@@ -36,7 +36,7 @@ impl TokenCache {
         Some(entry)
     }
 
-    /// Returns the token for `key`, or the token of an earlier certificate, if it has not expired.
+    /// Returns the unexpired token for `key`, or else an unexpired token of an earlier certificate.
     pub(super) fn usable(&self, key: &KeyRef<'_>, earlier: &[Thumbprint], now: UnixTime) -> Option<Entry> {
         let own = self.any(key).filter(|entry| entry.expiry.is_usable(now));
         own.or_else(|| self.of_earlier(key, earlier, now))
@@ -54,8 +54,8 @@ impl TokenCache {
 }
 
 impl Entry {
-    /// Makes this entry fresh for two more minutes after a request for `token` failed. It does so if the failure is
-    /// transient, or if the failure blames a certificate other than this entry's.
+    /// Makes this entry fresh for two more minutes after a request for `token` failed. The entry is changed only if the
+    /// failure is transient, or if the failure blames a certificate other than this entry's.
     pub(super) fn extend_after(
         &self,
         error: &Error,

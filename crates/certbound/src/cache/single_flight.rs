@@ -52,11 +52,11 @@ struct UnderWay<K, T> {
 struct Listed<T> {
     number: u64,
     load: WeakShared<Load<Outcome<T>>>,
-    /// The span in which the load runs: that of the caller that started it.
+    /// The span in which the load runs: the span of the caller that started the load.
     span: Span,
 }
 
-/// The runtime of the caller: part of the key of a load that unrelated callers in several runtimes share.
+/// Returns the id of the caller's runtime. A key contains it if callers in different runtimes must not share a load.
 pub(crate) fn this_runtime() -> Option<tokio::runtime::Id> {
     Handle::try_current().ok().map(|runtime| runtime.id())
 }
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(flights.len(), 1);
         drop(caller);
         assert_eq!(flights.len(), 0);
-        // The list does not keep the load either.
+        // The list does not keep the load alive.
         until(|| lock(&flights.0).loads.is_empty()).await;
         until(|| Arc::strong_count(&gate.open) == 1).await;
         gate.open.add_permits(1);
@@ -286,7 +286,7 @@ mod tests {
         let panics = || -> Load<usize> {
             Box::pin(async move {
                 let _open = opened.open.acquire().await;
-                panic!("a callback's own")
+                panic!("a callback panics")
             })
         };
         let mut leader = Box::pin(flights.run("key", panics));
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(leader.await, (Err(LoadFailure::Panicked), false));
         assert_eq!(follower.await, (Err(LoadFailure::Panicked), true));
         assert_eq!(
-            flights.run("key", || Box::pin(async { panic!("at once") })).await.0,
+            flights.run("key", || Box::pin(async { panic!("a callback panics at the first poll") })).await.0,
             Err(LoadFailure::Panicked)
         );
         assert_eq!(flights.run("key", || gate.load()).await, (Ok(0), false));

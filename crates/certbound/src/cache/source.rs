@@ -32,7 +32,7 @@ pub(crate) type Loaded = (Entry, Obtained);
 impl Obtained {
     pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
 
-    /// Returns the source of a token from the store, in which the cache looked for this time.
+    /// Returns the source of a token from the store. `cache` is the duration of the look-up.
     pub(crate) fn from_store(cache: Duration) -> Self {
         Self { source: Source::Store, report: Some(Arc::new(Report { cache, ..Report::default() })) }
     }

@@ -27,12 +27,12 @@ pub use self::sealing_key::SealingKey;
 /// A store of tokens outside of the process, for example a file or a shared cache.
 ///
 /// On a miss the cache reads the store once for all waiting callers, before it sends a request to the token service. It
-/// saves each new token in the background, one after another, after the waiting callers have got it.
-/// [`TokenCache::flush`](crate::TokenCache::flush) waits for this. A store need not check entries. The cache checks
-/// that an entry is for this request, has not expired and is bound to the certificate, and ignores an entry that fails
-/// a check. It also ignores a store that fails, panics or takes longer than two seconds, and logs a warning. An entry
-/// contains a secret. Every reader of an entry can use a token that is not bound, so encrypt the entries if others can
-/// read them.
+/// saves new tokens in the background, one after another, after the waiting callers have got them.
+/// [`TokenCache::flush`](crate::TokenCache::flush) waits until all tokens are saved. A store need not check entries.
+/// The cache checks that an entry is for this request, has not expired and is bound to the certificate, and ignores an
+/// entry that fails a check. It also ignores a store that fails, panics or takes longer than two seconds, and logs a
+/// warning. An entry contains a secret. Every reader of an entry can use a token that is not bound, so encrypt the
+/// entries if other users can read them.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -60,7 +60,7 @@ pub use self::sealing_key::SealingKey;
 /// let cache = TokenCache::new().with_store(InAMap::default());
 /// ```
 pub trait TokenStore: Send + Sync + 'static {
-    /// Returns the entry for `key`, or `None` if the store has no such entry.
+    /// Returns the entry for `key`, or `None` if the store does not contain the key.
     ///
     /// # Errors
     /// [`StoreError`], if the store cannot be read. The cache then sends a request to the token service.
@@ -73,7 +73,7 @@ pub trait TokenStore: Send + Sync + 'static {
     /// [`StoreError`], if the entry is not stored. Callers get the token nevertheless.
     fn save(&self, key: &StoreKey, entry: StoreEntry) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes the entry for `key`, if the store has one. The entry must not be used any more.
+    /// Removes the entry for `key`, if the store has an entry. The entry must not be used any more.
     ///
     /// # Errors
     /// [`StoreError`], if the store may still contain the entry.

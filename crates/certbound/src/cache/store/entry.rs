@@ -26,7 +26,7 @@ const BESIDE: usize = 4 * 1024;
 #[derive(Serialize)]
 struct Written<'a> {
     version: u32,
-    /// The name of the token again, so that an entry that was stored under a different name is not used.
+    /// The name of the token. An entry that was stored under a different name is not used.
     key: String,
     /// The hash of the client's secret with which the token was requested.
     secret: Option<String>,
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
-/// Returns the entry for a token. `None` means that it cannot be serialised.
+/// Returns the entry for a token. `None` means that the token cannot be serialised.
 pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
     let (life, origin) = (&held.expiry, &held.origin);
     let written = Written {

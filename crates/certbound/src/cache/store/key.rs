@@ -10,8 +10,8 @@ use crate::cache::key::KeyRef;
 /// The version must change when the parts of a key change. Entries of older versions are then not found.
 const VERSION: u32 = 2;
 
-/// The name under which a store keeps one token. It is the SHA-256 of the facts that distinguish this token from
-/// others, so it does not reveal tenant, client or scope.
+/// The name under which a store keeps one token. It is the SHA-256 of the facts that distinguish this token from other
+/// tokens, so it does not reveal tenant, client or scope.
 ///
 /// The name is the same in every process that uses the same version of this library. Other versions may not find the
 /// entries.
@@ -101,7 +101,7 @@ impl Hasher for Digest {
         self.write_u64(number as u64);
     }
 
-    /// This is never called, because `end` returns the whole hash.
+    /// This function is never called, because `end` returns the whole hash.
     fn finish(&self) -> u64 {
         0
     }

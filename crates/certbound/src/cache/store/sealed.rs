@@ -29,8 +29,8 @@ const LOCK_POLL: Duration = Duration::from_millis(5);
 /// A [`TokenStore`] in one file of a private folder, encrypted with AES-256-GCM.
 ///
 /// Several processes may share the file. It is replaced as a whole, under a lock. A file is ignored with a warning, and
-/// later replaced, if it is damaged, encrypted with a different key or of a different version. It has at most 128
-/// tokens in 256 KiB. If the key is in a file of the same folder, the encryption protects no better than the
+/// later replaced, if it is damaged, encrypted with a different key or of a different version. The file contains at
+/// most 128 tokens in 256 KiB. If the key is in a file of the same folder, the encryption protects no better than the
 /// permissions of the folder: every user that can read the folder can read the tokens.
 ///
 /// ```no_run
@@ -70,7 +70,7 @@ struct SealedEntry {
 
 impl SealedStore {
     /// Opens a store whose key is in a file in the same folder (mode 0600). If the folder has no key, the function
-    /// creates a key. It reads the disk.
+    /// creates a key. The function blocks while it reads the disk.
     ///
     /// # Errors
     /// [`StoreError`], if the key can neither be read nor written.

@@ -38,8 +38,8 @@ struct Jobs {
     writing: HashSet<Id>,
     /// The names of tokens that a caller removed and that the store may still contain.
     forgotten: HashSet<StoreKey>,
-    /// If there were more than `FORGOTTEN` names, this is the time of the overflow. A stored token whose lifetime began
-    /// at this time or earlier is not used.
+    /// The last time at which the limit `FORGOTTEN` was exceeded. It is `None` if the limit was never exceeded. A
+    /// stored token whose lifetime began at this time or earlier is not used.
     ignored_until: Option<UnixTime>,
 }
 
@@ -50,7 +50,8 @@ enum Job {
 }
 
 impl Job {
-    /// Returns the span of the job. The correlation id of a saved token is that of the request that returned the token.
+    /// Returns the span of the job. The correlation id of a saved token is the id of the request that returned the
+    /// token.
     fn span(&self) -> Span {
         match self {
             Self::Save(held) => {
