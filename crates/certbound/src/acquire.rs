@@ -17,7 +17,7 @@
 //! | Change | Place |
 //! |---|---|
 //! | when and how often a request is repeated | `retry/table.rs` |
-//! | which requests are equal, so that the wait of one holds for the other | `request_key.rs` |
+//! | which requests are equal, so that a response with `Retry-After` delays the other requests | `request_key.rs` |
 //! | a span, or a field of a span | `span.rs`; the span of an acquisition opens and ends in `observation.rs` |
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token response | `accept.rs` |
@@ -74,7 +74,7 @@ pub(crate) struct Acquisition<I> {
     pub(crate) kind: Kind,
     pub(crate) scope: ResourceScope,
     pub(crate) options: Options,
-    /// Whether this is a refresh in the background, while the token that it replaces is still valid.
+    /// Whether this acquisition is a refresh in the background. The token that it replaces is still valid.
     pub(crate) ahead: bool,
 }
 
@@ -141,7 +141,7 @@ impl<I: Issuer> Acquisition<I> {
         });
     }
 
-    /// `cause` is the span of the caller whose hit started the refresh. The refresh is a trace of its own, because the
+    /// `cause` is the span of the caller whose hit started the refresh. The refresh has its own trace, because the
     /// caller does not wait for it.
     async fn refresh(mut self, cause: Span) -> Result<(), Error> {
         let id = self.correlation_id();
@@ -167,7 +167,7 @@ impl<I: Issuer> Acquisition<I> {
         let id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
         match self.attempt(certificate.as_ref(), replaces, id).await {
             Err(error) => {
-                // A replacement is rare, so its future is boxed. This keeps the future of a usual acquisition small.
+                // A replacement is rare, so its future is boxed. The box keeps the future of a usual acquisition small.
                 let other = Box::pin(self.issuer.replace(certificate.as_ref(), error, id)).await?;
                 self.attempt(other.as_ref(), replaces, id).await
             }

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 pub(crate) struct Background(Mutex<JoinSet<()>>);
 
 impl Background {
-    /// Starts `work`. It does nothing if the client was dropped, or outside of a tokio runtime.
+    /// Starts `work`. The function does nothing if the client was dropped, or if it is called outside of a tokio
+    /// runtime.
     pub(crate) fn spawn(owner: &Weak<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let (Some(owner), Ok(runtime)) = (owner.upgrade(), tokio::runtime::Handle::try_current()) else {
             return;
@@ -42,13 +43,13 @@ mod tests {
         while alive.upgrade().is_some() {
             tokio::task::yield_now().await;
         }
-        Background::spawn(&watched, async { panic!("nobody is left") });
+        Background::spawn(&watched, async { panic!("the task started without its owner") });
         tokio::task::yield_now().await;
     }
 
     #[test]
     fn without_a_runtime_nothing_begins() {
         let owner = Arc::new(Background::default());
-        Background::spawn(&Arc::downgrade(&owner), async { panic!("who runs this?") });
+        Background::spawn(&Arc::downgrade(&owner), async { panic!("the task started without a runtime") });
     }
 }

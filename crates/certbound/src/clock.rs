@@ -16,7 +16,7 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Returns a future that completes after `time`. It is used before a retry, and to limit the wait for a service
     /// while an older token is still valid. The default is the timer of the tokio runtime, which must be enabled.
-    /// Outside of a runtime it uses a thread.
+    /// Outside of a runtime, the default uses a thread.
     fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         match tokio::runtime::Handle::try_current() {
             Ok(_) => Box::pin(tokio::time::sleep(time)),

@@ -29,7 +29,7 @@
 //!
 //! # Modules
 //!
-//! The root has the names that most programs need. Each module below has all names of its topic.
+//! The root contains the names that most programs need. Each module below contains all names of its topic.
 //!
 //! # Cargo features
 //!

@@ -20,9 +20,10 @@ use crate::error::Leg;
 
 /// An observer of token requests and acquisitions. It cannot change them.
 ///
-/// An acquisition can have an observer ([`Acquire::observe`](crate::Acquire::observe)), and so can a client or a managed
-/// identity (`with_observer` of its builder). It is called on the task of the acquisition, so it must not block. Closures
-/// `Fn(&ObservedRequest)` are observers. By default, all functions except `before_request` do nothing.
+/// An acquisition can have an observer ([`Acquire::observe`](crate::Acquire::observe)), and so can a client or a
+/// managed identity (`with_observer` of its builder). The observer is called on the task of the acquisition, so it must
+/// not block. Closures `Fn(&ObservedRequest)` are observers. By default, all functions except `before_request` do
+/// nothing.
 pub trait Observer: Send + Sync + 'static {
     /// Observes a request to a token endpoint just before it is sent, for each attempt.
     fn before_request(&self, request: &ObservedRequest);
@@ -30,22 +31,22 @@ pub trait Observer: Send + Sync + 'static {
     /// Observes the HTTP status of the response of a token endpoint.
     fn after_answer(&self, _request: &ObservedRequest, _status: u16) {}
 
-    /// Observes the end of a request, for each attempt. The observer of a client or a managed identity also sees requests
-    /// to platforms and for discovery. No observer sees the detection of the region or requests to resources.
+    /// Observes the end of a request, for each attempt. The observer of a client or a managed identity also sees
+    /// requests to platforms and for discovery. No observer sees the detection of the region or requests to resources.
     fn after_request(&self, _request: &CompletedRequest<'_>) {}
 
-    /// Observes that a request is not sent, because the response to an equal request asked to wait. Only the observer of a
-    /// managed identity sees this for its platform.
+    /// Observes that a request is not sent, because the response to an equal request asked to wait. Only the observer
+    /// of a managed identity sees this event for its platform.
     fn throttled(&self, _request: &ThrottledRequest<'_>) {}
 
-    /// Observes the end of an acquisition. It is not called for a cache hit, which [`CacheStatistics`] counts, nor for a
-    /// refresh in the background, nor for an assertion that is requested alone.
+    /// Observes the end of an acquisition. This function is not called for a cache hit, a refresh in the background, or
+    /// an assertion that is requested alone. [`CacheStatistics`] counts cache hits.
     ///
     /// [`CacheStatistics`]: crate::cache::CacheStatistics
     fn after_acquisition(&self, _acquisition: &CompletedAcquisition<'_>) {}
 }
 
-/// The observers of one acquisition: that of the call, and that of the client.
+/// The observers of one acquisition: the observer of the call and the observer of the client.
 #[derive(Clone, Copy)]
 pub(crate) struct Observers<'a>([Option<&'a Arc<dyn Observer>>; 2]);
 
@@ -228,9 +229,9 @@ fn is_mtls_host(host: &str) -> bool {
 pub struct LegReport {
     /// The token endpoint.
     pub endpoint: String,
-    /// The region of the token endpoint, if it has one.
+    /// The region of the token endpoint, if it has a region.
     pub region: Option<Region>,
-    /// How the region was determined.
+    /// The way in which the region was determined.
     pub region_outcome: RegionOutcome,
     /// The `token_type` of the response.
     pub token_type: String,
@@ -238,6 +239,6 @@ pub struct LegReport {
     pub client_assertion_type: Option<&'static str>,
     /// The duration of the last attempt of the request.
     pub took: Duration,
-    /// How often the request was sent: 1, or more if it was sent again after a failure.
+    /// The number of attempts: 1, or more if the request was sent again after a failure.
     pub attempts: u32,
 }

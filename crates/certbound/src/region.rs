@@ -26,18 +26,18 @@ type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 /// The detection of the region in which the program runs. Clones share its result.
 ///
 /// A client uses it before a token request, if the region of its authority is
-/// [`Region::detect`](crate::Region::detect). The first of these that names a region counts:
+/// [`Region::detect`](crate::Region::detect). The detection returns the first region that one of these sources names:
 ///
 /// 1. the environment variable `REGION_NAME`,
 /// 2. the environment variable `COSMIC_LOCATION`,
 /// 3. the metadata service of the machine.
 ///
-/// The metadata service has two seconds for its answer, and is never reached through a proxy. Its address is
-/// `http://169.254.169.254`, unless `AZURE_POD_IDENTITY_AUTHORITY_HOST` names a different one.
+/// The metadata service must answer within two seconds, and the request to it never uses a proxy. Its address is
+/// `http://169.254.169.254`, unless `AZURE_POD_IDENTITY_AUTHORITY_HOST` names a different address.
 ///
-/// Parallel callers share one detection. A detected region is used from then on. After a failure, requests use the
-/// global endpoint, and five minutes later the next request detects again. If all callers are dropped, the detection
-/// ends, and nothing is remembered.
+/// Parallel callers share one detection. After a success, the detection does not run again. After a failure, requests
+/// use the global endpoint, and five minutes later the next request detects again. If all callers are dropped, the
+/// detection ends, and nothing is remembered.
 #[derive(Clone)]
 pub struct RegionDetector(Arc<Inner>);
 
@@ -54,12 +54,12 @@ struct Known {
 }
 
 impl RegionDetector {
-    /// Returns a detection that reads the environment variables of the process.
+    /// Returns a detector that reads the environment variables of the process.
     pub fn new() -> Self {
         Self::with_environment(|name| std::env::var(name).ok())
     }
 
-    /// Returns a detection that reads environment variables with this function.
+    /// Returns a detector that reads environment variables with the function `variable`.
     pub fn with_environment(variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             variable: Box::new(variable),
@@ -68,7 +68,7 @@ impl RegionDetector {
         }))
     }
 
-    /// Returns the detection that the clients of the process share.
+    /// Returns the detector that the clients of the process share.
     pub fn of_process() -> Self {
         static SHARED: OnceLock<RegionDetector> = OnceLock::new();
         SHARED.get_or_init(Self::new).clone()
@@ -102,7 +102,7 @@ impl RegionDetector {
 }
 
 impl Inner {
-    /// Returns the result of the last detection. A failure is forgotten after a while, or if the clock was set back.
+    /// Returns the result of the last detection. A failure is forgotten after [`PAUSE`], or if the clock was set back.
     fn known(&self, now: UnixTime) -> Option<Detected> {
         let known = self.lock();
         let known = known.as_ref()?;
@@ -126,8 +126,8 @@ impl Inner {
         Ok(DetectedRegion { region: found?, source: RegionSource::MetadataService })
     }
 
-    /// Keeps the result and returns it. A region that a detection in another runtime found is kept and returned instead
-    /// of a failure.
+    /// Keeps the result and returns it. If a detection in another runtime has already found a region, that region is
+    /// kept and returned instead.
     fn remember(&self, detected: Detected, at: UnixTime) -> Detected {
         let mut known = self.lock();
         if let Some(Known { detected: Ok(found), .. }) = &*known {

@@ -19,7 +19,8 @@ pub(crate) use self::table::{TOKEN_SERVICE, Table};
 pub(crate) use self::throttle::Throttle;
 use crate::error::TransportError;
 
-/// How a client or a managed identity repeats requests that failed, and how long it sends none.
+/// The rules by which a client or a managed identity repeats failed requests, and delays requests while a service asks
+/// to wait.
 ///
 /// By default a token request is sent once more, with the same assertion, after 1 to 1.5 seconds:
 ///
@@ -31,16 +32,17 @@ use crate::error::TransportError;
 /// if its bound assertion would have expired. Requests to the platform of a managed identity have more retries.
 ///
 /// A retry ends when its caller drops the call. [`LegReport::attempts`](crate::observe::LegReport::attempts) and
-/// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) tell how often a request was sent.
+/// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) contain the number of attempts.
 ///
 /// # Throttling
 ///
-/// After a response of the token endpoint with `Retry-After`, whatever its status, the client does not send an equal request before that time,
-/// which is an hour at most. The acquisition then fails at once: [`Error::is_throttled`](crate::Error::is_throttled) is
-/// true, [`Error::code`](crate::Error::code) is that of the response, and
-/// [`Error::retry_after`](crate::Error::retry_after) is the time that is left. While an older token is valid, the caller
-/// gets that one instead. Two requests are equal if client, endpoint, kind of token, scope, claims, certificate and
-/// parameters are equal. Each client has its own memory of the last 256 responses.
+/// If a response of the token endpoint has `Retry-After`, the client does not send an equal request before that time.
+/// The status of the response does not matter, and the time is limited to an hour. An acquisition that needs an equal
+/// request fails at once: [`Error::is_throttled`](crate::Error::is_throttled) is true,
+/// [`Error::code`](crate::Error::code) is the code of the response, and
+/// [`Error::retry_after`](crate::Error::retry_after) is the time that is left. While an older token is valid, the
+/// caller gets the older token instead of the error. Two requests are equal if client, endpoint, kind of token, scope,
+/// claims, certificate and parameters are equal. Each client has its own memory of the last 256 responses.
 ///
 /// ```
 /// use certbound::retry::RetryPolicy;
@@ -61,18 +63,19 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Sends each request once, requests to the platform of a managed identity included, and never waits for a service.
+    /// Returns a policy that sends each request once, requests to the platform of a managed identity included. The
+    /// client never waits for a service.
     pub const fn none() -> Self {
         Self { retries: false, throttles: false }
     }
 
-    /// Sends requests even while the service asks to wait.
+    /// Returns a policy that sends requests even while the service asks to wait.
     #[must_use]
     pub const fn without_throttling(self) -> Self {
         Self { throttles: false, ..self }
     }
 
-    /// Sends each request once, but waits for a service that asks to wait.
+    /// Returns a policy that sends each request once, but not while the service asks to wait.
     #[must_use]
     pub const fn without_retries(self) -> Self {
         Self { retries: false, ..self }
@@ -104,7 +107,8 @@ impl Attempts {
         self.made
     }
 
-    /// Records the end of an attempt. Returns the time to wait before the next one, or `None` if there is none.
+    /// Records the end of an attempt. Returns the time to wait before the next attempt, or `None` if no attempt
+    /// follows.
     pub(crate) fn wait_after(
         &mut self,
         sent: &Result<Response<Bytes>, TransportError>,
@@ -120,14 +124,14 @@ impl Attempts {
     }
 }
 
-/// Reads `Retry-After`. `None` if it is absent or invalid. A date is compared with the server's own clock, if the response
-/// shows it.
+/// Reads `Retry-After`. Returns `None` if the header is absent or invalid. A date is compared with the server's own
+/// clock if the response has the header `Date`.
 pub(crate) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     certbound_core::retry_after::parse_with_date(text(RETRY_AFTER)?, text(DATE), now)
 }
 
-/// Returns a random time between `wait` and one and a half of it, so that clients whose requests failed together do not
+/// Returns a random time between `wait` and 1.5 times `wait`, so that clients whose requests failed together do not
 /// repeat them together.
 fn jittered(wait: Duration) -> Duration {
     let random = u32::try_from(RandomState::new().hash_one(0) % 501).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! The spans of `tracing`: their names, levels and fields. `docs/observability.md` lists them, and `tests/logs.rs` compares
-//! the two.
+//! The spans of `tracing`: their names, levels and fields. `docs/observability.md` lists them, and `tests/logs.rs`
+//! compares that list with the code.
 //!
 //! No field contains a token, an assertion, a secret or a query, because a query can contain any of them.
 
@@ -180,7 +180,7 @@ pub(crate) fn failed(span: &Span, code: &str) {
     span.record("error.type", code);
 }
 
-/// Records the code of an error, and the service's own number of it.
+/// Records the code of an error, and the service's own number for the error.
 pub(crate) fn record_error(span: &Span, error: &Error) {
     failed(span, error.code());
     if let Some(number) = error.aadsts() {

@@ -19,7 +19,7 @@ use crate::transport::AnyTransport;
 /// An access token that is usable only on a TLS connection with its certificate (`token_type=mtls_pop`; RFC 8705).
 ///
 /// It is cheap to clone. It contains its certificate, so it cannot be used with a different certificate. It does not
-/// renew itself: acquire it again before each use, which is a cache hit while it is fresh.
+/// renew itself. Acquire a token before each use: the acquisition is a cache hit while the cached token is fresh.
 #[derive(Clone)]
 pub struct BoundToken {
     stored: Arc<CachedToken<BindingCertificate>>,
@@ -67,10 +67,10 @@ pub struct Details {
     pub source: Source,
     /// The token endpoint of the request.
     pub endpoint: String,
-    /// The region of the token endpoint, if it has one.
+    /// The region of the token endpoint, if it has a region.
     pub region: Option<Region>,
-    /// How the region was determined: named, detected, or why the global endpoint was used. `None` for a token that a
-    /// platform issued, and for a token from a store, which does not contain this fact.
+    /// The way in which the region was determined: named, detected, or the reason for the global endpoint. It is `None`
+    /// for a token that a platform issued, and for a token from a store, because a store does not contain this fact.
     pub region_outcome: Option<RegionOutcome>,
     /// The tenant of the request. It is empty if the authority has no tenant.
     pub tenant: String,
@@ -89,8 +89,8 @@ pub struct Details {
     pub additional: BTreeMap<String, String>,
     /// The time at which the service suggests a new token, if it suggests a time.
     pub refresh_at: Option<UnixTime>,
-    /// The requests of the acquisition: one, or Leg 1 (if this process sent it) and Leg 2. It is empty for a token from
-    /// the cache.
+    /// The requests of the acquisition: one request, or Leg 1 (if this process sent it) and Leg 2. It is empty for a
+    /// token from the cache.
     pub legs: Vec<LegReport>,
     /// The duration of the last HTTP request. It is zero for a token from the cache.
     pub in_http: Duration,
@@ -153,7 +153,7 @@ impl BoundToken {
         self.stored.expiry.expires_at()
     }
 
-    /// Returns the certificate that the token is bound to. It must be presented with the token.
+    /// Returns the certificate that the token is bound to. TLS must present it when the token is used.
     pub fn binding(&self) -> &BindingCertificate {
         &self.stored.binding
     }

@@ -19,8 +19,8 @@ use crate::token::{BearerToken, BoundToken};
 /// [`AnyClient`].
 ///
 /// Use it in code that accepts any source, as `&dyn TokenSource`. If the type of the credential is known, use the
-/// client itself. The compiler then refuses a bound token by a credential without a certificate. With this trait, such
-/// a request is an error of the acquisition.
+/// client itself. The compiler then refuses a bound token by a credential without a certificate. With this trait, the
+/// request is an error of the acquisition.
 ///
 /// ```no_run
 /// use certbound::{Error, ResourceScope, TokenSource};
@@ -31,14 +31,15 @@ use crate::token::{BearerToken, BoundToken};
 /// # let _ = expiry;
 /// ```
 pub trait TokenSource: Send + Sync + fmt::Debug + sealed::Sealed {
-    /// Requests a token for `scope` that is bound to the certificate of the source. Set options, then await it.
+    /// Requests a token for `scope` that is bound to the certificate of the source. Set options on the returned
+    /// [`Acquire`], then await it.
     ///
     /// # Errors
-    /// The errors of an acquisition. It fails with `mtls_certificate_not_provided` if the credential has no
-    /// certificate.
+    /// The errors of an acquisition. The acquisition fails with `mtls_certificate_not_provided` if the credential has
+    /// no certificate.
     fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken>;
 
-    /// Requests a Bearer token for `scope`. Set options, then await it.
+    /// Requests a Bearer token for `scope`. Set options on the returned [`Acquire`], then await it.
     fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken>;
 
     /// Returns a resource for repeated calls with bound tokens for `scope`.

@@ -118,7 +118,8 @@ fn judge(
 }
 
 /// Returns whether the token is readable and names the client's certificate. A readable token that does not name this
-/// certificate is an error. An unreadable token is an error where it is not allowed.
+/// certificate is an error. An unreadable token is an error in Leg 1, for the token type Bearer, and for a client that
+/// demands an observed binding.
 fn observed(
     token: &Secret,
     binding: &BindingCertificate,

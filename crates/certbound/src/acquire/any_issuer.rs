@@ -28,8 +28,8 @@ pub(crate) trait AnyIssuer: Send + Sync {
 
     fn leg(&self) -> Option<Leg>;
 
-    /// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the
-    /// certificate is not known without waiting.
+    /// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the caller
+    /// must wait for the certificate.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
     /// Runs the acquisition. The future owns its data.

@@ -14,7 +14,7 @@ use crate::correlation::CorrelationId;
 use crate::error::{Error, Misuse};
 
 impl TokenService {
-    /// Returns the authority with the results of discovery. It sends no token request.
+    /// Returns the authority with the results of discovery. The function sends no token request.
     ///
     /// `check` refuses an authority before any request is sent.
     pub(super) async fn authority(
@@ -93,7 +93,8 @@ impl TokenService {
     }
 }
 
-/// Returns the requested authority with the client's region and the client's own instance metadata. It sends no request.
+/// Returns the requested authority with the client's region and the client's own instance metadata. The function sends
+/// no request.
 pub(super) fn overriding(core: &ClientCore, other: &Authority) -> Result<Authority, Misuse> {
     let (configured, asked) = (core.authority.kind(), other.kind());
     if configured != asked {

@@ -22,7 +22,7 @@ pub(crate) struct Context {
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) retry_policy: RetryPolicy,
-    /// The errors of the token service that asked to wait.
+    /// The errors of responses in which the token service asked the client to wait.
     pub(crate) throttle: Throttle<RequestKey, Arc<Error>>,
 }
 

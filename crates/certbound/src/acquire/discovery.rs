@@ -50,8 +50,8 @@ impl Discovery {
 
     /// Adds the facts of the documents to the authority. For the hosts of the known clouds no request is sent.
     ///
-    /// If `validates` is true, a host that the library does not know must be confirmed. For Entra, instance discovery
-    /// must succeed. For AD FS, the server must confirm its own name.
+    /// If `validates` is true, a host of no known cloud must be confirmed. For Entra, instance discovery must succeed.
+    /// For AD FS, the server must confirm its own name.
     pub(crate) async fn resolve(
         &self,
         authority: Authority,
@@ -187,7 +187,7 @@ impl DiscoveryRequest<'_> {
     async fn get(self, url: &str) -> Result<Response<Bytes>, Error> {
         let lost = |cause| Error::transport(self.leg, cause);
         let mut request = http::Request::get(url).body(Bytes::new()).map_err(|_| {
-            // This cannot fail in practice: the URL is made from an authority's URL, which was parsed.
+            // In practice this error cannot occur: the URL begins with the URL of an authority, which was parsed.
             Error::peer(self.leg, PeerMisbehaved::DiscoveryUrl { url: url.chars().take(256).collect() })
         })?;
         request.headers_mut().extend(headers::discovery(self.correlation_id));

@@ -111,7 +111,7 @@ pub(crate) fn discovery(correlation_id: CorrelationId) -> [(HeaderName, HeaderVa
     ]
 }
 
-/// Reads those headers of a response that the library uses.
+/// Reads the headers of a response that the library uses.
 pub(crate) fn facts(headers: &http::HeaderMap, now: UnixTime) -> HeaderFacts {
     let text =
         |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -155,9 +155,10 @@ impl Telemetry<'_> {
     }
 }
 
-/// Returns MSAL's numbers for the source of the region and for the outcome. The source is 1 if the detection failed, 2 for
-/// the result of an earlier detection, 3 for an environment variable and 4 for the metadata service. The outcome is 4 for
-/// a detected region, 5 for the global endpoint in the place of a region, and 6 for a region that was named.
+/// Returns MSAL's numbers for the source of the region and for the outcome. The source is 1 if the detection failed, 2
+/// for the result of an earlier detection, 3 for an environment variable and 4 for the metadata service. The outcome is
+/// 4 for a detected region, 5 for the global endpoint instead of a region's endpoint, and 6 for a region that was
+/// named.
 fn region_numbers(outcome: &RegionOutcome) -> (&'static str, &'static str) {
     match outcome {
         RegionOutcome::Named => ("", "6"),

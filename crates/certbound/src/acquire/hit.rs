@@ -41,8 +41,8 @@ fn begin<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a,
     let walk = acquire.issuer.run(acquire.parameters());
     AcquireFuture(State::Miss(Box::pin(async move {
         let (entry, obtained) = walk.await?;
-        // An acquisition of one kind returns a token of that kind. The types do not express this, so the code needs an
-        // error.
+        // An acquisition of one kind returns a token of that kind. The types do not express that rule, so the code
+        // needs an error.
         T::from_entry(entry, obtained).ok_or_else(|| Error::misuse(leg, Misuse::CertificateNotProvided))
     })))
 }

@@ -51,8 +51,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         certificate.map(BindingCertificate::thumbprint)
     }
 
-    /// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the
-    /// certificate is not known without waiting.
+    /// Returns the thumbprint for the cache key, or `Some(None)` without a certificate. `None` means that the caller
+    /// must wait for the certificate.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
     /// Returns the thumbprint of the certificate that cached tokens can have. It does not request a new certificate
@@ -109,10 +109,11 @@ pub(crate) struct FetchRequest<'a> {
 pub(crate) struct Fetched {
     pub(crate) token: Accepted,
     pub(crate) endpoint: Box<str>,
-    /// Empty if the issuer has no tenant.
+    /// The tenant of the request. It is empty if the issuer has no tenant.
     pub(crate) tenant: Box<str>,
     pub(crate) region: Option<Region>,
-    /// `None` for a token of a platform, which has no region of its own.
+    /// The way in which the region was determined. It is `None` for a token of a platform, because platforms have no
+    /// region.
     pub(crate) region_outcome: Option<RegionOutcome>,
     /// Whether the request named the bare resource instead of a scope, as managed identities do.
     pub(crate) by_resource: bool,

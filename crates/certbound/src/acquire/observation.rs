@@ -32,7 +32,7 @@ pub(super) struct Observation {
     clock: Arc<dyn Clock>,
     /// The monotonic time of the start. It is zero if there is no observer.
     started: Duration,
-    /// Whether this is a refresh ahead. Observers do not see it, because no caller waits for it.
+    /// Whether the acquisition is a refresh ahead. Observers do not see it, because no caller waits for it.
     is_ahead: bool,
     has_ended: bool,
 }
@@ -99,8 +99,8 @@ impl Observation {
         result
     }
 
-    /// Records a hit in the span, which is open only if the certificate had to be requested first. The cache has counted
-    /// the hit, so it is not observed.
+    /// Records a hit in the span, which is open only if the certificate had to be requested first. The cache has
+    /// counted the hit, so observers do not see it.
     pub(super) fn end_hit(mut self) {
         self.has_ended = true;
         self.span.record("certbound.outcome", SUCCESS);
@@ -151,7 +151,8 @@ impl Observation {
     }
 }
 
-/// The caller has dropped the future of the acquisition, for example because of its own time limit.
+/// Records a cancellation if the caller has dropped the future of the acquisition, for example because of its own time
+/// limit.
 impl Drop for Observation {
     fn drop(&mut self) {
         if self.has_ended {
@@ -169,7 +170,7 @@ fn origin_of(entry: &Entry, obtained: &Obtained) -> TokenOrigin {
         Source::Cache => TokenOrigin::Cache,
         Source::Store => TokenOrigin::Store,
         Source::Joined => TokenOrigin::Joined,
-        // Only a platform is asked for a bare resource instead of a scope.
+        // Only a request to a platform names a bare resource instead of a scope.
         Source::Service if entry.origin.by_resource => TokenOrigin::Platform,
         Source::Service => TokenOrigin::TokenService,
     }

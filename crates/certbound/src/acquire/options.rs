@@ -35,8 +35,7 @@ pub(crate) struct Options {
     pub(crate) caller: [String; 3],
 }
 
-/// Query parameters that are sent in the telemetry header instead, and the largest number of characters that is sent of
-/// each.
+/// Query parameters that are sent only in the telemetry header, with the largest number of characters of each value.
 const CALLER: [(&str, usize); 3] = [("caller-sdk-id", 10), ("caller-sdk-ver", 20), ("ManagedCert", 1)];
 
 /// Body parameters that have an option of their own.

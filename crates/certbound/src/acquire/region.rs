@@ -1,4 +1,5 @@
-//! The region of a token request: it is detected before the request, and left if its host cannot be reached.
+//! The region of a token request: it is detected before the request, and replaced by the global endpoint if its host
+//! cannot be reached.
 
 use certbound_core::authority::Authority;
 use certbound_core::endpoint::{Channel, Flow};
@@ -28,8 +29,8 @@ impl ClientCore {
     /// Returns the authority without its region, for a second request to the global endpoint.
     ///
     /// # Errors
-    /// `error` itself, unless it says that no connection to the region's host could be opened, and the client allows the
-    /// global endpoint then. An error of another request, such as Leg 1 within Leg 2, does not count.
+    /// `error` itself, unless no connection to the region's host could be opened and the client allows the global
+    /// endpoint in this case. An error of another request, such as Leg 1 within Leg 2, is returned unchanged.
     pub(crate) fn without_unreachable_region(
         &self,
         authority: Authority,

@@ -1,16 +1,16 @@
-//! The facts in which two token requests of one client must be equal, so that the response to one holds for the other.
+//! The facts in which two token requests of one client must be equal, so that a `Retry-After` for one delays the other.
 
 use certbound_core::certificate::Thumbprint;
 
 use crate::cache::Kind;
 use crate::cache::key::Extras;
 
-/// The facts in which two token requests of one client must be equal. The client itself and its credential are not among
-/// them, because each client has its own responses. The text of an assertion is not one of
-/// them either: each request has a new assertion, for an identity that these facts determine.
+/// The facts in which two token requests of one client must be equal. The key does not contain the client or its
+/// credential, because each client stores its own responses. It does not contain the text of an assertion either: each
+/// request has a new assertion, for an identity that these facts determine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestKey {
-    /// It names host, region and tenant.
+    /// The URL of the token endpoint. It contains the host, the region and the tenant.
     pub(super) endpoint: Box<str>,
     pub(super) kind: Kind,
     pub(super) scope: Box<str>,

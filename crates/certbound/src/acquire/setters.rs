@@ -22,8 +22,8 @@ use crate::token::Token;
 ///
 /// A managed identity supports only [`claims`](Acquire::claims), [`force_refresh`](Acquire::force_refresh),
 /// [`rejected`](Acquire::rejected), [`correlation_id`](Acquire::correlation_id) and [`observe`](Acquire::observe). With
-/// a tenant, an authority, an FMI path, a parameter or claims of the application, the acquisition fails when awaited:
-/// `option_not_for_managed_identity`.
+/// a tenant, an authority, an FMI path, a parameter or claims of the application, the acquisition fails with
+/// `option_not_for_managed_identity` when awaited.
 #[must_use = "nothing happens until it is awaited"]
 pub struct Acquire<'a, T> {
     pub(super) issuer: &'a dyn AnyIssuer,
@@ -102,7 +102,7 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Requests a new token even if a valid one is cached.
+    /// Requests a new token even if a valid token is cached.
     pub fn force_refresh(mut self) -> Self {
         self.option().force_refresh = true;
         self

@@ -1,8 +1,7 @@
 //! One request to the token service, with the checks of its response.
 //!
-//! [`Exchange::run`] sends every request to the token service, in both legs, and repeats it after a failure. A span
-//! around a request and the log of it belong there. `managed_identity/bearer.rs` requests the Bearer tokens of a
-//! platform.
+//! [`Exchange::run`] sends every request to the token service, in both legs, and repeats it after a failure. The span
+//! and the logs of a request belong there. `managed_identity/bearer.rs` requests the Bearer tokens of a platform.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +52,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) certificate: Option<&'a BindingCertificate>,
     /// Whether TLS presents the certificate. Otherwise its key signed the assertion.
     pub(crate) over_mtls: bool,
-    /// When the assertion of the request expires, if it has one whose expiry is known.
+    /// The expiry of the request's assertion, if the request has an assertion with a known expiry.
     pub(crate) assertion_expires_at: Option<UnixTime>,
     /// Whether scopes that differ only in case are equal.
     pub(crate) ignores_case: bool,
@@ -63,8 +62,8 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Sends the request, again after a failure if the table of retries says so, and checks the response. An error contains the
-    /// facts of the last attempt.
+    /// Sends the request and checks the response. After a failure it sends the request again if the table of retries
+    /// allows a retry. An error contains the facts of the last attempt.
     pub(crate) async fn run(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
         self.check_throttle(request.scope, request.claims)?;
         let clock = &self.context.clock;
@@ -139,8 +138,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Returns whether the assertion can still be sent after `wait`. If it had expired, the service's refusal of it would
-    /// hide the failure for which the request is repeated.
+    /// Returns whether the assertion can still be sent after `wait`. The service would refuse an expired assertion, and
+    /// this refusal would hide the failure that the retry is for.
     fn can_wait(&self, wait: Duration) -> bool {
         let sent_at = self.context.clock.now().plus(wait + Duration::from_secs(1));
         self.assertion_expires_at.is_none_or(|expires_at| sent_at.plus(ASSERTION_MARGIN) < expires_at)
@@ -279,7 +278,7 @@ impl Exchange<'_> {
     }
 }
 
-/// Returns the seconds since the epoch as a signed number. Times after the year 292 billion are cut off.
+/// Returns the seconds since the epoch as a signed number. A time that does not fit is replaced by `i64::MAX`.
 fn seconds(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }

@@ -178,7 +178,7 @@ impl TokenService {
         let assertion = options.assertion_request(client, authority, &endpoint, asked.correlation_id);
         let now = context.clock.now();
         let proof = match of_leg1.take() {
-            // It does not depend on the region of Leg 2.
+            // The assertion does not depend on the region of Leg 2.
             Some(earlier) => Proof::Bound(earlier),
             None => self.credential.proof(certificate, asked.kind, &assertion, now).await?, // in Leg 2 this runs Leg 1
         };

@@ -42,8 +42,8 @@ pub struct CompletedRequest<'a> {
     pub region: Option<&'a Region>,
     /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// The HTTP status of the response, or the code of the failure of the network or TLS. The code is `cancelled` if the
-    /// request was given up.
+    /// The HTTP status of the response, or the code of the failure of the network or TLS. The code is `cancelled` if
+    /// the future of the request was dropped.
     pub result: Result<u16, &'a str>,
     /// The time from the start of the request to the complete response.
     pub took: Duration,
@@ -119,15 +119,16 @@ pub struct CompletedAcquisition<'a> {
     pub result: AcquisitionResult<'a>,
     /// The region of the token endpoint.
     pub region: Option<&'a Region>,
-    /// The time at which the certificate expires that the client uses for new tokens. `None` without a certificate.
+    /// The expiry of the certificate that the client uses for new tokens. It is `None` without a certificate.
     pub certificate_expires_at: Option<UnixTime>,
     /// The duration of the acquisition.
     pub took: Duration,
-    /// The durations of its parts. `None` if it sent no request and read no store.
+    /// The durations of the parts. It is `None` if the acquisition sent no request and read no store.
     pub parts: Option<Parts>,
 }
 
-/// The durations of the parts of an acquisition. Of an acquisition that joined another one, they are those of the other.
+/// The durations of the parts of an acquisition. If an acquisition joined the request of another acquisition, the
+/// durations are those of that request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Parts {

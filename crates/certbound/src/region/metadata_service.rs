@@ -43,8 +43,8 @@ impl<'a> MetadataService<'a> {
         Ok(Self { base, transport, clock, deadline: clock.monotonic() + LIMIT })
     }
 
-    /// Requests the region. If the service does not know the version of the request, the newest version that it knows
-    /// is used.
+    /// Requests the region. If the service does not support the version of the request, the newest version that it
+    /// supports is used.
     pub(super) async fn location(&self) -> Result<Region, DetectionFailure> {
         let mut answer = self.get(Some(LOCATION_VERSION)).await?;
         if answer.status() == 400 {
@@ -57,8 +57,8 @@ impl<'a> MetadataService<'a> {
         }
     }
 
-    /// Returns the newest version that the refusal of a request names. If it names none, the answer to a request without
-    /// a version does.
+    /// Returns the newest version that the refusal of a request names. If the refusal names no version, the function
+    /// reads the versions in the answer to a request without a version.
     async fn newest_version(&self, refusal: &Response<Bytes>) -> Result<String, DetectionFailure> {
         if let Some(version) = newest_version(refusal.body()) {
             return Ok(version);
@@ -103,7 +103,7 @@ impl<'a> MetadataService<'a> {
     }
 }
 
-/// Returns scheme, host and port of a URL. The path is ignored, because the operations of the service have their own.
+/// Returns scheme, host and port of a URL. The path is ignored, because each operation of the service has its own path.
 fn base_of(url: &str) -> Option<String> {
     let url: Uri = url.parse().ok()?;
     let scheme = url.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;

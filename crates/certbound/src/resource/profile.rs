@@ -19,8 +19,8 @@ impl ResourceProfile {
         Self { scheme: Scheme::MtlsPop, headers: Vec::new() }
     }
 
-    /// Returns the standard profile with the header `x-ms-tokenboundauth: true`. Without it, Key Vault does not check
-    /// the certificate.
+    /// Returns the standard profile with the header `x-ms-tokenboundauth: true`. Without this header, Key Vault does
+    /// not check the certificate.
     pub fn key_vault() -> Self {
         let name = HeaderName::from_static("x-ms-tokenboundauth");
         Self { scheme: Scheme::MtlsPop, headers: vec![(name, HeaderValue::from_static("true"))] }

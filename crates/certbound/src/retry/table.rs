@@ -8,14 +8,14 @@ use http::Response;
 
 use crate::error::{Phase, TransportError};
 
-/// After which outcomes a request is sent again, how often, and after which time.
+/// The rules for retries of a request: the outcomes that are retried, the number of retries, and the waits.
 #[derive(Debug)]
 pub(crate) struct Table {
     statuses: &'static [RangeInclusive<u16>],
-    /// Whether it is sent again if the answer does not arrive in time.
+    /// Whether the request is sent again if the answer does not arrive in time.
     after_timeout: bool,
-    /// Whether it is sent again if the connection cannot be opened. Services on this machine are either present or
-    /// absent, so their tables do not do this.
+    /// Whether the request is sent again if the connection cannot be opened. It is false for services on this machine,
+    /// because they are either present or absent.
     if_unsent: bool,
     /// The seconds before each retry.
     waits: &'static [u64],
@@ -30,9 +30,9 @@ pub(crate) struct Table {
 #[derive(Debug)]
 enum RetryAfter {
     Ignored,
-    /// It replaces the wait, within [`LIMITS`].
+    /// The time in the header replaces the wait, within [`LIMITS`].
     Waits,
-    /// There is no retry, because the service asks for a longer wait than that of a retry.
+    /// There is no retry, because the service asks for a longer wait than the wait of a retry.
     Ends,
 }
 
@@ -47,7 +47,7 @@ pub(crate) static TOKEN_SERVICE: Table = Table {
     jitter: true,
 };
 
-/// IMDS.
+/// The requests to IMDS.
 #[cfg(any(feature = "managed-identity", test))]
 pub(crate) static IMDS: Table = Table {
     statuses: &[404..=404, 408..=408, 410..=410, 429..=429, 500..=599],
@@ -59,7 +59,8 @@ pub(crate) static IMDS: Table = Table {
     jitter: false,
 };
 
-/// Probes of IMDS. After 404 and a timeout they are not repeated, because these mean that IMDS does not exist.
+/// The probes of IMDS. They are not repeated after status 404 or a timeout, because these outcomes mean that IMDS does
+/// not exist.
 #[cfg(any(feature = "managed-identity", test))]
 pub(crate) static PROBE: Table = Table {
     statuses: &[408..=408, 410..=410, 429..=429, 500..=599],
@@ -71,7 +72,7 @@ pub(crate) static PROBE: Table = Table {
     jitter: false,
 };
 
-/// Every other platform.
+/// The requests to every other platform.
 #[cfg(any(feature = "managed-identity", test))]
 pub(crate) static PLATFORM: Table = Table {
     statuses: &[404..=404, 408..=408, 429..=429, 500..=500, 503..=504],
@@ -113,8 +114,8 @@ impl Outcome {
 }
 
 impl Table {
-    /// Returns how long to wait after `outcome` before retry number `retry` (the first one is 1), or `None` if there is
-    /// no retry. The first outcome decides how many retries there are.
+    /// Returns the wait after `outcome` before retry number `retry` (from 1), or `None` if there is no retry. The first
+    /// outcome determines the number of retries.
     pub(super) fn wait(
         &self,
         retry: u32,
@@ -144,7 +145,7 @@ impl Table {
             }
             _ => {}
         }
-        // After the last of the waits each further wait is as long as that one.
+        // After the last entry of the table, each wait is as long as that entry.
         let at = usize::try_from(retry).unwrap_or(usize::MAX).min(self.waits.len());
         let usual = at.checked_sub(1).and_then(|at| self.waits.get(at)).copied()?;
         Some(Duration::from_secs(if in_update(outcome) { WAIT_IN_UPDATE } else { usual }))
@@ -208,7 +209,7 @@ mod tests {
         assert_eq!(waits(&PLATFORM, Status(429), Some(5)), [5, 5, 5]);
         assert_eq!(waits(&PLATFORM, Status(429), Some(0)), [1, 1, 1]);
         assert_eq!(waits(&PLATFORM, Status(429), Some(3_600)), [60, 60, 60]);
-        // If the first outcome is 410 and a later one is 500, there are seven retries with the waits for 500.
+        // If the first outcome is 410 and a later outcome is 500, there are seven retries with the waits for 500.
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(IMDS.wait(5, Status(410), Status(500), None), seconds(4));
         assert_eq!(IMDS.wait(4, Status(500), Status(410), None), None);

@@ -12,8 +12,8 @@ use super::RetryPolicy;
 
 /// The maximum number of responses that are kept.
 const CAPACITY: usize = 256;
-/// The difference of two clock readings that does not mean that the clock was set back: parallel tasks read the clock
-/// before they take the lock.
+/// A time that is earlier by at most this difference does not mean that the clock was set back: parallel tasks read the
+/// clock before they take the lock.
 const SLACK: Duration = Duration::from_secs(5);
 
 /// The responses of one client that asked to wait, by the facts in which requests must be equal.
@@ -30,8 +30,8 @@ struct Waiting<A> {
 }
 
 impl<A> Waiting<A> {
-    /// Returns whether the wait has not ended. If the clock was set back, the time that is left is unknown, and the next
-    /// response states it again.
+    /// Returns whether the wait has not ended. If the clock was set back, the time that is left is unknown, and the
+    /// next response states it again.
     fn is_current(&self, now: UnixTime) -> bool {
         self.from <= now.plus(SLACK) && now < self.until
     }
@@ -42,10 +42,10 @@ impl<K: Clone + Eq + Hash, A: Clone> Throttle<K, A> {
         Self { is_on: policy.throttles, answers: Mutex::default() }
     }
 
-    /// Returns the response to an equal request and the time that is left, if it asked to wait until after `now`.
+    /// Returns the response to an equal request and the time that is left, if the wait has not ended at `now`.
     pub(crate) fn find(&self, key: impl FnOnce() -> K, now: UnixTime) -> Option<(A, Duration)> {
         let mut answers = self.lock();
-        // The usual case: no key is composed.
+        // In the usual case no key is composed.
         if answers.is_empty() {
             return None;
         }
@@ -58,7 +58,7 @@ impl<K: Clone + Eq + Hash, A: Clone> Throttle<K, A> {
         None
     }
 
-    /// Keeps a response that asks to wait. If there are too many, forgets the one whose wait ends first.
+    /// Keeps a response that asks to wait. If the limit is reached, the response whose wait ends first is removed.
     pub(crate) fn keep(&self, key: K, answer: A, wait: Duration, now: UnixTime) {
         let until = now.plus(Duration::from_secs(whole_seconds(wait)));
         if !self.is_on || until == now {
@@ -115,7 +115,7 @@ mod tests {
     fn a_clock_that_was_set_back_ends_the_wait() {
         let throttle = throttle();
         throttle.keep(1, "busy", seconds(30), NOW);
-        // A task that read the clock before another task kept the response.
+        // Here one task reads the clock before another task keeps the response.
         assert!(throttle.find(|| 1, NOW.minus(seconds(1))).is_some());
         assert_eq!(throttle.find(|| 1, NOW.minus(seconds(10))), None);
         assert_eq!(throttle.find(|| 1, NOW), None);
@@ -139,7 +139,7 @@ mod tests {
         }
         assert!(throttle.find(|| 9_999, NOW).is_some() && throttle.find(|| 9_900, NOW).is_some());
         assert!(throttle.find(|| 0, NOW).is_none());
-        // Answers with equal waits, and those that are over, are forgotten too.
+        // Responses with equal waits, and responses whose wait has ended, are removed too.
         let throttle = self::throttle();
         for key in 0..10_000 {
             throttle.keep(key, "busy", seconds(10), NOW);
