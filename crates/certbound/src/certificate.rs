@@ -51,8 +51,8 @@ pub(crate) struct ChainHash(Thumbprint);
 /// the certificate. It does not check dates: each acquisition checks them. No function returns the key. RSA and EC keys
 /// (P-256, P-384, P-521) can be used for bound tokens. A Bearer token needs an RSA key, which signs the assertion.
 ///
-/// Its connections are closed when the last handle of the certificate is dropped. A certificate that is loaded again
-/// has its own connections.
+/// The connections that use it are closed when the last handle of the certificate is dropped. A certificate that is
+/// loaded again has its own connections.
 ///
 /// ```no_run
 /// use certbound::BindingCertificate;
@@ -101,7 +101,7 @@ impl BindingCertificate {
     /// Reads a chain, and a key that is encrypted as PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`). Both may be in one PEM
     /// text.
     ///
-    /// It supports PBES2 with PBKDF2 or scrypt, and AES or 3DES. `openssl pkcs8 -topk8` writes such keys. The function
+    /// The function supports PBES2 with PBKDF2 or scrypt, and AES or 3DES. `openssl pkcs8 -topk8` writes such keys. It
     /// also accepts a key that is not encrypted. Deriving the key from the password is slow on purpose.
     ///
     /// # Errors
@@ -192,7 +192,7 @@ impl BindingCertificate {
 
     /// Reads a chain and its key from one PEM file. The password is for an encrypted key.
     ///
-    /// It refuses a PFX in every build, with and without the cargo feature `pfx`.
+    /// The function refuses a PFX in every build, with and without the cargo feature `pfx`.
     ///
     /// # Errors
     /// The errors of [`BindingCertificate::from_encrypted_pem`], [`Unreadable`](BindingCertificateError::Unreadable)

@@ -48,7 +48,8 @@ impl Client<NoCredential> {
 }
 
 impl<C: Credential> Client<C> {
-    /// Requests a token for `scope` that is bound to the client's certificate. Set options, then await it.
+    /// Requests a token for `scope` that is bound to the client's certificate. Set options on the returned [`Acquire`],
+    /// then await it.
     pub fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken>
     where
         C: Binds,
@@ -56,17 +57,17 @@ impl<C: Credential> Client<C> {
         Acquire::new(&self.issuer, scope)
     }
 
-    /// Requests a Bearer token for `scope`. Set options, then await it.
+    /// Requests a Bearer token for `scope`. Set options on the returned [`Acquire`], then await it.
     pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.issuer, scope)
     }
 
     /// Requests a Bearer token for `scopes` on behalf of a user (Entra's On-Behalf-Of flow). `user` is the user's
-    /// access token for this application. Set options, then await it.
+    /// access token for this application. Set options on the returned [`Acquire`], then await it.
     ///
     /// Tokens are cached separately for each `user`, by its hash. The protocol has no bound tokens for users. A client
-    /// of `with_assertions`, or with `bearer_over_mtls`, still presents its certificate. A refresh token in the
-    /// response is ignored. Create `scopes` with [`ResourceScope::for_user`].
+    /// with assertions (`with_assertions`) or with `bearer_over_mtls` still presents its certificate. A refresh token
+    /// in the response is ignored. Create `scopes` with [`ResourceScope::for_user`].
     pub fn on_behalf_of<'a>(&'a self, user: &Secret, scopes: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.issuer, scopes).on_behalf_of(user)
     }

@@ -1,4 +1,4 @@
-//! The credential of a client, as a type: it decides which tokens can be requested.
+//! The credentials of clients. The type of the credential determines which tokens a client can request.
 
 mod assertion;
 mod certificate;
@@ -24,8 +24,8 @@ use crate::cache::key::CallerId;
 use crate::certificate::{BindingCertificate, Blame};
 use crate::error::{BuildError, Error, Leg};
 
-/// No credential yet. Only a builder with this type has the functions that set a credential, so a client cannot have
-/// two credentials.
+/// The type of a builder's credential before a credential is set. Only a builder with this type has the functions that
+/// set a credential, so a client cannot have two credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCredential {
     pub(crate) _private: (),
@@ -74,7 +74,7 @@ mod sealed {
     /// certificate.
     pub trait Proves: Send + Sync {
         /// Returns the certificate's thumbprint, or `Some(None)` for a credential without a certificate. `None` means
-        /// that the certificate is not known without waiting.
+        /// that the caller must wait for the certificate.
         fn thumbprint_now(&self) -> Option<Option<Thumbprint>> {
             Some(None)
         }

@@ -12,15 +12,15 @@ const BLAMED_BY: [u32; 4] = [700_027, 700_030, 392_189, 392_204];
 pub enum Blame {
     /// The token service or its TLS server refused the certificate.
     Refused,
-    /// The connection ended after the certificate was sent. This can have other causes too.
+    /// The connection ended after the certificate was sent. The end of a connection can have other causes too.
     Suspected,
 }
 
 impl Blame {
-    /// Returns whether an error blames the client's certificate. It is `None` if a different certificate would not
-    /// help.
+    /// Returns the certainty with which an error blames the client's certificate. It is `None` if a different
+    /// certificate would not help.
     pub(crate) fn of(error: &Error) -> Option<Self> {
-        // Nothing was sent, so nothing new is known about the certificate.
+        // No request was sent, so there is no new information about the certificate.
         if error.is_throttled() {
             return None;
         }
@@ -28,8 +28,9 @@ impl Blame {
         refused.then_some(Self::Refused).or_else(|| Self::in_tls(error))
     }
 
-    /// Returns whether a server blames the client's certificate in TLS, by an alert or by closing the connection after
-    /// the certificate was sent. An error because the client refused the server's certificate returns `None`.
+    /// Returns the certainty with which a server blames the client's certificate in TLS. The server sends an alert, or
+    /// closes the connection after the certificate was sent. The result is `None` if the client refused the server's
+    /// certificate.
     pub(crate) fn in_tls(error: &Error) -> Option<Self> {
         let Error::Transport { cause, .. } = error else { return None };
         match cause {

@@ -11,7 +11,7 @@ use crate::error::PeerMisbehaved;
 /// `by_type` is true.
 ///
 /// `by_type` is true if the response's token type states that the token is bound. An opaque or encrypted token is then
-/// accepted. With the type Bearer (RFC 8705 without `mtls_pop`) only the claims of the token can state this.
+/// accepted. With the type Bearer (RFC 8705 without `mtls_pop`) only the claims of the token can state the binding.
 pub(crate) fn observe(
     token: &Secret,
     binding: &BindingCertificate,

@@ -5,11 +5,12 @@ use std::sync::{Mutex, PoisonError, Weak};
 
 use certbound_core::certificate::Thumbprint;
 
-/// One opening of a private key. A key that is opened again has a new number, because the older handle may no longer work.
+/// The number of one opening of a private key. A key that is opened again has a new number, because the older handle
+/// may no longer work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyId(u64);
 
-/// The owner of something that must not outlive a key.
+/// The owner of data that must not outlive a key.
 pub(crate) trait ForgetKey: Send + Sync {
     /// Drops everything that belongs to this key and this certificate.
     fn forget(&self, thumbprint: Thumbprint, key: KeyId);

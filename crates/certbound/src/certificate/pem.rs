@@ -85,7 +85,8 @@ const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
 type Section = (SectionKind, Zeroizing<Vec<u8>>);
 
-/// Returns the sections. The reader would call the headers of OpenSSL's own encryption bad base64.
+/// Returns the sections of the text. A text with a key in OpenSSL's own encryption is refused here, because the PEM
+/// reader would report the headers of that key as bad base64.
 fn sections(
     pem: &[u8],
 ) -> Result<impl Iterator<Item = Result<Section, BindingCertificateError>> + '_, BindingCertificateError> {

@@ -13,7 +13,7 @@ use rustls::{OtherError, SignatureAlgorithm};
 
 use crate::error::{BindingCertificateError, KeyError};
 
-/// A private key that signs for its owner and never leaves its place: a vault, an agent, a smart card or a TPM.
+/// A private key that signs for its owner and never leaves its vault, agent, smart card or TPM.
 ///
 /// [`BindingCertificate::from_signer`](super::BindingCertificate::from_signer) joins a signer with a certificate.
 /// [`MachineKey::new`](crate::managed_identity::MachineKey::new) makes a signer the key of a managed identity.
@@ -27,7 +27,7 @@ pub trait Signer: Any + Send + Sync {
     /// Returns the schemes that the key supports, in the order of preference. All of them must be for the same key.
     fn schemes(&self) -> &[SignatureScheme];
 
-    /// Signs `message` with one of these schemes. The message is not hashed yet.
+    /// Signs `message` with one of the schemes that [`Signer::schemes`] returns. The message is not hashed yet.
     ///
     /// # Errors
     /// [`KeyError`], if the key cannot be used now.

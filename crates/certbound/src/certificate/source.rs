@@ -48,8 +48,8 @@ use crate::error::{Error, Leg, ProviderError};
     note = "use a `BindingCertificate`, a `WatchedCertificate`, or a type that implements `CertificateSource`"
 )]
 pub trait CertificateSource: Send + Sync + 'static {
-    /// Returns a clone of the certificate in use. Every acquisition calls it, so it must not wait for a network or for a
-    /// lock that is held for long.
+    /// Returns a clone of the certificate in use. Every acquisition calls it, so it must not wait for a network or for
+    /// a lock that is held for long.
     fn current(&self) -> BindingCertificate;
 
     /// Returns the thumbprint of the certificate in use. Every cache hit calls it. The default is the thumbprint of
@@ -68,7 +68,7 @@ pub trait CertificateSource: Send + Sync + 'static {
     /// [`CertificateSource::current`] must return it afterwards, and the acquisition is repeated once with the
     /// replacement. A client calls this function after the token service refused the certificate, or may have refused
     /// it; `blame` distinguishes these two cases. A client makes only one call at a time, and callers that wait for the
-    /// call use the certificate that it found. After 60 seconds the client cancels the call, which is then a transient
+    /// call use the certificate that it found. After 60 seconds the client cancels the call and reports a transient
     /// error. By default, the function does nothing.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ impl<S: CertificateSource> CertificateSource for Arc<S> {
     }
 }
 
-/// The time limit of one look for a replacement. All callers whose certificate was refused wait for it.
+/// The time limit of one search for a replacement. All callers whose certificate was refused wait for it.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 
 /// The certificate source of one client. Clones share it.

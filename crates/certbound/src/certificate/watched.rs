@@ -26,7 +26,7 @@ use crate::error::ProviderError;
 ///
 /// A thread watches the files. It needs no async runtime. It also polls them, because not every file system reports
 /// changes. A new certificate is used if it can be parsed, its key belongs to it, it is valid now, and it has the
-/// subject of the current certificate. Until then the current certificate stays in use. A `WatchedCertificate` sends
+/// subject of the current certificate. Until then the current certificate remains in use. A `WatchedCertificate` sends
 /// nothing over the network and does not renew certificates.
 ///
 /// Watching ends when the last clone is dropped. Clients contain clones.
@@ -71,7 +71,7 @@ impl WatchedCertificate {
     }
 
     /// Watches a PEM file with the chain and a PEM file with the key. While only one of the files is replaced, key and
-    /// chain do not belong together, and the current certificate stays in use.
+    /// chain do not belong together, and the current certificate remains in use.
     pub fn files(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::Files(chain.into(), key.into()))
     }
@@ -87,11 +87,11 @@ impl WatchedCertificate {
         self.inner.current.current()
     }
 
-    /// Reads the files now, in the same way as the thread after a change, and blocks until that is done. Returns
-    /// whether a different certificate is in use afterwards, or the same certificate with different issuers.
+    /// Reads the files now, in the same way as the thread after a change. The call blocks until the files are read.
+    /// Returns whether a different certificate is in use afterwards, or the same certificate with different issuers.
     ///
     /// # Errors
-    /// [`WatchError`], if the content of the files cannot be used. The current certificate then stays in use.
+    /// [`WatchError`], if the content of the files cannot be used. The current certificate then remains in use.
     pub fn reload(&self) -> Result<bool, WatchError> {
         self.inner.reload()
     }
@@ -122,7 +122,7 @@ impl CertificateSource for WatchedCertificate {
             let _ = this.reload();
             *lock(&this.inner.read_for) = refused;
         });
-        // It fails only if the runtime is shutting down.
+        // The read fails only if the runtime is shutting down.
         let _ = read.await;
         Ok(())
     }
@@ -166,8 +166,8 @@ impl CertificateWatch {
         self
     }
 
-    /// Accepts certificates with a different subject. By default they are refused, because in most cases a different
-    /// subject means that another application's certificate was put into the wrong place.
+    /// Accepts certificates with a different subject. By default they are refused, because a certificate with a
+    /// different subject is in most cases another application's certificate in the wrong place.
     pub fn allow_other_subjects(mut self) -> Self {
         self.other_subjects = true;
         self

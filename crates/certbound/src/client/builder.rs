@@ -155,16 +155,16 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Sets how token requests are repeated after a failure. By default,
-    /// [`RetryPolicy::default`] repeats them once.
+    /// Sets the policy by which token requests are repeated after a failure. The default is [`RetryPolicy::default`],
+    /// which repeats a token request once.
     pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.context.retry_policy = policy;
         self
     }
 
     /// Registers an observer of all acquisitions and requests of this client, for example for metrics. It also sees the
-    /// requests of refreshes in the background. Do not pass the same observer to `observe` too, because it would be called
-    /// twice. By default, there is no observer.
+    /// requests of refreshes in the background. Do not pass the same observer to `observe` too, because it would be
+    /// called twice. By default, there is no observer.
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.context.observer = Some(observer);
         self
@@ -183,7 +183,7 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Uses your own instance metadata, for an environment that the library does not know. Its host names are used
+    /// Uses your own instance metadata, for an environment that is not built into the library. Its host names are used
     /// unchanged, for mutual TLS too. It is for Entra authorities only, and cannot be combined with a region.
     pub fn with_instance_metadata(mut self, metadata: InstanceMetadata) -> Self {
         self.instance_metadata = Some(Arc::new(metadata));
@@ -191,17 +191,17 @@ impl<C> ClientBuilder<C> {
     }
 
     /// Shares the detection of the machine's region with other clients. It is used only if the authority's region is
-    /// [`Region::detect`](crate::Region::detect). Default: all clients of the process share one detection, but a client
-    /// with its own transport has its own.
+    /// [`Region::detect`](crate::Region::detect). By default, all clients of the process share one detection, and a
+    /// client with its own transport has its own detection.
     pub fn with_region_detector(mut self, detector: RegionDetector) -> Self {
         self.regions = Some(detector);
         self
     }
 
     /// Sends a request to the global endpoint if no connection to the region's host can be opened.
-    /// [`Details::region_outcome`](crate::token::Details::region_outcome) then says so. Default: off, so the request
-    /// fails. An answer of the region, a broken connection or a failed TLS handshake never leads to the global endpoint.
-    /// A connection that is not complete within its time limit, TLS included, counts as unreachable.
+    /// [`Details::region_outcome`](crate::token::Details::region_outcome) is then `Unreachable`. The default is off, so
+    /// the request fails. An answer of the region, a broken connection or a failed TLS handshake never leads to the
+    /// global endpoint. A connection that is not complete within its time limit, TLS included, counts as unreachable.
     pub fn global_if_region_unreachable(mut self) -> Self {
         self.falls_back_to_global = true;
         self
@@ -215,7 +215,7 @@ impl<C> ClientBuilder<C> {
     }
 
     /// Refuses a bound token that is opaque or encrypted, because its binding cannot be read (`binding_not_observed`).
-    /// By default such a token is accepted because the response states that it is bound, and
+    /// By default the token is accepted because the response states that it is bound, and
     /// [`Details::binding_observed`](crate::token::Details::binding_observed) is false. A readable token is always
     /// compared with the certificate. In a shared cache or store, a client with this setting gets only tokens of
     /// clients with this setting.
@@ -229,7 +229,7 @@ impl<C> ClientBuilder<C> {
     /// # Errors
     /// [`BuildError`], in these cases: the authority requires a GUID as the application id, and the id is not a GUID;
     /// the secret is empty; the instance metadata does not contain the authority's host, or the authority has a region
-    /// too; the credential needs an mTLS host, and the authority has no such host; or the default network cannot be
+    /// too; the credential needs an mTLS host, and the authority has no mTLS host; or the default network cannot be
     /// used.
     pub fn build(self) -> Result<Client<C>, BuildError>
     where

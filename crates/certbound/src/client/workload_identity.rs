@@ -1,4 +1,4 @@
-//! Workload identity of Kubernetes: a client from the environment variables that its webhook sets.
+//! Workload identity of Kubernetes: a client from the environment variables that the cluster's webhook sets.
 
 use certbound_core::authority::{Authority, AuthorityUrlError};
 use certbound_core::environment::Cloud;
@@ -132,7 +132,7 @@ pub enum WorkloadIdentityError {
 }
 
 impl WorkloadIdentityError {
-    /// Returns MSAL's name of the error, or certbound's own name if MSAL has none.
+    /// Returns MSAL's name of the error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Tenant { cause, .. } => cause.code(),

@@ -17,8 +17,9 @@ use crate::observe::LegReport;
 
 /// An assertion of Leg 1 with the certificate that it is bound to. Leg 2 exchanges it.
 ///
-/// The two are one value, so that neither can be replaced alone. It is not `Clone`, and as a [`Leg1`](super::Leg1) it can
-/// be exchanged once. Its signature is not verified here: the token service verifies it.
+/// The assertion and the certificate are one value, so that neither can be replaced alone. The value is not `Clone`,
+/// and as a [`Leg1`](super::Leg1) it can be exchanged once. The library does not verify the signature of the assertion:
+/// the token service verifies it.
 pub struct BoundAssertion {
     inner: Arc<Inner>,
     spent: AtomicBool,
@@ -34,7 +35,7 @@ struct Inner {
 impl BoundAssertion {
     /// Wraps an assertion that was issued elsewhere, with the certificate that it is bound to.
     ///
-    /// It checks neither the signature nor the current time. The exchange compares `exp` with the clock.
+    /// The function checks neither the signature nor the current time. The exchange compares `exp` with the clock.
     ///
     /// ```no_run
     /// use certbound::{BindingCertificate, BoundAssertion, Secret};

@@ -1,4 +1,4 @@
-//! The credential by certificate. For a bound token the TLS handshake is the proof, for a Bearer token a signed
+//! The credential by certificate. For a bound token, the TLS handshake is the proof. For a Bearer token, a signed
 //! assertion is the proof.
 
 use certbound_core::certificate::Thumbprint;

@@ -24,8 +24,8 @@ use crate::observe::Observer;
 /// `assertion_for()` is called only when a token must be requested. It must return an assertion that is bound to
 /// exactly the given certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
 pub trait Leg1: Send + Sync + 'static {
-    /// Returns the certificate in use, if it is known without waiting. Then a cached token is found without a future, and
-    /// a cache hit opens no span.
+    /// Returns the certificate in use, if it is known without waiting. Then a cached token is found without a future,
+    /// and a cache hit opens no span.
     fn current_binding(&self) -> Option<BindingCertificate> {
         None
     }
@@ -85,15 +85,15 @@ pub struct AssertionRequest {
     pub client_id: Arc<str>,
     /// The authority of the exchange, with its region.
     pub authority: Authority,
-    /// The tenant of the exchange. `None` for AD FS and OpenID issuers.
+    /// The tenant of the exchange. It is `None` for AD FS and OpenID issuers.
     pub tenant: Option<TenantId>,
     /// The token endpoint that the exchange will use.
     pub token_endpoint: String,
-    /// The claims challenge to forward, if there is one.
+    /// The claims challenge to forward, if any.
     pub claims: Option<String>,
     /// The capabilities that the application declares.
     pub capabilities: Vec<String>,
-    /// The FMI path of the assertion, if there is one.
+    /// The FMI path of the assertion, if any.
     pub fmi_path: Option<String>,
     /// The correlation id of the whole acquisition.
     pub correlation_id: CorrelationId,
@@ -185,7 +185,7 @@ where
             Ok(assertion) => return Ok(assertion),
             Err(error) => error,
         };
-        // The function may see the next certificate of the files before this exchange does. The exchange is then
+        // The function may read the next certificate of the files earlier than this exchange does. The exchange is then
         // repeated.
         if let AssertionError::BoundToAnother { found, .. } = &error
             && self.certificate.replace(binding, Blame::Suspected, Some(Leg::One)).await?

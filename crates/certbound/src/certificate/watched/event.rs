@@ -46,7 +46,7 @@ pub enum WatchError {
     /// A file cannot be read, or there is no usable certificate with its key.
     #[error(transparent)]
     Certificate(#[from] BindingCertificateError),
-    /// The certificate has expired, or is not valid yet. It is checked again later.
+    /// The certificate has expired, or is not valid yet. The thread checks the certificate again later.
     #[error(transparent)]
     NotValid(#[from] CertificateNotValid),
     /// The certificate has a different subject.
@@ -74,7 +74,7 @@ pub enum WatchError {
 }
 
 impl WatchError {
-    /// Returns MSAL's name of the error, or certbound's own name if MSAL has none.
+    /// Returns MSAL's name of the error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),

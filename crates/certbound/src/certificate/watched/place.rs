@@ -187,16 +187,24 @@ mod tests {
 
     #[test]
     fn files_in_the_middle_of_a_change_are_read_again() {
-        assert_eq!(read(Some("old"), &["old", "new"]), ("old".to_owned(), 1), "nothing new: one look");
+        assert_eq!(
+            read(Some("old"), &["old", "new"]),
+            ("old".to_owned(), 1),
+            "an unchanged file is read once"
+        );
         assert_eq!(read(Some("old"), &["new"]), ("new".to_owned(), 2));
         assert_eq!(read(Some("old"), &["mixed", "new"]), ("new".to_owned(), 3));
         assert_eq!(
             read(Some("old"), &["gone", "new"]),
             ("new".to_owned(), 3),
-            "swapped away while it was read"
+            "the file was missing during the change"
         );
-        assert_eq!(read(None, &["gone"]), ("gone".to_owned(), 2), "what is gone is told so");
+        assert_eq!(read(None, &["gone"]), ("gone".to_owned(), 2), "a missing file is reported");
         assert_eq!(read(Some("old"), &["mixed", "old"]), ("old".to_owned(), 2));
-        assert_eq!(read(None, &["1", "2", "3", "4", "5", "6"]), ("5".to_owned(), LOOKS), "not for ever");
+        assert_eq!(
+            read(None, &["1", "2", "3", "4", "5", "6"]),
+            ("5".to_owned(), LOOKS),
+            "the number of reads is limited"
+        );
     }
 }

@@ -83,7 +83,7 @@ impl Succession {
         }
     }
 
-    /// Returns the certificate to use from now on, or `None` if the current certificate stays in use.
+    /// Returns the certificate to use from now on, or `None` if the current certificate remains in use.
     fn consider(&self, contents: &Contents) -> Result<Option<BindingCertificate>, WatchError> {
         let next = self.place.parse(contents)?;
         let current = self.current.current();

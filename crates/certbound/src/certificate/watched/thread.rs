@@ -24,7 +24,7 @@ pub(super) enum Signal {
 /// A running observation of the folders.
 pub(super) struct Watch {
     signals: Receiver<Signal>,
-    /// `None` if the thread only polls.
+    /// The watcher of the folders. It is `None` if the thread only polls.
     watcher: Option<RecommendedWatcher>,
 }
 
