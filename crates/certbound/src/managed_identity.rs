@@ -52,7 +52,7 @@ use crate::token::{BearerToken, BoundToken};
 ///
 /// Every platform issues Bearer tokens. Bound tokens need version 2 of IMDS, which issues certificates. A managed
 /// identity can be a Leg 1: pass it to [`ClientBuilder::with_assertions`](crate::ClientBuilder::with_assertions). It
-/// cannot be a Leg 2. An acquisition sends no probes: the environment names the platform.
+/// cannot be a Leg 2. An acquisition sends no probes: the environment or the builder names the platform.
 ///
 /// ```no_run
 /// use certbound::{Cloud, ManagedIdentity, ResourceScope};
@@ -107,7 +107,8 @@ impl ManagedIdentity {
         ManagedIdentityBuilder::new(id)
     }
 
-    /// Requests a token for `scope` that is bound to a certificate of this machine. Set options, then await it.
+    /// Requests a token for `scope` that is bound to a certificate of this machine. Set options on the returned
+    /// [`Acquire`], then await it.
     ///
     /// # Errors
     /// [`PlatformError::SourceCannotBind`], before any request, if the platform issues no certificates.
@@ -115,7 +116,7 @@ impl ManagedIdentity {
         Acquire::new(&self.platform, scope)
     }
 
-    /// Requests a Bearer token for `scope`. Set options, then await it.
+    /// Requests a Bearer token for `scope`. Set options on the returned [`Acquire`], then await it.
     pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.platform, scope)
     }

@@ -37,11 +37,10 @@ pub trait Transport: Send + Sync + 'static {
     /// Sends `request` with the certificate that `via` names, if any.
     ///
     /// # Errors
-    /// [`TransportError`]. With [`Via::Bound`] and [`Via::Resource`], it must be
-    /// [`CertificateNotRequested`](TransportError::CertificateNotRequested), before any HTTP is sent, if the server did
-    /// not request the certificate. With [`Via::Pinned`], it must be
-    /// [`ServerNotPinned`](TransportError::ServerNotPinned), in the handshake, if the server has a different
-    /// certificate.
+    /// [`TransportError`]. With [`Via::Bound`] and [`Via::Resource`], the error must be
+    /// [`CertificateNotRequested`](TransportError::CertificateNotRequested) if the server did not request the
+    /// certificate. The transport must then send no HTTP. With [`Via::Pinned`], the handshake must fail with
+    /// [`ServerNotPinned`](TransportError::ServerNotPinned) if the server has a different certificate.
     fn send(
         &self,
         request: http::Request<Bytes>,
@@ -122,7 +121,7 @@ impl<T: Transport> AnyTransport for T {
             let sent = Transport::send(self, request, via).await;
             match via.binding() {
                 Some(_) => sent.map_err(TransportError::or_certificate_refused),
-                // Without a client certificate, an alert cannot refuse it.
+                // An alert can refuse only a client certificate that TLS presented.
                 None => sent,
             }
         })

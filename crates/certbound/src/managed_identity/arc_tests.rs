@@ -91,10 +91,10 @@ async fn a_pipe_is_not_waited_for() {
     let reading = challenged(&challenge, &path);
     let refused = tokio::time::timeout(Duration::from_secs(20), reading).await;
     if refused.is_err() {
-        // A thread may still wait for a writer. This ends its wait.
+        // A thread may still wait for a writer. Opening the pipe ends its wait.
         drop(std::fs::OpenOptions::new().write(true).open(&file));
     }
-    let refused = refused.expect("it waited for somebody to write");
+    let refused = refused.expect("the read waited for a writer");
     assert!(matches!(refused, Err(PlatformError::Challenge { .. })), "{refused:?}");
 }
 

@@ -29,8 +29,8 @@ pub struct AttestationRequest {
 ///
 /// The hook is called when a certificate is requested and no token for this key is valid for five more minutes.
 /// Identities that share their [certificates](super::MachineCertificates) share the tokens of a key too, even if their
-/// hooks differ. The library does not verify the token. If the token is blank, the hook fails or it takes longer than
-/// one minute, the acquisition fails: no certificate is requested without the attestation.
+/// hooks differ. The library does not verify the token. If the token is blank, the hook fails, or the hook takes longer
+/// than one minute, the acquisition fails: no certificate is requested without the attestation.
 pub trait Attestation: Send + Sync + 'static {
     /// Returns the token, which is a JWT, or the reason why there is no token.
     fn attest(&self, request: &AttestationRequest) -> impl Future<Output = Result<Secret, String>> + Send;

@@ -3,8 +3,8 @@
 use crate::certificate::Blame;
 use crate::error::Error;
 
-/// Returns whether an error blames the machine's certificate. It is `None` if a different certificate would not help.
-/// The certificate is the only proof of the identity, so `invalid_client` always blames it.
+/// Returns the certainty with which an error blames the machine's certificate. It is `None` if a different certificate
+/// would not help. The certificate is the only proof of the identity, so `invalid_client` always blames it.
 pub(super) fn blame_of(error: &Error) -> Option<Blame> {
     match error {
         Error::Refused { answer, .. } => {
@@ -15,9 +15,9 @@ pub(super) fn blame_of(error: &Error) -> Option<Blame> {
 }
 
 /// Returns whether the token service refused the attestation of a certificate. The service has five AADSTS numbers for
-/// this.
+/// this refusal.
 pub(super) fn blames_attestation(error: &Error) -> bool {
-    // A request that was not sent tells nothing about the attestation of today.
+    // A request that was not sent gives no new information about the attestation.
     !error.is_throttled() && matches!(error.aadsts(), Some(1_000_610..=1_000_614))
 }
 

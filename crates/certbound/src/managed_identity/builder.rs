@@ -63,8 +63,8 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Reads environment variables with this function. The default is the variables of the process. They are read once,
-    /// by [`ManagedIdentityBuilder::build`].
+    /// Reads environment variables with the function `variable`. The default reads the variables of the process. They
+    /// are read once, by [`ManagedIdentityBuilder::build`].
     pub fn with_environment(
         mut self,
         variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
@@ -108,16 +108,16 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Sets how requests to the platform and to the token service are repeated after a failure. The default is
-    /// [`RetryPolicy::default`].
+    /// Sets the policy by which requests to the platform and to the token service are repeated after a failure. The
+    /// default is [`RetryPolicy::default`].
     pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.context.retry_policy = policy;
         self
     }
 
-    /// Registers an observer of all acquisitions and requests of this identity, for example for metrics. It also sees the
-    /// requests of refreshes in the background. Do not pass the same observer to `observe` too, because it would be called
-    /// twice. By default, there is no observer.
+    /// Registers an observer of all acquisitions and requests of this identity, for example for metrics. It also sees
+    /// the requests of refreshes in the background. Do not pass the same observer to `observe` too, because it would be
+    /// called twice. By default, there is no observer.
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.context.observer = Some(observer);
         self
@@ -147,22 +147,22 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Refuses bound tokens, before any request, if the key strength is lower than this. By default, there is no
+    /// Refuses bound tokens, before any request, if the key strength is lower than `strength`. By default, there is no
     /// minimum.
     pub fn min_strength(mut self, strength: KeyStrength) -> Self {
         self.min_strength = Some(strength);
         self
     }
 
-    /// Refuses a bound token that is opaque or encrypted, because its binding cannot be read. By default such a token
-    /// is accepted, because the response states that it is bound. A readable token is always compared with the
+    /// Refuses a bound token that is opaque or encrypted, because its binding cannot be read. By default the token is
+    /// accepted, because the response states that it is bound. A readable token is always compared with the
     /// certificate.
     pub fn require_observed_binding(mut self) -> Self {
         self.demands_observed = true;
         self
     }
 
-    /// Builds the identity. It reads the environment now and sends no request.
+    /// Builds the identity. The function reads the environment and sends no request.
     ///
     /// # Errors
     /// [`ManagedIdentityBuildError`], if a variable of the platform is unusable, the platform cannot select the
@@ -243,7 +243,7 @@ pub enum ManagedIdentityBuildError {
 }
 
 impl ManagedIdentityBuildError {
-    /// Returns MSAL's name of the error, or certbound's own name if MSAL has none.
+    /// Returns MSAL's name of the error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Environment(error) => error.code(),

@@ -28,7 +28,7 @@ pub(super) struct TokenCall<'a> {
 }
 
 impl TokenCall<'_> {
-    /// Sends the request. If the service refuses the certificate, it is removed from use at once.
+    /// Sends the request. If the service refuses the certificate, the certificate is removed from use at once.
     pub(super) async fn send(
         &self,
         scope: &str,

@@ -48,8 +48,9 @@ impl fmt::Display for ImdsVersion {
 }
 
 impl ManagedIdentity {
-    /// Returns the capabilities of this machine for the identity. It probes IMDS, each version once for all parallel
-    /// callers. It sends no request if the environment or the builder names a different platform. It creates no key.
+    /// Returns the capabilities of this machine for the identity. The function probes IMDS, each version once for all
+    /// parallel callers. It sends no request if the environment or the builder names a different platform. It creates
+    /// no key.
     ///
     /// The result is not remembered, and requests for tokens do not need it.
     ///

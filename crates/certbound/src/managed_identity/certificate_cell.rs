@@ -129,8 +129,8 @@ impl CertificateCell {
         self.current().is_none() && !past.refused.is_empty()
     }
 
-    /// Returns whether a blamed certificate was replaced a short time ago. If that did not help, a second replacement
-    /// would not help either.
+    /// Returns whether a blamed certificate was replaced a short time ago. If that replacement did not help, a second
+    /// replacement would not help either.
     pub(super) fn was_just_replaced(&self, blame: Blame, now: UnixTime) -> bool {
         let past = self.past();
         let pause = match blame {

@@ -43,8 +43,8 @@ pub(super) struct StoredCertificate {
 }
 
 impl Machine {
-    /// Returns the file of an identity's certificate, if a folder is set. Waits at most one minute
-    /// while another process holds the lock.
+    /// Returns the file of an identity's certificate, if a folder is set. The function waits at most one minute while
+    /// another process holds the lock.
     pub(super) async fn stored_certificate(
         &self,
         name: &Name,

@@ -30,7 +30,7 @@ pub struct MachineCertificates {
 
 #[derive(Default)]
 struct Inner {
-    /// The folder in which the certificates are stored after the process ends.
+    /// The folder in which the certificates remain after the process ends.
     state: Option<StateDirectory>,
     /// The cells, by the identity as the platform names it and the public key.
     issued: Mutex<HashMap<Name, Arc<CertificateCell>>>,
@@ -48,7 +48,7 @@ pub(super) type Mints = SingleFlight<MintKey, Result<Arc<IssuedCertificate>, Pla
 /// whose tasks are not polled must not delay the identities of a different runtime.
 type MintKey = (Name, Option<Thumbprint>, Option<Blame>, Option<tokio::runtime::Id>);
 
-/// The facts that distinguish the certificate of an identity from others.
+/// The facts that distinguish the certificate of an identity from other certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     /// The base URL of the machine's endpoint.

@@ -49,7 +49,7 @@ pub enum EnvironmentError {
 }
 
 impl EnvironmentError {
-    /// Returns MSAL's name of the error, or certbound's own name if MSAL has none.
+    /// Returns MSAL's name of the error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Thumbprint { cause, .. } => cause.code(),

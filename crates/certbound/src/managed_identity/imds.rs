@@ -31,7 +31,8 @@ use crate::transport::Sending;
 
 /// IMDS answers five requests for identities at the same time and refuses more.
 const CALLS: usize = 5;
-/// The longest wait for one of these requests. The tasks of an earlier caller's runtime may not be polled.
+/// The longest wait for one of these requests. The limit is needed if the runtime of an earlier caller does not poll
+/// its tasks.
 const CALLS_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns the limit of parallel requests for an identity with its own transport.
@@ -50,7 +51,7 @@ const KEPT_TEXT: usize = 64 * 1024;
 
 impl Machine {
     /// Sends a request with the platform's retries and returns the last response. If the response to an equal request
-    /// asked for a wait that has not ended, returns that response again.
+    /// asked for a wait that has not ended, the function returns that response again.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
         let (body, secrets) = (request.body().clone(), secrets_of(request.headers()));
         self.ask_unless_throttled(request, body, &secrets).await
@@ -116,8 +117,7 @@ impl Machine {
     /// not counted.
     async fn send(&self, request: Request<Bytes>, attempt: u32) -> Result<Response<Bytes>, TransportError> {
         let _turn = match self.endpoint.origin() {
-            // The semaphore is never closed. Without a runtime there is no timer, and no runtime whose tasks are not
-            // polled.
+            // The semaphore is never closed. Without a runtime there is no timer, so the wait has no limit.
             MachineSource::Imds if this_runtime().is_none() => self.imds_calls.acquire().await.ok(),
             MachineSource::Imds => {
                 timeout(CALLS_LIMIT, self.imds_calls.acquire()).await.ok().and_then(Result::ok)
@@ -158,8 +158,8 @@ impl Machine {
         }
     }
 
-    /// Requests a certificate for a signed certificate request (DER). `anew` asks IMDS for a certificate that is not
-    /// from its cache, because the cached certificate was refused.
+    /// Requests a certificate for a signed certificate request (DER). If `anew` is true, IMDS must not return the
+    /// certificate in its cache, because that certificate was refused.
     pub(super) async fn issue(
         &self,
         request: &[u8],
@@ -239,7 +239,7 @@ fn unless_sent(answer: &Response<Bytes>, error: PlatformError) -> PlatformError 
 }
 
 /// Returns a response in the form in which it is kept for later requests: with at most 64 KiB of text, and without the
-/// secrets of its own request, because a later request does not know them.
+/// secrets of its own request, because a later request cannot redact them.
 fn to_keep(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Response<Bytes> {
     let text = String::from_utf8_lossy(answer.body());
     let mut text = secrets.redacted(&text).into_owned();

@@ -22,7 +22,7 @@ use crate::span;
 
 impl Machine {
     /// Returns the thumbprint of the certificate for a cache lookup, if it is known without waiting. Starts a renewal
-    /// if it is due. Every cache hit calls it. Once the cell is known, it takes no lock.
+    /// if it is due. Every cache hit calls this function. After the cell was found once, the function takes no lock.
     pub(crate) fn current_thumbprint(self: &Arc<Self>, now: UnixTime) -> Option<Thumbprint> {
         self.check_binds().ok()?;
         match self.cell.load().as_deref() {

@@ -110,7 +110,7 @@ impl<K: KeyProvider> KeyProvider for Arc<K> {
 /// A key provider with one RSA-2048 key in memory. It generates the key at first use, on a thread for blocking work.
 ///
 /// The key is dropped with the provider, unless it is [`kept_in`](SoftwareKeys::kept_in) a folder. A bound token that
-/// is used after its process ended needs such a folder: without the key the token is useless.
+/// is used after its process ended needs this folder: without the key the token is useless.
 #[derive(Default)]
 pub struct SoftwareKeys {
     /// Only threads for blocking work wait for this lock.

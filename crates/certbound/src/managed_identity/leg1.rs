@@ -146,8 +146,8 @@ impl Leg1 for ManagedIdentity {
         Ok(certificate.binding.clone())
     }
 
-    /// Uses exactly the given certificate until it expires. If it was refused in the meantime, the assertion is bound
-    /// to a different certificate, and the exchange is repeated once with that certificate.
+    /// Uses exactly the given certificate until it expires. If the certificate was refused in the meantime, the
+    /// assertion is bound to a different certificate, and the exchange is repeated once with that certificate.
     async fn assertion_for(
         &self,
         binding: &BindingCertificate,
@@ -168,7 +168,7 @@ impl Leg1 for ManagedIdentity {
     }
 }
 
-/// The exchange without a binding: a Bearer token of the identity is the assertion. It is for Bearer tokens only.
+/// The exchange without a binding, for Bearer tokens only. A Bearer token of the identity is the assertion.
 impl UnboundAssertions for ManagedIdentity {
     async fn assertion(&self, request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
         let cloud =

@@ -50,7 +50,7 @@ impl Machine {
         let turn = cell.turn();
         let mine = tokio::time::timeout(TURN_LIMIT, turn.lock()).await;
         if mine.is_err() {
-            // The tasks of the owner's runtime are not polled. The owner's lock must not block later callers.
+            // The owner's runtime does not poll its tasks. The owner's lock must not block later callers.
             cell.give_up_turn(&turn);
         }
         let fits = |known: &Arc<IssuedCertificate>| {

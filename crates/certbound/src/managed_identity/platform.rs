@@ -47,7 +47,7 @@ impl Issuer for Platform {
             Kind::Bound => match self.0.ready().map_err(blame(None))? {
                 Some(certificate) => Ok(Some(certificate)),
                 None => {
-                    // This case is rare, so its future is boxed. This keeps the future of a usual acquisition small.
+                    // This case is rare, so its future is boxed. The box keeps the future of a usual acquisition small.
                     let issued = Box::pin(self.0.certificate(None, id)).await;
                     issued.map(Some).map_err(blame(None))
                 }

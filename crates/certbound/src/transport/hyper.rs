@@ -1,4 +1,4 @@
-//! The default transport: real HTTPS, with an HTTP client of its own for each TLS identity.
+//! The default transport: real HTTPS, with a separate HTTP client for each TLS identity.
 
 mod clients;
 mod pinned;
@@ -111,7 +111,7 @@ fn explain(host: String, error: https::Error) -> TransportError {
             TransportError::TimedOut { host, phase, limit, proxy }
         }
         https::Error::Connect { reason } => TransportError::Connect { host, reason },
-        // The configuration refuses such a proxy, so this does not occur.
+        // The configuration refuses a proxy of another kind, so this error does not occur.
         https::Error::ProxyKind => TransportError::Proxy {
             host,
             proxy: "of an unsupported kind".to_owned(),

@@ -47,7 +47,7 @@ impl Network {
         NetworkBuilder { proxy: ProxySource::Environment, roots: None, limits: Limits::default() }
     }
 
-    /// The transport with this configuration. Use it to send your own requests over the same connections.
+    /// Returns the transport with this configuration. Use it to send your own requests over the same connections.
     pub fn transport(&self) -> Arc<HyperTransport> {
         Arc::clone(&self.transport)
     }
@@ -263,7 +263,11 @@ mod tests {
         }
         assert_eq!(check(&[]), Ok(()));
         assert_eq!(check(&[("HTTPS_PROXY", "http://proxy:1"), ("ALL_PROXY", "socks5://x")]), Ok(()));
-        assert_eq!(check(&[("HTTPS_PROXY", ""), ("https_proxy", "garbage://")]), Ok(()), "as curl has it");
+        assert_eq!(
+            check(&[("HTTPS_PROXY", ""), ("https_proxy", "garbage://")]),
+            Ok(()),
+            "the same as in curl"
+        );
         assert!(check(&[("HTTPS_PROXY", ""), ("ALL_PROXY", "socks5://x")]).is_err());
     }
 }

@@ -20,8 +20,8 @@ const STATE_MEMBERS: usize = 32;
 
 /// A hook that returns the trace context of the current task. `certbound-otel` has one for OpenTelemetry.
 ///
-/// It is called for each request, on the task that sends the request and within the span of the request. It can set no
-/// other header. Closures `Fn() -> Option<TraceHeaders>` are hooks.
+/// The hook is called for each request, on the task that sends the request and within the span of the request. The hook
+/// can set no other header. Closures `Fn() -> Option<TraceHeaders>` are hooks.
 pub trait TraceContext: Send + Sync + 'static {
     /// Returns the headers for the request that is sent now, or `None` for a request without headers.
     fn headers(&self) -> Option<TraceHeaders>;
@@ -67,7 +67,8 @@ impl TraceHeaders {
     /// Checks both values. An empty `tracestate` is not sent.
     ///
     /// # Errors
-    /// [`TraceHeadersError`], if a value does not have the form of its header (W3C Trace Context, sections 3.2 and 3.3).
+    /// [`TraceHeadersError`], if a value does not have the form of its header (W3C Trace Context, sections 3.2 and
+    /// 3.3).
     pub fn parse(traceparent: &str, tracestate: &str) -> Result<Self, TraceHeadersError> {
         let parent = HeaderValue::from_str(traceparent).ok().filter(|_| is_parent(traceparent));
         let parent = parent.ok_or(TraceHeadersError::Parent)?;
@@ -139,10 +140,11 @@ fn is_value(value: &str) -> bool {
     !value.is_empty() && value.len() <= 256 && !value.ends_with(' ') && value.bytes().all(is_allowed)
 }
 
-/// The requests that get the headers of a [`TraceContext`]: those to resources, and others only if they are named.
+/// The requests that get the headers of a [`TraceContext`]: requests to resources, and other requests only if the
+/// application selects them.
 ///
-/// A token service or a platform that gets the headers can relate requests of one user of the program to each other. The
-/// builders of clients and of managed identities take this value in `with_trace_context`.
+/// A token service or a platform that gets the headers can relate requests of one user of the program to each other.
+/// The builders of clients and of managed identities take this value in `with_trace_context`.
 #[derive(Clone)]
 pub struct TracePropagation {
     hook: Arc<dyn TraceContext>,
@@ -199,7 +201,7 @@ impl AnyTransport for Propagating {
         via: Via<'a>,
     ) -> Pin<Box<dyn Future<Output = Result<Answer, TransportError>> + Send + 'a>> {
         Box::pin(async move {
-            // The hook runs here, because this is within the span of the request.
+            // The hook runs here, because this code runs within the span of the request.
             if self.propagation.includes(via)
                 && let Some(headers) = self.propagation.hook.headers()
             {

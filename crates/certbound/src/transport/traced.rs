@@ -74,7 +74,7 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// The future of the request was dropped before it had a result.
+/// Records a cancellation if the future of the request was dropped before it had a result.
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
@@ -84,7 +84,7 @@ impl Drop for Sending<'_> {
     }
 }
 
-/// Returns the kind of server for observers. They do not see requests to resources.
+/// Returns the kind of server for observers. Observers do not see requests to resources.
 fn observed(target: Target<'_>) -> Option<RequestTo> {
     match target {
         Target::TokenService { .. } => Some(RequestTo::TokenService),

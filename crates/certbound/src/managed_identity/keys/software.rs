@@ -53,8 +53,8 @@ fn load(der: &[u8]) -> Result<MachineKey, KeyError> {
     MachineKey::new(&public, InMemory(key))
 }
 
-/// Returns the key of the folder, and generates the key if the folder has none. The function blocks, so it must not be
-/// called on an async thread.
+/// Returns the key of the folder, and generates the key if the folder has no key. The function blocks, so it must not
+/// be called on an async thread.
 pub(super) fn load_or_generate(state: &StateDirectory) -> Result<MachineKey, KeyError> {
     for _ in 0..LOOKS {
         state.check().map_err(KeyError::new)?;

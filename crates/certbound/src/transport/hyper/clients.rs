@@ -169,18 +169,21 @@ mod tests {
         let (clone, twin) = (rsa.clone(), rsa.clone());
         let (opened_anew, p256) = (binding("rsa"), binding("p256"));
         assert!(is_new(&clients, Via::Bound(&rsa)) && is_new(&clients, Via::Resource(&rsa)));
-        assert!(!is_new(&clients, Via::Bound(&twin)), "one key, so one client");
-        assert!(is_new(&clients, Via::Bound(&opened_anew)), "its key is another handle");
+        assert!(
+            !is_new(&clients, Via::Bound(&twin)),
+            "both bindings have the same key, so they share one client"
+        );
+        assert!(is_new(&clients, Via::Bound(&opened_anew)), "its key has a different number");
         assert!(is_new(&clients, Via::Bound(&p256)));
         assert_eq!(count(&clients), 4);
         drop((rsa, clone));
-        assert_eq!(count(&clients), 4, "the other binding has the key");
+        assert_eq!(count(&clients), 4, "the second clone still has the key");
         drop(twin);
         assert_eq!(count(&clients), 2);
         drop((opened_anew, p256));
         assert_eq!(count(&clients), 0);
         clients.get(Via::Pinned(&ServerThumbprint::of_der(b"server")), client).unwrap();
-        assert_eq!(count(&clients), 1, "a server has no key of ours");
+        assert_eq!(count(&clients), 1, "the client of a pinned server contains no private key");
     }
 
     #[test]
@@ -189,7 +192,7 @@ mod tests {
         let bindings = ["rsa", "p256", "p384"].map(binding);
         let made = |at: usize| is_new(&clients, Via::Bound(&bindings[at]));
         assert_eq!([made(0), made(1), made(0), made(2)], [true, true, false, true]);
-        assert_eq!([made(0), made(1)], [false, true], "the second one had gone, and the first one not");
+        assert_eq!([made(0), made(1)], [false, true], "the least recently used client was removed");
         assert_eq!(count(&clients), 2);
     }
 
@@ -201,10 +204,13 @@ mod tests {
             let clients = Clients::new(1);
             let dropped = Arc::downgrade(&clients);
             assert!(is_new(&clients, Via::Bound(&binding)) && is_new(&clients, Via::Resource(&binding)));
-            assert!(is_new(&clients, Via::Bound(&binding)), "there is room for one");
-            assert_eq!(binding.who_waits_for_the_key(), 1, "however often it was made");
+            assert!(is_new(&clients, Via::Bound(&binding)), "the limit is one client");
+            assert_eq!(binding.who_waits_for_the_key(), 1, "one notification for all clients");
             drop(clients);
-            assert!(dropped.upgrade().is_none(), "they end with their network, whatever the binding does");
+            assert!(
+                dropped.upgrade().is_none(),
+                "the clients are dropped with their network, even if the binding still exists"
+            );
         }
     }
 }

@@ -69,14 +69,14 @@ async fn a_replaced_certificate_and_its_key_are_gone_when_its_last_token_is() {
     put("p256.bundle.pem");
     let _ = watched.reload();
     assert_eq!(client.bound_token(&vault).await.unwrap().binding(), &watched.current());
-    assert!(key.upgrade().is_some(), "its token lives");
+    assert!(key.upgrade().is_some(), "its token is valid");
 
     clock.0.fetch_add(HOUR, Ordering::SeqCst);
     client.bound_token(&vault).await.unwrap();
-    assert!(key.upgrade().is_some(), "a token that is over may stay for an hour");
+    assert!(key.upgrade().is_some(), "an expired token remains in memory for an hour");
     clock.0.fetch_add(HOUR, Ordering::SeqCst);
     client.bound_token(&vault).await.unwrap();
-    assert!(key.upgrade().is_none(), "the next token that comes takes it away");
+    assert!(key.upgrade().is_none(), "the next token removes the expired token");
 }
 
 #[tokio::test]
@@ -90,5 +90,5 @@ async fn connections_keep_no_key() {
         transport.client_for(via).unwrap();
     }
     drop(binding);
-    assert!(key.upgrade().is_none(), "the connections do not keep it");
+    assert!(key.upgrade().is_none(), "the connections do not keep the key");
 }
