@@ -1,6 +1,7 @@
 //! A source of tokens that is chosen at run time.
 //!
-//! If you pass a certificate, the program authenticates as an application. Otherwise it uses the identity of the machine.
+//! If you pass a certificate, the program authenticates as an application. Otherwise it uses the identity of the
+//! machine.
 
 use certbound::{
     AnyClient, Authority, BindingCertificate, Client, Cloud, Error, ManagedIdentity, ResourceScope, TenantId,

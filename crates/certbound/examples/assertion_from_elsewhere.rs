@@ -1,7 +1,7 @@
 //! A Leg 1 of your own, and an observer that sees each request before it is sent.
 //!
-//! Here a second client provides the assertions. In a service an agent or a vault can provide them. The assertion must be bound
-//! to the certificate that it is requested for.
+//! Here a second client provides the assertions. In a service an agent or a vault can provide them. The assertion must
+//! be bound to the certificate that it is requested for.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use certbound::{
     Authority, BindingCertificate, BoundAssertion, Client, Cloud, Error, Region, ResourceScope, TenantId,
 };
 
-/// The provider of the assertions. It also holds the certificate.
+/// The provider of the assertions. It also has the certificate.
 struct Agent(Client<ByCertificate>);
 
 impl Leg1 for Agent {

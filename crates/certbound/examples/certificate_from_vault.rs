@@ -1,5 +1,5 @@
-//! A certificate from a vault. Its private key never leaves the vault. The program replaces the certificate while clients use
-//! it.
+//! A certificate from a vault. Its private key never leaves the vault. The program replaces the certificate while
+//! clients use it.
 //!
 //! Here the vault is a struct that reads a PEM file. A service uses a key vault, a PKCS#11 session or a TPM instead.
 

@@ -1,7 +1,7 @@
-//! A client over a transport of your own.
+//! A client with a transport of your own.
 //!
-//! This example builds without the features of the crate, so it does not contain the crate's HTTP client. Its transport answers
-//! from memory. A real transport sends the request, and presents the certificate of `via` in the TLS handshake.
+//! This example builds without the features of the crate, so it does not contain the crate's HTTP client. Its transport
+//! answers from memory. A real transport sends the request, and presents the certificate of `via` in the TLS handshake.
 
 use bytes::Bytes;
 use certbound::error::TransportError;
@@ -18,8 +18,8 @@ impl Transport for InMemory {
         let token = r#"{"token_type":"mtls_pop","access_token":"from-memory","expires_in":3600}"#;
         Ok(Answer {
             response: http::Response::new(Bytes::from_static(token.as_bytes())),
-            // A real transport fails with `CertificateNotRequested`, before it sends anything, if the server requests no
-            // certificate.
+            // A real transport fails with `CertificateNotRequested`, before it sends anything, if the server requests
+            // no certificate.
             tls: TlsFacts { certificate_requested: presented.is_some(), presented, resumed: false },
         })
     }

@@ -1,7 +1,7 @@
 //! A call to a resource with a bound token.
 //!
-//! `Resource` takes the token and the TLS certificate from one value, so they always belong together. After a claims challenge
-//! it repeats the call once, with a new token.
+//! `Resource` takes the token and the TLS certificate from one value, so they always belong together. After a claims
+//! challenge it repeats the call once, with a new token.
 
 use bytes::Bytes;
 use certbound::resource::CallFacts;

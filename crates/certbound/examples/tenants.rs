@@ -1,7 +1,7 @@
 //! One application in several tenants at the same time, with one cache.
 //!
-//! A multi-tenant application asks each tenant for a token of its own. The requests share connections and a cache. A token
-//! of one tenant is never returned for a different tenant.
+//! A multi-tenant application requests a separate token from each tenant. The requests share connections and a cache. A
+//! token of one tenant is never returned for a different tenant.
 
 use certbound::{Authority, BindingCertificate, Client, Cloud, Network, ResourceScope, TenantId, TokenCache};
 use futures_util::future::join_all;

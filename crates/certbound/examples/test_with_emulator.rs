@@ -1,4 +1,5 @@
-//! A test of your own code against the emulator in the same process. It opens no port, does not sleep, and controls the clock.
+//! A test of your own code against the emulator in the same process. It opens no port, does not sleep, and controls the
+//! clock.
 //!
 //! In your own crate, `certbound-emulator` and `certbound-testkit` are dev-dependencies, and the test is in `tests/`.
 
