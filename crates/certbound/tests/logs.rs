@@ -1,4 +1,4 @@
-//! No secret is logged at any level. Positive controls prove that the test would find one.
+//! No secret is logged at any level. Positive controls prove that the test would find a logged secret.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +85,7 @@ async fn the_whole_flow_logs_no_secret() {
     assert!(logs.text().contains("planted-secret-value"));
     log::trace!("{} by log", planted.expose());
     assert!(logs.text().contains("planted-secret-value by log"));
-    // A field of a span, when it is opened and when it is set later.
+    // The log contains the fields that a span has at its start, and the fields that are set later.
     let span = tracing::info_span!("token_request", a = "planted at the start", b = tracing::field::Empty);
     span.record("b", "planted later");
     drop(span);
@@ -93,8 +93,8 @@ async fn the_whole_flow_logs_no_secret() {
     assert!(text.contains("planted at the start") && text.contains("planted later"));
 }
 
-/// Checks that exactly the spans of the document were captured from their start to their end, so that the search for
-/// secrets included all their fields, and that the document names these fields.
+/// Checks that exactly the spans of the document were captured from their start to their end. The search for secrets
+/// then includes all their fields. The document must also name these fields.
 fn assert_documented(text: &str) {
     let page = include_str!("../../../docs/observability.md");
     let (_, table) = page.split_once("\n## Spans\n").unwrap();
@@ -128,8 +128,8 @@ const QUERY: &str = "planted-in-a-query";
 const PATH: &str = "planted-in-a-path";
 const BODY: &str = "planted-in-a-body";
 
-/// Opens the spans that the flow above does not open: those of a store, of discovery, and of the detection of the region.
-/// The requests contain secrets in each part that a caller chooses.
+/// Opens the spans that the flow above does not open: the spans of a store, of discovery, and of the detection of the
+/// region. The requests contain secrets in each part that a caller chooses.
 async fn with_other_spans(pair: &Pair) -> certbound::BearerToken {
     let cache = TokenCache::new().with_store(EmptyStore);
     let region = Authority::public(TenantId::parse(builtin::TENANT).unwrap()).with_region(Region::detect());
@@ -187,7 +187,7 @@ async fn attested_machine() -> (ManagedIdentity, certbound::BoundToken, Secret, 
     (machine, token, attestation, std::fs::read(folder.join("software-key.der")).unwrap())
 }
 
-/// Checks that the text does not contain the middle of a key, which holds its secret numbers, in any usual encoding.
+/// Checks that the text does not contain the middle of a key, which contains its secret numbers, in any usual encoding.
 fn assert_holds_no_key(text: &str, key: &[u8]) {
     let middle = &key[key.len() / 3..key.len() / 3 + 24];
     let listed = format!("{middle:?}");

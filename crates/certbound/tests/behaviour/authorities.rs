@@ -47,7 +47,7 @@ async fn a_request_may_name_another_tenant_where_there_is_one_to_choose() {
         let token = client.bearer_token(&scope).tenant(other()).await.unwrap();
         assert_eq!(transport.only().url, url);
         assert_eq!(token.details().tenant, "other.example");
-        // The client's own tenant has another token.
+        // The client's own tenant has a different token.
         client.bearer_token(&scope).await.unwrap();
         assert_ne!(transport.only().url, url);
         client.bearer_token(&scope).tenant(other()).await.unwrap();

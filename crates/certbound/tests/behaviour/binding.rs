@@ -60,7 +60,7 @@ async fn a_certificate_that_changes_once_is_followed() {
     let new = leg1.leg1[1].binding().clone();
     let leg2 = pair.builder(builtin::APP).with_assertions(leg1).build().unwrap();
     let token = leg2.bound_token(&vault()).await.unwrap();
-    assert_eq!(token.binding(), &new, "the token carries the certificate it was fetched with");
+    assert_eq!(token.binding(), &new, "the token has the certificate of its request");
     assert_eq!(turns.load(Ordering::SeqCst), 2, "one restart");
 }
 
@@ -72,7 +72,7 @@ async fn a_certificate_that_keeps_changing_is_an_error() {
     let leg2 = pair.builder(builtin::APP).with_cache(cache.clone()).with_assertions(leg1).build().unwrap();
     let error = leg2.bound_token(&vault()).await.unwrap_err();
     assert!(matches!(error, Error::Misuse { what: Misuse::BindingChanged { .. }, .. }), "{error:?}");
-    assert_eq!(turns.load(Ordering::SeqCst), 2, "one restart, no more");
+    assert_eq!(turns.load(Ordering::SeqCst), 2, "only one restart");
     assert!(cache.is_empty());
     let legs_2 = pair
         .emulator()
@@ -129,7 +129,7 @@ async fn each_exchange_gets_a_fresh_assertion_unless_reuse_was_opted_into() {
     };
     pair.emulator().add_fault(Fault::once(Condition::leg(LegKind::Leg2), refusal));
     reusing.bound_token(&vault()).force_refresh().await.unwrap_err();
-    assert_eq!(exchange_twice(&reusing).await, 1, "a new one, and that one again");
+    assert_eq!(exchange_twice(&reusing).await, 1, "one new assertion, which is reused");
     pair.emulator().clear_journal();
     reusing.bound_token(&vault()).claims("{}").await.unwrap();
     assert_eq!(pair.emulator().journal().len(), 2);

@@ -75,7 +75,7 @@ async fn aliases_and_regions_of_one_cloud_share_a_token() {
         (at("https://sts.windows.net/a.example"), 1),
         (regional(public, "westus3"), 1),
         (regional("https://login.windows.net/a.example", "eastus"), 1),
-        // Another tenant, port or cloud, and a host that no known cloud has.
+        // Another tenant, port or cloud, and a host of no known cloud.
         (at("https://login.windows.net/b.example"), 2),
         (at("https://login.microsoftonline.com:8443/a.example"), 3),
         (at("https://login.microsoftonline.us/a.example"), 4),
@@ -93,7 +93,7 @@ async fn aliases_and_regions_of_one_cloud_share_a_token() {
     let alias = || at("https://login.windows.net/a.example");
     let token = global.bearer_token(&vault()).authority(alias()).await.unwrap();
     assert_eq!((token.details().source, transport.seen().len()), (Source::Cache, 6));
-    // A cached token changes nothing about what is refused.
+    // The request is refused even though a token is cached.
     let refused = west.bearer_token(&vault()).authority(alias()).await.unwrap_err();
     assert_eq!(refused.code(), "authority_override_regional");
 }
@@ -151,7 +151,7 @@ async fn identities_that_come_with_one_certificate_share_no_token() {
     }
 }
 
-/// Acceptance check 8.
+/// Acceptance check 8: each certificate has its own token.
 #[tokio::test]
 async fn another_certificate_is_another_token() {
     let pair = Pair::new();
@@ -185,7 +185,7 @@ async fn kind_scope_tenant_and_extras_are_kept_apart() {
     }
     let sources = sources.into_inner();
     assert_eq!(&sources[..6], [Source::Service; 6], "six different tokens");
-    assert_eq!(&sources[6..], [Source::Cache; 6], "each found again");
+    assert_eq!(&sources[6..], [Source::Cache; 6], "each token is found again");
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn force_claims_and_a_rejected_hash_each_do_what_they_say() {
     assert_eq!(forced.details().source, Source::Service);
     assert_ne!(TokenHash::of(forced.secret()), hash);
     let kept = client.bound_token(&vault()).rejected(hash).claims("{}").await.unwrap();
-    assert_eq!(kept.details().source, Source::Cache, "the cached token is not the rejected one");
+    assert_eq!(kept.details().source, Source::Cache, "the cached token differs from the rejected token");
     let replaced = client.bound_token(&vault()).rejected(TokenHash::of(forced.secret())).await.unwrap();
     assert_eq!(replaced.details().source, Source::Service);
     let challenged = client.bound_token(&vault()).claims(r#"{"access_token":{}}"#).await.unwrap();
@@ -296,7 +296,7 @@ async fn all_wait(
     let calls =
         futures_util::future::join_all((0..count).map(|_| async { client.bound_token(&scope).await }));
     let mut calls = std::pin::pin!(calls);
-    // After one poll of all calls, the first one waits at the gate and the others wait for its result.
+    // After one poll of all calls, the first call waits at the gate, and the other calls wait for its result.
     assert!(futures_util::poll!(&mut calls).is_pending());
     gated.gate.add_permits(count);
     calls.await
@@ -353,9 +353,9 @@ async fn a_cancelled_leader_strands_nobody_and_other_keys_do_not_wait() {
     gated.gate.add_permits(1);
     let token = follower.await.unwrap().unwrap();
     assert_eq!(token.details().source, Source::Joined);
-    assert_eq!(pair.emulator().journal().len(), 1, "the follower drove the leader's request to its end");
+    assert_eq!(pair.emulator().journal().len(), 1, "the leader's request continued for the follower");
 
-    // A request that all its callers gave up leaves no trace: the next call starts a new one.
+    // After all callers of a request were dropped, the next call starts a new request.
     let lonely = tokio::spawn({
         let client = client.clone();
         async move { client.bound_token(&ResourceScope::graph(Cloud::Public)).await }
@@ -413,8 +413,8 @@ fn threads_that_fetch_forget_and_clear_leave_map_and_order_in_agreement() {
             }
             found
         });
-        assert_eq!(found, statistics.tokens, "what is counted is what is found");
-        assert_eq!((cache.len(), cache.bytes()), (0, 0), "and in both");
+        assert_eq!(found, statistics.tokens, "each counted token is found");
+        assert_eq!((cache.len(), cache.bytes()), (0, 0), "both structures are empty");
     }
 }
 

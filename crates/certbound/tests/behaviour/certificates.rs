@@ -199,7 +199,7 @@ fn an_error_names_the_file_that_has_the_fault() {
         assert_eq!(error.fix(), error.without_file().fix());
         assert!(matches!(&error, BindingCertificateError::InFile { path, .. } if path == file), "{error:?}");
     }
-    // An error of reading already has the path.
+    // An error of reading already names the path.
     let error = of_one(&folder.path().join("nothing.pem")).to_string();
     assert_eq!(error.matches("nothing.pem").count(), 1, "{error}");
 }

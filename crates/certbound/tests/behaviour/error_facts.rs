@@ -43,7 +43,7 @@ async fn a_service_that_is_busy_says_where_when_and_by_which_id() {
         assert_eq!(error.host(), Some("westus3.login.microsoft.com"));
         assert_eq!(error.region().map(Region::as_str), Some("westus3"));
         assert_eq!(error.tenant().map(TenantId::as_str), Some("contoso.com"));
-        // The service gave no id, so it is the one of the request.
+        // The service returned no id, so the error has the id of the request.
         assert_eq!(error.correlation_id(), Some(sent.header("client-request-id")));
         let text = error.to_string();
         for fact in

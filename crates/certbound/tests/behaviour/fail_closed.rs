@@ -233,8 +233,8 @@ async fn a_certificate_out_of_its_dates_sends_nothing() {
     assert_eq!(client.bound_token(&vault()).await.unwrap_err().code(), "certificate_not_valid_now");
 }
 
-/// If the type of an answer does not say that the token is bound, the token itself must say so, without duplicate
-/// members.
+/// If the type of an answer does not state that the token is bound, the claims of the token must state the binding,
+/// without duplicate members.
 #[tokio::test]
 async fn a_bearer_token_of_an_issuer_is_bound_only_by_claims_that_say_one_thing() {
     let pair = Pair::new();

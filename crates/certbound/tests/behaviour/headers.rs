@@ -87,7 +87,7 @@ async fn both_legs_carry_the_golden_headers_and_the_three_of_the_product() {
         .unwrap();
     let seen = recorder.seen.lock().unwrap();
     assert_eq!(seen.len(), 2);
-    assert_eq!(*seen, *observed.lock().unwrap(), "an observer is told what is sent");
+    assert_eq!(*seen, *observed.lock().unwrap(), "an observer sees the headers that are sent");
     for headers in seen.iter() {
         let (product, rest): (Headers, Headers) = headers
             .iter()

@@ -1,5 +1,5 @@
-//! A service that repeats the request's secrets or sends terminal commands. Neither may appear in an error or in the
-//! details of a token.
+//! A service that repeats the request's secrets or sends terminal commands. Neither the secrets nor the commands may
+//! appear in an error or in the details of a token.
 
 use certbound::credential::{NoCredential, unbound_fn};
 use certbound::managed_identity::{Attestation, AttestationRequest, IdentityId};
@@ -79,14 +79,14 @@ async fn a_refusal_that_repeats_the_credential_is_kept_without_it() {
     assert!(seen(&error).contains("<redacted>") && error.aadsts() == Some(7_000_215), "{error:?}");
     assert_without(&seen(&error), SECRET);
 
-    // An assertion from elsewhere that is not a JWT.
+    // This assertion of a function is not a JWT.
     let client = builder(|seen| refusal(&echoed(seen, "client_assertion")));
     let client =
         client.with_unbound_assertions(unbound_fn(|_| async { Ok::<_, String>(Secret::new(SECRET)) }));
     let error = client.build().unwrap().bearer_token(&vault()).await.unwrap_err();
     assert_without(&seen(&error), SECRET);
 
-    // A user's token, and a body parameter of the caller.
+    // The request contains a user's token, or a body parameter of the caller.
     for name in ["assertion", "password"] {
         let client = builder(move |seen| refusal(&echoed(seen, name)));
         let client = client.with_secret(Secret::new("another secret")).build().unwrap();
@@ -122,7 +122,7 @@ async fn an_answer_that_breaks_the_protocol_is_quoted_without_the_credential() {
         assert_eq!(error.code(), code, "{error}");
         assert_without(&seen(&error), SECRET);
     }
-    // The other members of a correct answer.
+    // In the other members of a correct answer, the secrets are redacted too.
     let client = builder(move |_| {
         let scope = format!("{} {SECRET}", vault().as_str());
         (

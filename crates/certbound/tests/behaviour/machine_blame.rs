@@ -21,7 +21,7 @@ use crate::machine_certificates::count;
 use crate::managed_identity::{asked, past_the_cache, refuse_once, system};
 use crate::two_leg::vault;
 
-/// A hook that returns the next word at each call, and then the last word for ever.
+/// A hook that returns a token for the next word at each call. After the last word it repeats the last word.
 pub(crate) struct Words {
     words: &'static [&'static str],
     calls: Arc<AtomicUsize>,
@@ -106,7 +106,7 @@ async fn whoever_comes_next_asks_past_the_cache_for_another_one_too() {
     identity.bound_token(&vault()).force_refresh().await.unwrap_err();
     pair.emulator().clear_journal();
     identity.bound_token(&vault()).await.unwrap();
-    assert_eq!(past_the_cache(&pair), [true], "the metadata service may have kept the refused one");
+    assert_eq!(past_the_cache(&pair), [true], "the metadata service may have cached the refused certificate");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn a_certificate_that_leg_2s_service_blames_is_replaced_and_the_exchange_b
 }
 
 /// In the first case Leg 1 always refuses the certificate. In the second case Leg 2 refuses it once, and then Leg 1
-/// always does.
+/// always refuses it.
 #[tokio::test]
 async fn one_acquisition_replaces_one_certificate_whichever_legs_blame_it() {
     let blame =

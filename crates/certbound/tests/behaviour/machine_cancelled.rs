@@ -1,4 +1,4 @@
-//! Callers that are cancelled: whatever they were waiting for, everything stays usable.
+//! Tests of cancelled callers. The identity remains usable after every kind of wait was cancelled.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -33,7 +33,10 @@ fn gated(
 async fn run_until_held<F: Future>(future: &mut Pin<&mut F>, gate: &GatedTransport, held: usize) {
     let soon = async {
         while gate.waiting() < held {
-            assert!(futures_util::poll!(future.as_mut()).is_pending(), "it went past the gate");
+            assert!(
+                futures_util::poll!(future.as_mut()).is_pending(),
+                "the future ended before the gate opened"
+            );
             tokio::task::yield_now().await;
         }
     };
@@ -51,7 +54,7 @@ async fn a_caller_that_gives_up_in_any_stage_leaves_nothing_behind() {
             let mut given_up = pin!(identity.bound_token(&scope).into_future());
             run_until_held(&mut given_up, &gate, 1).await;
         }
-        // The request that no caller waits for any more is aborted.
+        // After all callers were dropped, their request is aborted.
         let aborted = async {
             while gate.waiting() > 0 {
                 tokio::task::yield_now().await;
@@ -109,7 +112,7 @@ async fn who_gives_up_while_it_waits_for_another_name_of_the_identity_stops_nobo
             assert!(futures_util::poll!(waits.as_mut()).is_pending());
             tokio::task::yield_now().await;
         }
-        assert!(minting(), "it knows who it is, and waits");
+        assert!(minting(), "the second caller has the identity's name and waits");
         if leader_gives_up {
             drop(leader);
             waits.await.unwrap();
@@ -125,7 +128,7 @@ async fn who_gives_up_while_it_waits_for_another_name_of_the_identity_stops_nobo
     }
 }
 
-/// A clock whose waits do not end if the test says so.
+/// A manual clock. A wait that starts while the flag is set never ends.
 #[derive(Clone)]
 struct Endless(ManualClock, Arc<AtomicBool>);
 

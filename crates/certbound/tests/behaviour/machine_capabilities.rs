@@ -1,4 +1,4 @@
-//! The capabilities of a machine's identity, found by probes that the metadata service refuses with status 400.
+//! Tests of the capabilities of a machine. The metadata service refuses the probes with status 400.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ fn builder(transport: impl Transport) -> ManagedIdentityBuilder {
         .with_clock(clock())
 }
 
-/// Returns a metadata service with these answers of its two versions and this description of the machine.
+/// Returns a metadata service. Its two versions answer with `v2` and `v1`, and it describes the machine by `compute`.
 fn answering(v2: u16, v1: u16, compute: &'static str) -> AnsweringTransport {
     AnsweringTransport::new(move |seen: &Seen| match &seen.url {
         url if url.contains("getplatformmetadata") => (v2, String::new()),
@@ -139,7 +139,7 @@ async fn both_reasons_are_told_and_the_next_call_asks_anew() {
         proxy: None,
     };
     let transport = ScriptedTransport::default().then_fails(unreachable()).then(403, "").then(400, "");
-    // A service that does not answer in time counts as absent, and the probe is not retried.
+    // If a service does not answer in time, it is treated as absent, and the probe is not retried.
     let transport = transport.then_fails(late).then_fails(unreachable());
     let clock = clock();
     let identity = builder(transport.clone()).with_clock(clock.clone()).build().unwrap();
@@ -193,7 +193,7 @@ impl KeyProvider for Counting {
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Err(KeyError::new("there is none"))
+        Err(KeyError::new("this provider has no key"))
     }
 }
 

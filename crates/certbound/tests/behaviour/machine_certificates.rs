@@ -1,4 +1,4 @@
-//! Certificates of a machine: their keys, how long they are used, and that each is issued once.
+//! Tests of the certificates of a machine: their keys, the time of their use, and one issue for each certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) fn graph() -> ResourceScope {
     ResourceScope::graph(Cloud::Public)
 }
 
-/// A software key that claims to be in hardware.
+/// A software key whose strength is reported as hardware.
 struct Hardware(MachineKey);
 
 impl Hardware {
@@ -76,7 +76,7 @@ async fn no_certificate_over_another_providers_key_is_handed_out() {
     let key = Arc::new(Hardware::new().await);
     let soft = builder().build().unwrap();
     let hard = builder().with_keys(Arc::clone(&key)).min_strength(KeyStrength::Hardware).build().unwrap();
-    // Another key of the same strength.
+    // This identity has another key of the same strength.
     let other = builder().with_keys(SoftwareKeys::new()).build().unwrap();
     for source in [Source::Service, Source::Cache] {
         let (soft, hard, other) = (

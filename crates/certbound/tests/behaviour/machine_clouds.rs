@@ -1,4 +1,4 @@
-//! A machine in a sovereign cloud: its assertions, bound and unbound, have the audience of that cloud.
+//! Tests of a machine in a sovereign cloud. Its bound and unbound assertions have the audience of that cloud.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,5 @@
-//! Faults of a machine's platform: each gives a typed error, nothing is cached, and the next attempt succeeds.
+//! Tests of faults of a machine's platform. Each fault causes a typed error, nothing is cached, and the next attempt
+//! succeeds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +63,7 @@ async fn what_a_platform_answers_wrongly_is_an_error_and_leaves_nothing() {
             true => identity.bearer_token(&scope).await.map(drop),
             false => identity.bound_token(&scope).await.map(drop),
         };
-        again.unwrap_or_else(|error| panic!("{endpoint:?} {name}: it left something behind: {error}"));
+        again.unwrap_or_else(|error| panic!("{endpoint:?} {name}: the fault still has an effect: {error}"));
     }
 }
 

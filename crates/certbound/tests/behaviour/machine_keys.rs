@@ -32,7 +32,7 @@ impl Signer for ForShow {
     }
 
     fn sign(&self, _: SignatureScheme, _: &[u8]) -> Result<Vec<u8>, KeyError> {
-        Err(KeyError::new("it is for show"))
+        Err(KeyError::new("this signer never signs"))
     }
 }
 
@@ -58,7 +58,7 @@ async fn a_key_is_rsa_of_2048_bits_or_more() {
     };
     let pss = || ForShow(&[SignatureScheme::RsaPkcs1Sha256, SignatureScheme::RsaPssSha256]);
     let taken = MachineKey::new(&rsa("3072"), pss()).unwrap();
-    assert!(taken.signer::<ForShow>().is_some(), "a hook gets its own type back");
+    assert!(taken.signer::<ForShow>().is_some(), "a hook gets the provider's own type");
     let software = SoftwareKeys::new().key().await.unwrap();
     assert!(software.signer::<ForShow>().is_none());
     let without = MachineKey::new(software.public_key(), ForShow(&[SignatureScheme::RsaPkcs1Sha256]));
@@ -95,7 +95,7 @@ fn an_identity_tells_whether_its_key_outlives_the_process() {
     }
 }
 
-/// Counts the requests for the key. It returns the key, or never answers.
+/// A provider that counts the requests for its key. Without a key it never answers.
 struct Counted {
     strength: KeyStrength,
     asked: Arc<AtomicUsize>,
@@ -175,7 +175,7 @@ impl KeyProvider for Panics {
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
         tokio::task::yield_now().await;
-        assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "the first one panics");
+        assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "the first call panics");
         Ok(self.1.clone())
     }
 }

@@ -107,7 +107,7 @@ async fn tokens_of_an_earlier_certificate_are_served_while_the_token_service_is_
     let identity = system(&pair);
     let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(identity.clone()).build().unwrap();
     identity.binding().await.unwrap();
-    // The time is just before half of the certificate's lifetime, so the renewal comes during the life of these tokens.
+    // The time is just before half of the certificate's lifetime, so the renewal starts while these tokens are valid.
     pair.clock().advance(DAY * 7 / 2 - 10 * MINUTE);
     let (token, exchanged) =
         (identity.bound_token(&vault()).await.unwrap(), leg2.bound_token(&vault()).await.unwrap());
@@ -117,9 +117,12 @@ async fn tokens_of_an_earlier_certificate_are_served_while_the_token_service_is_
     token_service_is_away(&pair);
     assert_eq!(identity.bound_token(&vault()).await.unwrap(), token);
     assert_eq!(leg2.bound_token(&vault()).await.unwrap(), exchanged);
-    assert!(identity.bound_token(&vault()).force_refresh().await.is_err(), "who wants a new one is told");
+    assert!(
+        identity.bound_token(&vault()).force_refresh().await.is_err(),
+        "a caller that needs a new token gets the error"
+    );
     pair.clock().advance(DAY - 20 * MINUTE);
-    assert!(identity.bound_token(&vault()).await.is_err(), "it has ended");
+    assert!(identity.bound_token(&vault()).await.is_err(), "the token has expired");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ fn builder(variables: Variables, id: IdentityId) -> ManagedIdentityBuilder {
     })
 }
 
-/// Returns the URL of the only token request, with an agent that confirms every identity.
+/// Returns the URL of the only token request. The agent confirms every identity.
 async fn asked(builder: ManagedIdentityBuilder) -> String {
     let transport = AnsweringTransport::new(|_| {
         let ids = format!(r#""client_id":"{GUID}","object_id":"{GUID}","mi_res_id":"/subscriptions/a""#);

@@ -1,4 +1,4 @@
-//! Retries to a platform: when they happen, how long the client waits, and how many requests run at once.
+//! Tests of retries to a platform: their causes, their waits, and the number of parallel requests.
 
 use std::future::IntoFuture as _;
 use std::pin::Pin;
@@ -73,7 +73,7 @@ async fn who_does_not_answer_in_time_is_asked_again_and_who_cannot_be_reached_is
         let identity = builder(hosted, transport.clone()).with_clock(clock.clone()).build().unwrap();
         identity.bearer_token(&vault()).await.unwrap();
         assert_eq!(clock.waited(), [Duration::from_secs(1)]);
-        // Four requests in total.
+        // The identity sends four requests in total.
         let clock = ManualClock::at(NOW);
         let transport = (0..5)
             .fold(ScriptedTransport::default(), |transport, _| transport.then_fails(late(Phase::Exchange)));

@@ -1,5 +1,5 @@
-//! A machine's key and certificates in a folder: the next process finds them, and they may be damaged, replaced or
-//! shared.
+//! Tests of a machine's key and certificates in a folder. The next process uses them, and files may be damaged,
+//! replaced or shared.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
@@ -171,7 +171,7 @@ async fn what_is_damaged_or_foreign_is_ignored_and_replaced() {
         assert_eq!((issued(&pair), again.binding()), (0, token.binding()), "replaced: {damage}");
         assert_eq!((mode(&file), mode(&key)), (0o600, 0o600), "{damage}");
     }
-    // A directory in the place of the file cannot be replaced, so the certificate is in memory only.
+    // A directory with the name of the file cannot be replaced, so the certificate is in memory only.
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
     for _ in 0..2 {
@@ -192,7 +192,7 @@ async fn a_certificate_near_its_end_or_refused_is_replaced_in_the_file() {
     let second = process(&pair, &folder).bound_token(&vault()).await.unwrap();
     assert_ne!(second.binding(), first.binding());
     assert_eq!(issued(&pair), 1);
-    // A process with the old certificate in memory uses the one that the other process stored.
+    // A process with the old certificate in memory uses the certificate that the other process stored.
     let found = old.bound_token(&vault()).await.unwrap();
     assert_eq!((found.binding(), issued(&pair)), (second.binding(), 0));
     crate::managed_identity::refuse_once(&pair, 1_000_901);

@@ -1,4 +1,5 @@
-//! A connection that ends after a machine's certificate was sent. The certificate may be the cause, but mostly is not.
+//! Tests of connections that end after a machine's certificate was sent. The certificate may be the cause, but in most
+//! cases it is not.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -80,7 +81,7 @@ async fn tokens_outlive_a_connection_of_leg_2_that_ends_after_their_certificate(
     let exchanged = leg2.bound_token(&vault()).await.unwrap();
     ending.ends(1);
     let other = leg2.bound_token(&graph()).await.unwrap();
-    assert_ne!(other.binding(), own.binding(), "it may have been the certificate");
+    assert_ne!(other.binding(), own.binding(), "the certificate may have been the cause");
     assert_eq!(identity.earlier_thumbprints(), [own.binding().thumbprint()]);
     token_service_is_away(&pair);
     assert_eq!(identity.bound_token(&vault()).await.unwrap(), own);
@@ -139,7 +140,7 @@ async fn however_many_tokens_are_missed_while_connections_end_few_certificates_a
         assert_eq!(count(&asked(&pair), "issuecredential"), 1);
         assert_eq!(identity.bound_token(&vault()).await.unwrap(), own);
         assert_eq!(leg2.bound_token(&vault()).await.unwrap(), exchanged);
-        // A new certificate did not help either, so the pause before the next one is longer.
+        // A new certificate did not help either, so the pause before the next replacement is longer.
         pair.clock().advance(PAUSE * 4_u32.pow(round));
     }
     ending.ends(0);
@@ -165,7 +166,7 @@ async fn however_long_connections_end_live_tokens_are_served() {
     }
     let issued = count(&asked(&pair), "issuecredential");
     assert!(waited == 480 && (3..8).contains(&issued), "{issued} in {waited}");
-    // Suspicions of another day start with the shortest pause again.
+    // After a day without a suspicion, the first pause is the shortest pause again.
     pair.clock().advance(PAUSE * 481);
     assert!(identity.bound_token(&graph()).await.is_err());
     asked(&pair);

@@ -21,7 +21,7 @@ fn a_key_is_made_on_a_blocking_thread() {
         let taken = tokio::task::spawn_blocking(move || released.recv());
         let keys = SoftwareKeys::new();
         let mut key = std::pin::pin!(keys.key());
-        assert!(futures_util::poll!(&mut key).is_pending(), "it was made on the worker");
+        assert!(futures_util::poll!(&mut key).is_pending(), "the key was generated on the worker");
         release.send(()).unwrap();
         taken.await.unwrap().unwrap();
         key.await.unwrap();
@@ -34,10 +34,10 @@ async fn a_certificate_request_is_signed_on_a_blocking_thread() {
     let key = RecordingKey::new();
     let builder = pair.managed_identity(IdentityId::System).with_keys(key.clone());
     builder.build().unwrap().bound_token(&vault()).await.unwrap();
-    // There is no handshake in memory, so the only signature is that of the certificate request.
+    // There is no handshake in memory, so the only signature is the signature of the certificate request.
     let signed = key.signed.lock().unwrap().clone();
     assert_eq!(signed.len(), 1);
-    assert_ne!(signed[0], std::thread::current().id(), "it was signed on the worker");
+    assert_ne!(signed[0], std::thread::current().id(), "the request was signed on the worker");
 }
 
 /// Records the thread of each signature.

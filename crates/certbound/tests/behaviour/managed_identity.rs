@@ -65,7 +65,7 @@ async fn it_is_leg_1_for_bound_and_bearer_tokens() {
         let bearer = leg2.bearer_token(&vault()).await.unwrap();
         assert_eq!(bearer.details().token_type, "Bearer");
     }
-    // The exchange with an unbound assertion, which is a Bearer token of the identity.
+    // In this exchange the assertion is unbound: it is a Bearer token of the identity.
     let authority = Authority::public(TenantId::parse(builtin::TENANT).unwrap());
     let classic = Client::builder(authority, builtin::TARGET_APP).with_transport(pair.transport());
     let classic =
@@ -143,11 +143,11 @@ async fn a_certificate_that_is_blamed_is_replaced_once() {
     assert_eq!((past_the_cache(&pair), asked(&pair).len()), (vec![false], 3));
     refuse_once(&pair, 1_000_901);
     let second = identity.bound_token(&vault()).force_refresh().await.unwrap();
-    assert_eq!(past_the_cache(&pair), [true], "the service may have kept the one that was refused");
+    assert_eq!(past_the_cache(&pair), [true], "the service may have cached the refused certificate");
     assert_eq!(asked(&pair), ["token", "getplatformmetadata", "issuecredential", "token"]);
     assert_ne!(first.binding(), second.binding());
-    assert_eq!(first.binding().chain().ders().len(), 1, "the older one stays what it was");
-    // A second refusal is an error. The same holds for an assertion.
+    assert_eq!(first.binding().chain().ders().len(), 1, "the older certificate does not change");
+    // A second refusal is an error, for an assertion too.
     pair.clock().advance(PAUSE);
     refuse_once(&pair, 1_000_901);
     refuse_once(&pair, 1_000_901);
@@ -174,7 +174,7 @@ async fn a_certificate_is_renewed_at_half_of_its_life_and_never_under_a_token() 
     assert_eq!(before_half.binding(), first.binding());
     asked(&pair);
     pair.clock().advance(day);
-    // Callers get the old certificate meanwhile; the new one is available soon.
+    // Callers get the old certificate during the renewal. After the renewal they get the new certificate.
     let meanwhile = identity.bound_token(&vault()).await.unwrap();
     assert_eq!(meanwhile.binding(), first.binding());
     let soon = async {
@@ -187,7 +187,7 @@ async fn a_certificate_is_renewed_at_half_of_its_life_and_never_under_a_token() 
         }
     };
     let renewed = tokio::time::timeout(Duration::from_secs(60), soon).await.unwrap();
-    assert_eq!(past_the_cache(&pair), [false], "nobody refused the old one");
+    assert_eq!(past_the_cache(&pair), [false], "the old certificate was not refused");
     assert_ne!(renewed.binding(), first.binding());
     assert_eq!(meanwhile.binding(), first.binding());
     // On its last day a certificate is not used for new tokens, even if the renewal failed.
@@ -365,7 +365,7 @@ async fn an_agent_that_passes_by_the_identity_is_found_out() {
     }
 }
 
-/// A hook that returns an attestation token, described by a word.
+/// A hook that returns the attestation token that a word describes.
 pub(crate) struct Says(&'static str, Arc<AtomicUsize>, Arc<certbound_testkit::emulator::Emulator>, UnixTime);
 
 impl Attestation for Says {

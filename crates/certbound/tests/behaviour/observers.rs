@@ -1,4 +1,4 @@
-//! The observer of a client: what it sees of acquisitions and requests, and when it is not called.
+//! Tests of the observer of a client: its calls for acquisitions and requests, and the cases without a call.
 
 use std::future::IntoFuture as _;
 use std::sync::{Arc, Mutex};
@@ -87,7 +87,7 @@ async fn an_exchange_is_observed_by_the_client_and_not_by_the_hit() {
     assert_eq!(ends, ["bearer leg 2 in westus3: token_service", "bearer leg 2 in westus3: joined"]);
 }
 
-/// Both observers see the acquisition of a call, and Leg 1 has that of the call.
+/// Both observers see the acquisition, and the observer of the call also sees the request of Leg 1.
 #[tokio::test]
 async fn the_observer_of_a_call_sees_the_same() {
     let (of_call, of_client) = (Arc::new(Lines::default()), Arc::new(Lines::default()));
@@ -121,7 +121,7 @@ async fn a_failure_a_retry_and_a_throttled_request_are_observed() {
     assert_eq!(lines.take(), expected);
 }
 
-/// A time limit of the application drops the future. Spans and observers see this, and not only silence.
+/// A time limit of the application drops the future. Spans and observers report this as a cancellation.
 #[tokio::test]
 async fn an_acquisition_that_is_dropped_is_cancelled() {
     let (spans, _guard) = RecordedSpans::begin(LevelFilter::INFO);
@@ -199,7 +199,7 @@ async fn only_the_requests_of_a_refresh_ahead_are_observed() {
     assert_eq!(lines.take(), ["before", "token_service #1: 200"]);
 }
 
-/// The durations are those of the parts, and their sum is not more than the whole.
+/// Each part has its own duration, and the sum of the durations is not more than the duration of the acquisition.
 #[tokio::test]
 async fn the_parts_of_an_acquisition_are_measured() {
     /// Keeps the durations of the last acquisition.
@@ -229,7 +229,7 @@ async fn the_parts_of_an_acquisition_are_measured() {
     assert_eq!(*timed.0.lock().unwrap(), [(6, 3, 3, 0)]);
 }
 
-/// Passes requests to the emulator, and moves the clock by three seconds for each.
+/// Forwards requests to the emulator, and advances the clock by three seconds for each request.
 #[derive(Clone)]
 struct Slow {
     beyond: certbound_testkit::MemoryTransport,

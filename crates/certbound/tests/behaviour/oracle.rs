@@ -62,13 +62,13 @@ fn what_is_served_is_what_may_be_served() {
     totals.check();
 }
 
-/// Otherwise the seed of a failure would not repeat the failure.
+/// Two runs of one seed must be equal. Otherwise the seed of a failure would not repeat the failure.
 #[test]
 fn a_seed_shows_the_same_again() {
     let certificates = certificates();
-    // In earlier versions these seeds returned a stored token instead of a newer one. In 33588 the certificate changes
-    // during the request. In 19084 the clock changes before the caller sees a failure. In 29325350 the store has the
-    // predecessor of the rejected token.
+    // In earlier versions these seeds returned a stored token instead of a newer token. In 33588 the certificate
+    // changes during the request. In 19084 the clock changes before the caller sees a failure. In 29325350 the store
+    // has the predecessor of the rejected token.
     for seed in (1..=6).chain([9_321, 30_161, 33_588, 19_084, 29_325_350]) {
         let (one, other) = (run(seed, &certificates).1, run(seed, &certificates).1);
         assert!(one.len() > 50, "{one:?}");
@@ -79,7 +79,7 @@ fn a_seed_shows_the_same_again() {
 
 /// Runs one seed and returns its totals and its trace.
 fn run(seed: u64, certificates: &[ClientIdentity]) -> (model::Totals, Vec<String>) {
-    // Time is paused: a wait for the store is a number of turns.
+    // Time is paused. A wait for the store takes a number of turns.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(Epoch::new(seed, certificates).run())
 }
@@ -126,7 +126,7 @@ impl<'a> Epoch<'a> {
         let has_store = chance.below(3) == 0;
         let cache = if has_store { cache.with_store(Slow::new(seed)) } else { cache };
         let cache = cache.with_seed(seed);
-        // No thread may notice a change of the file, because its timing would not follow from the seed.
+        // No thread may react to a change of the file, because the time of its reaction would not depend on the seed.
         let file = Unseen::new(&certificates[0]);
         let watch = WatchedCertificate::file(file.link()).with_clock(clock.clone());
         let watched = watch.poll_every(Duration::from_secs(1_000_000)).start().unwrap();
@@ -172,7 +172,7 @@ impl<'a> Epoch<'a> {
                 0..=8 => {
                     let (number, client) = self.ask();
                     let before = (certificate_of(client, &self.watched, &self.leg1), self.leg1.rotated());
-                    // The cache is read within these turns. The model's expectation holds for this moment.
+                    // The cache is read within these turns. The model's expectation is for this moment.
                     self.settle(3).await;
                     // Another request may replace the client's certificate before this request reads the cache.
                     let after = (certificate_of(client, &self.watched, &self.leg1), self.leg1.rotated());
@@ -205,7 +205,7 @@ impl<'a> Epoch<'a> {
         self.model.ended()
     }
 
-    /// Returns a random request, with the facts that the model knows about it now.
+    /// Returns a random request, with the facts that the model has about the request now.
     fn wanted(&mut self) -> Wanted {
         let chance = &mut self.chance;
         let scope =
@@ -338,7 +338,7 @@ impl<'a> Epoch<'a> {
     fn move_clock(&mut self) {
         let seconds = match self.chance.below(20) {
             0 => {
-                // Sets the clock back by a small or a large step. Later results are judged by the new time.
+                // Sets the clock back by a small or a large step. Later results are compared with the new time.
                 let back = [30, 200, 4_000, 100_000][self.chance.below(4)];
                 let now = self.clock.now().minus(Duration::from_secs(back));
                 self.clock.set(now);
@@ -369,7 +369,7 @@ impl<'a> Epoch<'a> {
         self.leg1.panics(self.chance.below(6) == 0);
     }
 
-    /// Replaces the certificate by another one or by an invalid file.
+    /// Replaces the certificate by another certificate or by an invalid file.
     fn rotate(&mut self) {
         if self.chance.below(2) == 0 {
             return self.leg1.rotate();

@@ -51,7 +51,7 @@ async fn a_service_that_hangs_in_the_last_minutes_keeps_nobody_for_long() {
     let began = clock.now();
     let first = first.await.unwrap();
     assert_eq!((first.secret().expose(), first.details().source), ("T1", Source::Cache));
-    assert_eq!(clock.now(), began.plus(seconds(2)), "so long was it waited for");
+    assert_eq!(clock.now(), began.plus(seconds(2)), "the caller waited for two seconds");
     assert_eq!(cache.statistics().in_outage, 1);
     // The other callers do not wait for the service, and there is only one request.
     for _ in 0..50 {
@@ -63,7 +63,7 @@ async fn a_service_that_hangs_in_the_last_minutes_keeps_nobody_for_long() {
     service.answer(2);
     until("the new token", || at_once(&client).as_deref() == Some("T2")).await;
     assert_eq!(service.asked(), 2);
-    assert_eq!(cache.statistics().refreshes, 0, "what joins is none of its own");
+    assert_eq!(cache.statistics().refreshes, 0, "a joined request is not counted as a refresh");
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_token_that_is_over_is_not_served_however_the_service_hangs() {
     let (clock, service, _, client) = with_a_token().await;
     clock.advance(seconds(3_400));
     assert_eq!(begin(&client).await.unwrap().secret().expose(), "T1");
-    // A caller that needs a new token is not given the old one.
+    // A caller that needs a new token does not get the old token.
     let scope = vault();
     let mut forced = std::pin::pin!(client.bearer_token(&scope).force_refresh().into_future());
     for _ in 0..300 {
@@ -87,7 +87,7 @@ async fn a_token_that_is_over_is_not_served_however_the_service_hangs() {
     assert_eq!(service.asked(), 3);
 }
 
-/// Each attempt takes as long as both legs may take. The next attempt starts 30 s after it.
+/// Each attempt takes as long as both legs may take. The next attempt starts 30 s after the end of the attempt.
 #[tokio::test]
 async fn attempts_that_take_their_time_make_nobody_wait() {
     let (clock, service, cache, client) = with_a_token().await;
@@ -156,7 +156,11 @@ async fn after_a_rotation_the_token_before_is_served_at_once_while_the_service_i
     // A background request is sent and does not end.
     service.came(3).await;
     clock.advance(seconds(1_000));
-    assert_eq!(begin().await.unwrap().unwrap(), first, "after a while it is looked anew, not for long");
+    assert_eq!(
+        begin().await.unwrap().unwrap(),
+        first,
+        "after a while one caller waits for a new request, but not long"
+    );
     assert_eq!(bound_at_once(&client).unwrap(), first);
     assert_eq!(service.asked(), 3);
     service.answer(3);

@@ -1,4 +1,4 @@
-//! Overlapping requests for one token: which of them are shared, and whose token is cached.
+//! Tests of overlapping requests for one token: shared requests, and the token that is cached.
 
 use std::future::IntoFuture as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 use crate::refresh::{NOW, Service, builder, seconds, token, until};
 use crate::two_leg::vault;
 
-/// Answers each request when the test says so. Request n, counted from 1, gets the token `Tn` or a bound assertion.
+/// Answers each request when the test calls `answer`. Request n, counted from 1, gets the token `Tn` or a bound
+/// assertion.
 #[derive(Clone, Default)]
 pub(crate) struct OneByOne(Arc<Mutex<Vec<Asked>>>);
 
@@ -29,7 +30,7 @@ struct Asked {
     body: String,
     answer: Arc<Semaphore>,
     fails: bool,
-    /// Whether the request ended; a dropped request counts too.
+    /// Whether the request has ended or was dropped.
     over: bool,
 }
 
@@ -54,7 +55,7 @@ impl OneByOne {
         self.0.lock().unwrap()[number - 1].answer.add_permits(1);
     }
 
-    /// Answers a request with a failure: the service is unavailable.
+    /// Answers a request with a transient failure.
     pub(crate) fn fail(&self, number: usize) {
         self.0.lock().unwrap()[number - 1].fails = true;
         self.answer(number);
@@ -101,7 +102,7 @@ impl Transport for OneByOne {
     }
 }
 
-/// Returns a text that reads as a token bound to a certificate.
+/// Returns a text that can be parsed as a token bound to a certificate.
 fn jwt(thumbprint: &str) -> String {
     let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
     let claims = format!(r#"{{"cnf":{{"x5t#S256":"{thumbprint}"}}}}"#);
@@ -172,7 +173,7 @@ fn pairs(one: &str, two: &str, three: &str) -> (String, String, String) {
     (one.to_owned(), two.to_owned(), three.to_owned())
 }
 
-/// Callers that arrive just after the new token take it and send no request.
+/// Callers that arrive just after the new token get the new token and send no request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_many_reject_one_token_it_is_fetched_anew_once() {
     let clock = ManualClock::at(NOW);
@@ -191,8 +192,8 @@ async fn however_many_reject_one_token_it_is_fetched_anew_once() {
     assert_eq!(service.asked(), 2);
 }
 
-/// A caller that is no longer polled, for example in a `select!` that chose another branch. Its request continues, and
-/// so do the calls that wait for it.
+/// A caller is no longer polled, for example in a `select!` that chose another branch. Its request continues, and so do
+/// the calls that wait for the request.
 #[tokio::test]
 async fn one_who_waits_and_is_not_polled_any_more_holds_up_nobody() {
     let world = world();
@@ -203,7 +204,7 @@ async fn one_who_waits_and_is_not_polled_any_more_holds_up_nobody() {
     world.service.answer(1);
     until("the request to end", || world.service.under_way() == 0).await;
     assert_eq!(token(&world.client).await, "T1");
-    // The same holds for callers that joined the request.
+    // Callers that joined the request are not blocked either.
     let mut held = std::pin::pin!(world.client.bearer_token(&scope).force_refresh().into_future());
     assert!(futures_util::poll!(&mut held).is_pending());
     let joins = begin!(world, force_refresh());
@@ -233,7 +234,7 @@ async fn a_refresh_in_the_background_has_nothing_of_the_quarrel_of_who_began_it(
     assert_eq!(world.service.asked(), 2);
 }
 
-/// There is one request and one correlation id. Callers that joined see this id, and so do their logs.
+/// There is one request and one correlation id. Callers that joined the request see this id, and their logs contain it.
 #[tokio::test]
 async fn correlation_id_and_observer_are_those_of_who_began() {
     let world = world();
@@ -263,7 +264,7 @@ async fn correlation_id_and_observer_are_those_of_who_began() {
     assert_eq!(world.cache.statistics().joined, 1);
 }
 
-/// A hit is fast, however long the misses take and however many there are.
+/// A hit is fast, even if many misses are slow.
 #[tokio::test]
 async fn a_hit_does_not_wait_for_the_misses_of_others() {
     let world = World::with_a_token().await;
@@ -280,7 +281,7 @@ async fn a_hit_does_not_wait_for_the_misses_of_others() {
     for _ in 0..100 {
         let scope = vault();
         let hit = world.client.bearer_token(&scope).into_future().now_or_never();
-        assert_eq!(hit.expect("it is there").unwrap().details().source, Source::Cache);
+        assert_eq!(hit.expect("the token is cached").unwrap().details().source, Source::Cache);
         tokio::task::yield_now().await;
     }
     (2..=3).for_each(|number| world.service.answer(number));
@@ -290,7 +291,7 @@ async fn a_hit_does_not_wait_for_the_misses_of_others() {
     }
 }
 
-/// The token of the request that started last is cached, in whatever order the answers arrive.
+/// The token of the request that started last is cached, for every order of the answers.
 #[tokio::test]
 async fn an_older_token_does_not_take_the_place_of_a_newer_one() {
     let world = World::with_a_token().await;
@@ -303,12 +304,12 @@ async fn an_older_token_does_not_take_the_place_of_a_newer_one() {
     world.service.answer(3);
     assert_eq!(name(forced).await, "T3");
     world.service.answer(2);
-    until("the refresh to land", || world.service.under_way() == 0).await;
+    until("the end of the refresh", || world.service.under_way() == 0).await;
     for _ in 0..20 {
         assert_eq!(token(&world.client).await, "T3");
         tokio::task::yield_now().await;
     }
-    // The answers arrive in the other order, and the clock is set back in between.
+    // The answers arrive in the opposite order, and the clock is set back in between.
     let claimed = begin!(world, claims(r#"{"access_token":{}}"#));
     world.service.came(4).await;
     let forced = begin!(world, force_refresh());

@@ -23,7 +23,7 @@ const APP: &str = "11111111-2222-3333-4444-555555555555";
 /// A service that issues numbered tokens, and that can fail.
 #[derive(Clone, Default)]
 pub(crate) struct Service {
-    /// Members of the answer beside the token.
+    /// The members of the answer in addition to the token.
     times: Arc<Mutex<String>>,
     pub(crate) away: Arc<AtomicBool>,
     refuses: Arc<AtomicBool>,
@@ -98,7 +98,7 @@ pub(crate) async fn until(what: &str, done: impl Fn() -> bool) {
         }
         tokio::task::yield_now().await;
     }
-    panic!("it never came to this: {what}");
+    panic!("this condition was never true: {what}");
 }
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
@@ -112,21 +112,25 @@ async fn a_token_is_refreshed_ahead_once_while_the_old_one_is_served() {
     let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
     assert_eq!(token(&client).await, "T1");
     clock.advance(seconds(1_600));
-    assert_eq!((token(&client).await, service.asked()), ("T1".to_owned(), 1), "it is too early");
+    assert_eq!(
+        (token(&client).await, service.asked()),
+        ("T1".to_owned(), 1),
+        "the time of the refresh has not come"
+    );
     clock.advance(seconds(400));
     for _ in 0..50 {
         let token = client.bearer_token(&vault()).await.unwrap();
         assert_eq!(token.details().source, Source::Cache);
     }
     until("a second token", || service.asked() == 2 && cache.statistics().stored == 2).await;
-    assert_eq!(service.reason(), "4", "the service is told that it is a refresh ahead");
+    assert_eq!(service.reason(), "4", "the header reports a refresh ahead");
     assert_eq!((token(&client).await, service.asked()), ("T2".to_owned(), 2));
     let statistics = cache.statistics();
     assert_eq!((statistics.refreshes, statistics.failed_refreshes, statistics.misses), (1, 0, 1));
     assert_eq!(statistics.hits, 52);
 }
 
-/// A program that ends at once could never finish such a refresh.
+/// A program that ends at once could never finish a refresh in the background.
 #[tokio::test]
 async fn a_cache_without_refresh_ahead_fetches_nothing_before_the_last_minutes() {
     let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":3600,"refresh_in":1800"#));
@@ -167,7 +171,7 @@ async fn an_outage_is_invisible_until_the_token_is_really_over() {
     let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
     assert_eq!(token(&client).await, "T1");
     service.away.store(true, Ordering::SeqCst);
-    // In every second from the refresh to the expiry the token is returned, and the service is asked only now and then.
+    // In every second from the refresh to the expiry the token is returned, and only few requests are sent.
     clock.advance(seconds(1_700));
     for _ in 1_700..3_600 {
         assert_eq!(token(&client).await, "T1");
@@ -213,7 +217,7 @@ async fn a_refusal_or_a_wish_for_a_new_token_is_not_answered_with_the_old_one() 
     client.bearer_token(&vault()).force_refresh().await.unwrap_err();
     client.bearer_token(&vault()).claims(r#"{"access_token":{}}"#).await.unwrap_err();
     client.bearer_token(&vault()).rejected(TokenHash::of(first.secret())).await.unwrap_err();
-    assert_eq!(token(&client).await, "T1", "an ordinary call is still served");
+    assert_eq!(token(&client).await, "T1", "an ordinary call still gets the old token");
     service.refuses.store(true, Ordering::SeqCst);
     service.away.store(false, Ordering::SeqCst);
     clock.advance(seconds(120));
@@ -232,7 +236,7 @@ async fn a_clock_that_jumps_serves_nothing_wrong_and_loses_nothing() {
     assert_eq!(token(&client).await, "T2");
     clock.set(NOW);
     assert_eq!(token(&client).await, "T3");
-    // A small step back, as time services make it.
+    // The clock is set back by a small step, as time services do.
     clock.set(UnixTime::from_secs(NOW.as_secs() - 60));
     assert_eq!(token(&client).await, "T3");
 }
@@ -248,10 +252,10 @@ async fn a_clock_that_jumps_and_comes_back_before_anybody_asks_costs_nothing() {
     client.bearer_token(&other).await.unwrap();
     clock.set(UnixTime::from_secs(NOW.as_secs() + 10));
     assert_eq!(token(&client).await, "T1");
-    // A token that expired long ago is removed when another one is added.
+    // A token that expired more than an hour ago is removed when another token is added.
     clock.advance(seconds(3_600 + 3_700));
     client.bearer_token(&other).await.unwrap();
-    assert_eq!(cache.len(), 1, "the vault's token was over for an hour");
+    assert_eq!(cache.len(), 1, "the vault's token had been expired for an hour");
 }
 
 #[tokio::test]
@@ -263,7 +267,7 @@ async fn a_token_that_is_over_on_arrival_is_an_error_and_is_not_kept() {
     assert!(cache.is_empty());
 }
 
-/// Issuers whose tokens live for five minutes are common.
+/// Issuers whose tokens are valid for five minutes are common.
 #[tokio::test]
 async fn a_token_that_lives_for_minutes_is_served_for_half_of_them() {
     let (clock, service) = (ManualClock::at(NOW), Service::new(r#""expires_in":300"#));
@@ -319,7 +323,7 @@ async fn dropping_the_last_handle_ends_what_goes_on_in_the_background() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(stuck.under_way.load(Ordering::SeqCst), 1, "a clone is left");
+    assert_eq!(stuck.under_way.load(Ordering::SeqCst), 1, "a clone still exists");
     drop(clone);
     until("the refresh dropped", || stuck.under_way.load(Ordering::SeqCst) == 0).await;
 }
@@ -352,7 +356,7 @@ async fn background_work_of_a_resource_ends_with_it_and_so_does_that_of_both_leg
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(service.under_way(), 1, "the resource is left");
+    assert_eq!(service.under_way(), 1, "the resource still exists");
     drop(resource);
     until("Leg 1 dropped", || service.under_way() == 0).await;
 }
@@ -379,7 +383,7 @@ async fn a_cache_that_keeps_nothing_still_shares_requests_under_way() {
     let cache = TokenCache::none();
     let client = builder(&clock, service.transport()).with_cache(cache.clone()).build().unwrap();
     assert_eq!((token(&client).await, token(&client).await), ("T1".to_owned(), "T2".to_owned()));
-    assert_eq!(service.reason(), "5", "the service is told that there is no cache");
+    assert_eq!(service.reason(), "5", "the header reports that there is no cache");
     assert_eq!((cache.len(), cache.statistics().stored), (0, 0));
 
     let stuck = Stuck { first: Arc::new(AtomicBool::new(true)), ..Stuck::default() };
@@ -390,7 +394,7 @@ async fn a_cache_that_keeps_nothing_still_shares_requests_under_way() {
         std::future::IntoFuture::into_future(client.bearer_token(&scope)),
     );
     assert!(futures_util::poll!(std::pin::pin!(both)).is_pending());
-    // Both callers gave up, so their request is aborted.
+    // Both callers were dropped, so their request is aborted.
     while stuck.under_way.load(Ordering::SeqCst) > 0 {
         tokio::task::yield_now().await;
     }
@@ -427,12 +431,16 @@ async fn bytes_are_bounded_and_a_token_that_is_too_large_by_itself_is_not_kept()
     assert_eq!(statistics.evicted, 100 - statistics.tokens as u64);
     let before = cache.statistics();
     client.bearer_token(&vault()).fmi_path("x".repeat(5_000)).await.unwrap();
-    assert_eq!(cache.statistics().stored, before.stored, "others would have had to go for it");
+    assert_eq!(
+        cache.statistics().stored,
+        before.stored,
+        "other tokens would have been evicted for this token"
+    );
     cache.clear();
     assert_eq!((cache.len(), cache.bytes()), (0, 0));
 }
 
-/// The entry of each tenant also holds the origin of its token.
+/// The entry of each tenant also contains the origin of its token.
 #[tokio::test]
 async fn bytes_include_what_a_tenant_of_its_own_takes() {
     let (clock, service, cache) =
@@ -457,7 +465,7 @@ async fn the_token_that_just_came_is_kept_though_all_others_end_later() {
             client.bearer_token(&vault()).fmi_path(path).await.unwrap();
         }
         let evicted = cache.statistics().evicted;
-        assert!(evicted > 0, "it is full");
+        assert!(evicted > 0, "the cache is full");
         service.gives(r#""expires_in":3600"#);
         for source in [Source::Service, Source::Cache, Source::Cache] {
             let token = client.bearer_token(&vault()).fmi_path("g").await.unwrap();
@@ -477,7 +485,7 @@ impl Clock for Panicking {
     }
 
     fn monotonic(&self) -> Duration {
-        assert!(!self.1.load(Ordering::SeqCst), "as the test wants it");
+        assert!(!self.1.load(Ordering::SeqCst), "a panic on demand");
         self.0.monotonic()
     }
 }

@@ -122,7 +122,7 @@ impl Transport for Silent {
         if !request.uri().path().starts_with("/metadata/") {
             return self.others.send(request, via).await;
         }
-        assert!(matches!(via, Via::Local), "it is never reached through a proxy");
+        assert!(matches!(via, Via::Local), "the metadata service is never reached through a proxy");
         match &self.error {
             Some(error) => Err(error.clone()),
             None => std::future::pending().await,

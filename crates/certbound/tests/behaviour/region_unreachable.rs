@@ -148,7 +148,8 @@ async fn only_a_connection_that_could_not_be_opened_leads_to_the_global_host() {
     }
 }
 
-/// Leg 1 fails within Leg 2, and both have the same region. Leg 2 does not take this for a failure of its own request.
+/// Leg 1 fails within Leg 2, and both have the same region. Leg 2 does not treat this error as a failure of its own
+/// request.
 #[tokio::test]
 async fn an_unreachable_region_of_leg_1_does_not_repeat_leg_2() {
     let pair = Pair::new();
@@ -162,7 +163,7 @@ async fn an_unreachable_region_of_leg_1_does_not_repeat_leg_2() {
     let leg2 = builder().global_if_region_unreachable().with_assertions(leg1).build().unwrap();
     let error = leg2.bound_token(&vault()).await.unwrap_err();
     assert_eq!((error.code(), error.leg()), ("connect_failed", Some(Leg::One)));
-    assert_eq!(*transport.hosts.lock().unwrap(), [REGIONAL], "one request of Leg 1, and no second one");
+    assert_eq!(*transport.hosts.lock().unwrap(), [REGIONAL], "only one request of Leg 1");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The detection of the region: where it is looked for, how often, and what tells of it.
+//! Tests of the detection of the region: its sources, its repetition, and the reports of its result.
 
 use std::future::IntoFuture as _;
 use std::sync::Arc;
@@ -24,14 +24,14 @@ pub(crate) fn global() -> Authority {
     Authority::public(TenantId::parse(builtin::TENANT).unwrap())
 }
 
-/// A detection with these environment variables.
+/// Returns a detector that reads these environment variables.
 pub(crate) fn detector(set: &'static [(&'static str, &'static str)]) -> RegionDetector {
     RegionDetector::with_environment(move |name| {
         set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     })
 }
 
-/// A transport whose metadata service answers by `metadata`. The token service issues a token for each request.
+/// Returns a transport whose metadata service answers by `metadata`. Its token service issues a token for each request.
 pub(crate) fn machine(
     metadata: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static,
 ) -> AnsweringTransport {
@@ -87,7 +87,7 @@ async fn the_environment_comes_before_the_metadata_service() {
         assert_eq!(last(&transport), (host.clone(), format!("5|1004,2,{region},{number},4|0,1,6,,,")));
         assert_eq!(count(&transport), requests, "{set:?}");
 
-        // The region is kept, and the next request says that an earlier detection found it.
+        // The region is kept, and the next request reports that an earlier detection found it.
         pair.clock().advance(Duration::from_secs(3_600));
         let details = client.bound_token(&vault()).force_refresh().await.unwrap().details();
         let outcome = RegionOutcome::Detected { source, remembered: true };
@@ -155,7 +155,7 @@ async fn all_who_ask_at_once_share_one_detection() {
         assert_eq!(token.unwrap().details().region.as_ref().map(Region::as_str), Some("eastus"));
     }
     assert_eq!((transport.seen().len(), count(&transport)), (31, 1));
-    // A client with its own transport has its own detection, unless it shares one.
+    // A client with its own transport has its own detection, unless it is built with a shared detector.
     let other = client(&pair, &transport, &detector(&[]));
     other.bound_token(&vault()).await.unwrap();
     assert_eq!(count(&transport), 2);
@@ -177,7 +177,7 @@ async fn a_failure_is_tried_again_after_five_minutes_and_a_region_is_kept() {
         acquire().await.unwrap();
         assert_eq!((last(&transport), count(&transport)), ((global.clone(), failed.to_owned()), requests));
     }
-    // A clock that was set back gives no reason to wait longer.
+    // If the clock was set back, the pause does not become longer.
     pair.clock()
         .set(certbound::UnixTime::from_secs(certbound::clock::Clock::now(pair.clock()).as_secs() - 500));
     acquire().await.unwrap();
@@ -187,7 +187,7 @@ async fn a_failure_is_tried_again_after_five_minutes_and_a_region_is_kept() {
     acquire().await.unwrap();
     let regional = "eastus.mtlsauth.microsoft.com";
     assert_eq!(last(&transport), (regional.to_owned(), "5|1004,1,eastus,4,4|0,1,6,,,".to_owned()));
-    // A metadata service that fails later changes nothing.
+    // A later failure of the metadata service has no effect.
     status.store(500, Ordering::SeqCst);
     pair.clock().advance(Duration::from_secs(86_400));
     acquire().await.unwrap();
@@ -317,7 +317,8 @@ async fn a_refusal_says_how_the_region_was_determined() {
     }
 }
 
-/// The emulator can break its metadata service. A token is issued by the global host then, and it is bound as ever.
+/// If a fault breaks the emulator's metadata service, the token is requested from the global host. The token is bound
+/// as usual.
 #[tokio::test]
 async fn a_broken_metadata_service_leads_to_the_global_host_and_never_to_less_than_was_asked_for() {
     let status = |status, body: &str| FaultResult::Status {
@@ -348,7 +349,8 @@ async fn a_broken_metadata_service_leads_to_the_global_host_and_never_to_less_th
         let outcome = details.region_outcome.unwrap();
         assert!(outcome.reason().unwrap().contains(reason), "{outcome}");
     }
-    // It knows other versions: once it says so at once, and once only when the request names no version.
+    // The service supports other versions. The first fault names them at once, and the second fault only if the request
+    // names no version.
     for body in [r#"{"error":"Bad request.","newest-versions":["2023-07-01"]}"#, ""] {
         let pair = Pair::new();
         let condition = Condition::endpoint(PlatformEndpoint::InstanceMetadata);

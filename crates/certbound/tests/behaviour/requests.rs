@@ -40,7 +40,7 @@ async fn each_addition_is_sent_and_has_tokens_of_its_own() {
     addition!(attribute_tokens(["b", " a ", "b"]), "attribute_tokens", "a+b");
     addition!(body("resource", "urn:x"), "resource", "urn%3Ax");
     addition!(assertion_fmi_path("only-for-leg-1"), "fmi_path", "");
-    // The tokens are not mixed up, and blank claims count as no claims.
+    // The tokens are not mixed up, and blank claims are ignored.
     client.bearer_token(&scope).await.unwrap();
     client.bearer_token(&scope).client_claims("  ").await.unwrap();
     assert!(transport.seen().is_empty());

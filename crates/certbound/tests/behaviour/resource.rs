@@ -1,4 +1,4 @@
-//! Calls of resources: scheme, headers and certificate all come from the token.
+//! Tests of calls of resources. The token determines the scheme, the headers and the certificate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ fn orders() -> ResourceScope {
     ResourceScope::parse("api://orders/.default").unwrap()
 }
 
-/// Acceptance check 10, for each kind of resource.
+/// Acceptance check 10: a bound token is accepted by each kind of resource.
 #[tokio::test]
 async fn a_bound_token_opens_each_resource() {
     let pair = Pair::new();
@@ -115,7 +115,7 @@ async fn requests_that_no_token_may_go_with_are_refused() {
         let error = resource.call(request).await.unwrap_err();
         assert_eq!(error.code(), "invalid_resource_request", "{error}");
     }
-    assert!(pair.emulator().journal().is_empty(), "not even a token was fetched");
+    assert!(pair.emulator().journal().is_empty(), "no token was requested");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn the_vault_profile_goes_with_vault_hosts_only() {
 const CHALLENGE: &str = "Bearer realm=\"\", error=\"insufficient_claims\", \
     claims=\"eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNzg1MDAwMDAwIn19fQ==\"";
 
-/// A resource that demands other claims a number of times and then answers.
+/// A resource that demands new claims for the first `left` requests and then answers.
 struct Challenging {
     inner: MemoryTransport,
     status: u16,
@@ -173,6 +173,6 @@ async fn challenged(status: u16, times: usize) -> (u16, Vec<Option<String>>) {
 async fn a_claims_challenge_is_answered_once_with_a_new_token() {
     let claims = Some(r#"{"access_token":{"nbf":{"essential":true,"value":"1785000000"}}}"#.to_owned());
     assert_eq!(challenged(401, 1).await, (200, vec![None, claims.clone()]));
-    assert_eq!(challenged(401, 2).await, (401, vec![None, claims]), "once, not until it is content");
-    assert_eq!(challenged(403, 1).await, (403, vec![None]), "a challenge comes with 401");
+    assert_eq!(challenged(401, 2).await, (401, vec![None, claims]), "the call is repeated only once");
+    assert_eq!(challenged(403, 1).await, (403, vec![None]), "only status 401 can be a challenge");
 }

@@ -1,4 +1,4 @@
-//! Token requests that are sent again: after which failures, how often, and what the caller is told.
+//! Tests of token requests that are sent again: the failures, the number of attempts, and the error for the caller.
 
 use std::future::IntoFuture as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,7 +101,7 @@ async fn a_failure_of_the_network_is_repeated_if_nothing_was_sent_or_the_answer_
         (TransportError::ProxyRefused { host: host(), proxy: "p".to_owned(), status: 407 }, false),
         (TransportError::ProxyRefused { host: host(), proxy: "p".to_owned(), status: 502 }, false),
         (TransportError::Tls { host: host(), reason: "not trusted".into() }, false),
-        // These broke after the request was sent, perhaps after its body.
+        // These connections broke after the request was sent, perhaps after its body.
         (TransportError::Interrupted { host: host(), reason: reset() }, false),
         (TransportError::EndedAfterCertificate { host: host(), reason: reset() }, false),
         (TransportError::TooLarge { host: host(), limit: 1 }, false),
@@ -189,7 +189,8 @@ async fn each_leg_is_repeated_by_itself_with_the_same_assertion() {
     assert_eq!(pair.clock().waited().len(), 2);
 }
 
-/// The service would refuse the assertion, and that refusal would hide the failure, for which older tokens are used.
+/// The service would refuse the assertion, and that refusal would hide the transient failure. After a transient
+/// failure, the cache returns an older token.
 #[tokio::test]
 async fn an_assertion_that_would_have_expired_is_not_sent_again() {
     for (left, repeats) in [(31, false), (32, false), (33, true)] {

@@ -1,5 +1,5 @@
-//! Certificates in files that are replaced: which are used, which are refused, and that no request fails because of a
-//! rotation.
+//! Tests of certificates in files that are replaced: used certificates and refused certificates. No request fails
+//! because of a rotation.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -53,7 +53,7 @@ impl Volume {
         self.folder.path()
     }
 
-    /// Replaces all files at once, by renaming a link over the current one.
+    /// Replaces all files at once, by renaming a new link to the name of the current link.
     fn swap(&mut self, identity: &ClientIdentity) {
         self.generation += 1;
         let next = format!("..generation_{}", self.generation);
@@ -69,7 +69,7 @@ impl Volume {
     }
 }
 
-/// A file behind a symbolic link. No file event reports its changes, so it is read only when the test says so.
+/// A file behind a symbolic link. No file event reports its changes, so it is read only when the test calls `reload`.
 pub(crate) struct Unseen {
     real: tempfile::TempDir,
     links: tempfile::TempDir,
@@ -183,7 +183,7 @@ async fn a_new_certificate_is_used_from_then_on_and_each_token_keeps_its_own() {
         let request =
             http::Request::get("https://certbound-demo.vault.azure.net/secrets/demo?api-version=7.4");
         let answer = token.resource().call(request.body(Bytes::new()).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), 200, "each goes with its own certificate");
+        assert_eq!(answer.status(), 200, "each token is sent with its own certificate");
     }
 }
 
@@ -208,10 +208,10 @@ async fn a_bearer_token_outlasts_a_rotation_and_belongs_to_the_client_all_the_sa
     assert!(watched.reload().unwrap());
     let again = client.bearer_token(&vault()).await.unwrap();
     assert_eq!((&again, again.details().source), (&token, Source::Cache));
-    // These two depend on the certificate that TLS presents.
+    // The next two tokens depend on the certificate that TLS presents.
     assert_eq!(client.bound_token(&vault()).await.unwrap().details().source, Source::Service);
     // The manual clock can pass the two seconds of a miss before the assertion is signed. The client then returns the
-    // older token and goes on with its request.
+    // older token and continues its request.
     let mut of_second = over_mtls.bearer_token(&vault()).await.unwrap();
     for _ in 0..100_000 {
         if of_second == token {
@@ -221,7 +221,8 @@ async fn a_bearer_token_outlasts_a_rotation_and_belongs_to_the_client_all_the_sa
     }
     assert_ne!(of_second, token);
 
-    // A client with another certificate could not have got the token, for all that the cache knows.
+    // Clients that began with different certificates share no Bearer token, because the second client may have no right
+    // to the first client's token.
     let other = builder().with_certificate(certbound_testkit::certificate_of(&second)).build().unwrap();
     let of_other = other.bearer_token(&vault()).await.unwrap();
     assert_ne!(of_other.secret().expose(), token.secret().expose());
@@ -258,7 +259,7 @@ async fn what_is_no_good_is_told_once_and_the_present_certificate_stays() {
             "certificate_key_mismatch",
         ),
         (
-            "the present one with another's key",
+            "the current certificate with another key",
             Put::Text(format!("{}{}", first.certificate_pem, other.key_pem)),
             "certificate_key_mismatch",
         ),
@@ -297,7 +298,7 @@ async fn what_is_no_good_is_told_once_and_the_present_certificate_stays() {
 
         files.remove();
         files.write(next.bundle_pem());
-        assert!(watched.reload().unwrap(), "{what}: what is good afterwards is used");
+        assert!(watched.reload().unwrap(), "{what}: the next valid certificate is used");
         assert_eq!(in_use(&watched), thumbprint(&next), "{what}");
     }
 }
@@ -316,12 +317,12 @@ async fn a_certificate_whose_time_has_not_come_is_used_when_it_has() {
     assert_eq!(in_use(&watched), thumbprint(&early));
 }
 
-/// A file that was read before the issuers were written to it.
+/// The file is read before the issuers are written to it.
 #[tokio::test]
 async fn a_chain_that_is_completed_is_used_and_no_token_is_lost() {
     let pair = Pair::new();
     let first = issue(&pair);
-    // The leaf comes first.
+    // The file begins with the leaf.
     let leaf = first.certificate_pem.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
     let files = Unseen::new(&first);
     files.write(format!("{leaf}{}", first.key_pem));
@@ -362,7 +363,7 @@ async fn a_clock_that_jumps_and_comes_back_costs_no_certificate() {
     for _ in 0..2 {
         assert!(matches!(watched.reload(), Err(WatchError::NotValid(error)) if error.is_expired()));
     }
-    assert_eq!(events.lock().unwrap().len(), 1, "told once");
+    assert_eq!(events.lock().unwrap().len(), 1, "one event");
     pair.clock().set(now);
     assert!(watched.reload().unwrap());
     assert_eq!(in_use(&watched), thumbprint(&next));
@@ -397,7 +398,7 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
         }
         std::thread::park_timeout(Duration::from_millis(10));
     }
-    panic!("it never came to this: {what}");
+    panic!("this condition was never true: {what}");
 }
 
 #[test]
@@ -431,10 +432,10 @@ fn changes_are_noticed_of_files_pairs_volumes_and_by_the_poll() {
     let watch = WatchedCertificate::file(unseen.link()).with_clock(pair.clock().clone());
     let by_poll = watch.poll_every(Duration::ZERO).start().unwrap();
     unseen.write(second.bundle_pem());
-    noticed(&by_poll, "what only the poll can see");
+    noticed(&by_poll, "a change without a file event");
 }
 
-/// A clock that blocks one thread until the test releases it, to make that thread's work slow.
+/// A clock that blocks one thread until the test releases it, so that the work of that thread is slow.
 #[derive(Clone)]
 struct Slow {
     clock: certbound_testkit::ManualClock,
@@ -466,7 +467,7 @@ impl certbound::clock::Clock for Slow {
     }
 }
 
-/// Runs code that must not block, in a thread of its own.
+/// Runs code that must not block, in a separate thread.
 fn at_once<T: Send + 'static>(what: &str, does: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::spawn(does);
     until(what, || thread.is_finished());
@@ -495,16 +496,17 @@ fn files_that_take_long_to_read_hold_up_no_acquisition() {
         })
     };
     until("the files are being read", || slow.waits.load(Ordering::SeqCst));
-    // One caller requests a token, and one looks for a token of an earlier certificate.
+    // One caller requests a token, and another caller looks for a token of an earlier certificate.
     let away =
         FaultResult::Status { status: 503, body: String::new(), retry_after: None, headers: [].into() };
     pair.emulator().add_fault(Fault { condition: Condition::any(), result: away, count: Some(2) });
-    let error = at_once("the error is told", {
+    let error = at_once("the error is returned", {
         let direct = direct.clone();
         move || block_on(async { direct.bound_token(&vault()).await }).unwrap_err()
     });
     assert!(error.is_transient(), "{error}");
-    let token = at_once("the token is there", move || block_on(async { direct.bound_token(&vault()).await }));
+    let token =
+        at_once("the token is returned", move || block_on(async { direct.bound_token(&vault()).await }));
     assert_eq!(token.unwrap().binding().thumbprint().x5t_s256(), thumbprint(&first));
     slow.hold(None);
     assert!(reading.join().unwrap().unwrap());
@@ -522,7 +524,7 @@ fn a_pipe_in_the_place_of_a_file_holds_up_nobody() {
     let (read, start) = (watched.clone(), WatchedCertificate::file(files.link()));
     let error = at_once("the pipe is refused", move || read.reload().unwrap_err());
     assert_eq!(error.code(), "certificate_file_unreadable");
-    let error = at_once("also to begin with", move || start.start().unwrap_err());
+    let error = at_once("the pipe is refused at the start too", move || start.start().unwrap_err());
     assert_eq!(error.code(), "certificate_file_unreadable");
     assert_eq!(in_use(&watched), thumbprint(&first));
 }
@@ -552,7 +554,7 @@ fn a_pfx_is_watched_with_its_password() {
     assert_eq!(as_pem.start().unwrap_err().code(), "certificate_pfx_unexpected");
 
     fs::copy(certificates.join("rsa.legacy.pfx"), &path).unwrap();
-    assert!(!watched.reload().unwrap(), "the same certificate in another wrapping");
+    assert!(!watched.reload().unwrap(), "the same certificate in another PFX");
     fs::copy(certificates.join("no-key.pfx"), &path).unwrap();
     assert_eq!(watched.reload().unwrap_err().code(), "cert_without_private_key");
     let next = fs::read(certificates.join("p256.pfx")).unwrap();
@@ -626,7 +628,7 @@ async fn while_the_new_certificate_is_blamed_a_token_of_the_one_before_is_served
         assert_eq!(
             refused.unwrap_err().aadsts(),
             Some(700_027),
-            "no token of a certificate before is asked for"
+            "without an earlier token, or for a new token, the caller gets the refusal"
         );
     }
     pair.clock().set(old[0].expires_at());
@@ -635,8 +637,8 @@ async fn while_the_new_certificate_is_blamed_a_token_of_the_one_before_is_served
     let new = direct.bound_token(&vault()).await.unwrap();
     assert_eq!(new.binding().thumbprint().x5t_s256(), thumbprint(&second));
 
-    // If the refused certificate is the only one, its token is not returned in its last minutes: the service may be
-    // revoking the certificate.
+    // If the refused certificate is the only certificate, its token is not returned in its last minutes: the service
+    // may be revoking the certificate.
     pair.emulator().add_fault(Fault::always(Condition::any(), blamed_by(700_027)));
     pair.clock().set(new.expires_at().minus(Duration::from_secs(60)));
     assert_eq!(direct.bound_token(&vault()).await.unwrap_err().aadsts(), Some(700_027));
@@ -701,7 +703,8 @@ async fn a_blamed_certificate_that_has_a_successor_is_replaced_within_the_call()
     }
 }
 
-/// All callers are refused before the files are read. The others wait for this read and then use the new certificate.
+/// All callers are refused before one caller reads the files. The other callers wait for the end of the read and then
+/// use the new certificate.
 #[tokio::test]
 async fn however_many_are_refused_at_once_all_go_on_with_the_successor() {
     const CALLERS: u32 = 8;
@@ -742,7 +745,7 @@ async fn however_many_are_refused_at_once_all_go_on_with_the_successor() {
     assert_eq!(
         certificates_asked_with(&pair),
         vec![thumbprint(&second); CALLERS as usize],
-        "nobody asked twice"
+        "each caller sent one request"
     );
 }
 
@@ -756,16 +759,16 @@ fn a_listener_that_panics_hears_of_the_next_certificate_too() {
         let heard = Arc::clone(&heard);
         move |_: &CertificateEvent| {
             *heard.lock().unwrap() += 1;
-            panic!("a listener's own fault, on purpose")
+            panic!("a listener panics on purpose")
         }
     };
     let watch = WatchedCertificate::directory(volume.path()).with_clock(pair.clock().clone());
     let watched = watch.poll_every(NEVER).on_event(listener).start().unwrap();
     for next in [second, third] {
         volume.swap(&next);
-        until("the next one is used", || in_use(&watched) == thumbprint(&next));
+        until("the next certificate is used", || in_use(&watched) == thumbprint(&next));
     }
-    until("both were told", || *heard.lock().unwrap() == 2);
+    until("both events reached the listener", || *heard.lock().unwrap() == 2);
 }
 
 /// A panic in the thread, here of the clock, does not end it.
@@ -790,10 +793,10 @@ fn a_panic_while_the_files_are_looked_at_does_not_end_the_watching() {
     let watch = WatchedCertificate::file(unseen.link()).with_clock(clock).poll_every(Duration::ZERO);
     let watched = watch.start().unwrap();
     unseen.write(second.bundle_pem());
-    until("it is looked at again", || in_use(&watched) == thumbprint(&second));
+    until("the files are read again", || in_use(&watched) == thumbprint(&second));
 }
 
-/// The function's own client may notice a new certificate before or after the exchange does.
+/// The function's own client may read a new certificate earlier or later than the exchange.
 #[tokio::test]
 async fn a_function_that_delivers_for_the_next_certificate_is_called_again_with_it() {
     for noticed in [true, false] {
@@ -843,12 +846,12 @@ fn watching_ends_with_the_last_handle() {
     let watched = watch.on_event(move |_| drop(Arc::clone(&held))).start().unwrap();
     let client = pair.builder(APP).with_certificate(watched.clone()).build().unwrap();
     drop(watched);
-    assert!(alive.upgrade().is_some(), "the client needs it");
+    assert!(alive.upgrade().is_some(), "the client still uses the certificate");
     drop(client);
-    until("the listener is gone, and the thread with it", || alive.upgrade().is_none());
+    until("the listener and the thread are dropped", || alive.upgrade().is_none());
 }
 
-/// Calls of two resources by several tasks. The test sets the number of calls, and each reports its end.
+/// Calls of two resources by several tasks. The test sets the number of calls, and each call reports its end.
 struct Load {
     allowed: Arc<tokio::sync::Semaphore>,
     done: tokio::sync::mpsc::UnboundedReceiver<Result<Thumbprint, String>>,
@@ -971,7 +974,7 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
             assert!([before, name].contains(&presented));
         }
         if away {
-            assert_eq!(load.run(CALLS, async {}).await, [before; CALLS], "with the tokens that there are");
+            assert_eq!(load.run(CALLS, async {}).await, [before; CALLS], "the cached tokens are used");
             emulator.clear_faults();
             load.away.store(false, Ordering::SeqCst);
             // The client would try again after 30 s; the test does not wait.
@@ -985,11 +988,11 @@ async fn rotating_under_load_loses_no_request_and_mixes_no_binding() {
     load.allowed.close();
 
     let journal = emulator.journal();
-    assert!(journal.len() < MAX_ENTRIES, "it forgot nothing");
+    assert!(journal.len() < MAX_ENTRIES, "the journal is complete");
     let failed: Vec<_> =
         journal.iter().filter(|entry| entry.status != 200 && entry.fault.is_none()).collect();
     assert!(failed.is_empty(), "{failed:?}");
-    assert!(journal.iter().any(|entry| entry.fault.is_some()), "the service was away");
+    assert!(journal.iter().any(|entry| entry.fault.is_some()), "the service was unavailable");
     let resource: Vec<_> = journal.iter().filter(|entry| entry.authorization_token.is_some()).collect();
     assert_eq!(resource.len(), load.calls, "each call arrived once");
     // The resource compares the token's `cnf` with the certificate of the connection, so status 200 proves that they

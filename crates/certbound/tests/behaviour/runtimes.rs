@@ -1,5 +1,5 @@
-//! A client belongs to the runtime in which it is used. A runtime that was shut down gives an error, never a hang, and the
-//! client works in the next runtime.
+//! A client belongs to the runtime in which it is used. If a runtime was shut down, the caller gets an error and never
+//! hangs, and the client works in the next runtime.
 
 use std::collections::HashMap;
 use std::future::IntoFuture as _;
@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::refresh::{NOW, Service, builder};
 use crate::two_leg::vault;
 
-/// Stops the first `count` futures that come.
+/// Stops the first `count` futures.
 #[derive(Clone)]
 struct First(Arc<AtomicUsize>);
 
@@ -40,7 +40,7 @@ impl First {
     }
 }
 
-/// Does not answer the first request that has this in its URL.
+/// Does not answer the first requests whose URL contains `part`.
 #[derive(Clone)]
 struct Stuck<T> {
     beneath: T,
@@ -61,7 +61,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Polls `work` in a runtime until the first request stands still, and shuts that runtime down.
+/// Polls `work` in a runtime until the first request is stopped, and shuts that runtime down.
 fn left_behind<F: Future + Unpin>(first: &First, work: &mut F) {
     let runtime = runtime();
     runtime.block_on(async {
@@ -108,7 +108,7 @@ fn a_caller_in_another_runtime_is_told_that_the_request_it_joined_is_gone() {
     other.block_on(client.bearer_token(&scope).into_future()).unwrap();
 }
 
-/// Identities share certificates by default, also if each of them is used in a runtime of its own.
+/// Identities share certificates by default, even if each identity is used in a different runtime.
 #[test]
 fn an_identity_in_a_runtime_that_stands_still_holds_up_no_other_identity() {
     for part in ["getplatformmetadata", "issuecredential"] {
@@ -127,9 +127,9 @@ fn an_identity_in_a_runtime_that_stands_still_holds_up_no_other_identity() {
                 tokio::task::yield_now().await;
             }
         });
-        // The caller gives up. Its request cannot be aborted, because nothing runs its runtime.
+        // The caller is dropped. Its request cannot be aborted, because its runtime is not running.
         drop(left);
-        // The time of this runtime moves by itself while everything waits.
+        // The time of this runtime advances while all tasks wait.
         let runs = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let token = other.bound_token(&scope).into_future();
         let token = runs.block_on(async { tokio::time::timeout(Duration::from_secs(3_600), token).await });
@@ -138,7 +138,7 @@ fn an_identity_in_a_runtime_that_stands_still_holds_up_no_other_identity() {
     }
 }
 
-/// A key is made on a blocking thread, which goes on without its runtime.
+/// A key is generated on a blocking thread, which continues after its runtime has stopped.
 #[test]
 fn a_key_whose_runtime_was_left_is_made() {
     let keys = SoftwareKeys::new();
@@ -149,7 +149,7 @@ fn a_key_whose_runtime_was_left_is_made() {
     drop(left);
 }
 
-/// A store whose first writer never comes back.
+/// A store whose first write never ends.
 struct FirstStays(First, Mutex<HashMap<StoreKey, StoreEntry>>);
 
 impl TokenStore for FirstStays {

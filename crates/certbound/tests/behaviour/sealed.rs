@@ -1,4 +1,4 @@
-//! Tokens in a sealed file that processes share, with every kind of damage.
+//! Tests of tokens in a sealed file that processes share, and of damaged files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -57,7 +57,7 @@ async fn a_token_is_found_by_the_next_process_and_by_nobody_else() {
         assert_eq!((token(&client).await.as_str(), service.asked()), ("T1", 1));
         cache.flush().await;
     }
-    // Within another namespace the same key is another entry.
+    // Within another namespace the same key has another entry.
     let cache = TokenCache::new().with_store(place.store().within(b"behind a proxy"));
     let client = builder(&place.clock, service.transport()).with_cache(cache).build().unwrap();
     assert_eq!(token(&client).await, "T2");
@@ -90,14 +90,14 @@ async fn what_was_decided_last_is_what_stays_however_long_the_first_takes() {
         tokio::task::yield_now().await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        // In most cases this is long enough for the thread to find the lock taken.
+        // In most cases this time is enough for the thread to reach the lock.
         for _ in 0..10 {
             tokio::task::spawn_blocking(|| ()).await.unwrap();
         }
         lock.unlock().unwrap();
         store.save(&name(round), entry("last", 100)).await.unwrap();
     }
-    // The late first writes are done by now, except perhaps that of the last round.
+    // The late first writes have ended by now, except perhaps the first write of the last round.
     for round in 1..20 {
         assert_eq!(found(&store, round).await.as_deref(), Some("last"), "{round}");
     }
@@ -117,7 +117,7 @@ async fn a_file_cut_anywhere_changed_anywhere_or_somebody_elses_is_replaced() {
     }));
     bad.push([whole.as_slice(), b"x"].concat());
     bad.push(b"{}".to_vec());
-    // A file of the next version.
+    // This file has the next version.
     bad.push([b"certbound tokens 2\n", &whole[19..]].concat());
     for (number, content) in bad.iter().enumerate() {
         fs::write(place.file("tokens.sealed"), content).unwrap();
@@ -126,7 +126,7 @@ async fn a_file_cut_anywhere_changed_anywhere_or_somebody_elses_is_replaced() {
     // The next write replaces the file.
     store.save(&name(2), entry("two", 100)).await.unwrap();
     assert_eq!((found(&store, 1).await, found(&store, 2).await.as_deref()), (None, Some("two")));
-    // A file sealed by another key, and an invalid key file, have the same result.
+    // A file that was sealed by another key, and an invalid key file, have the same effect.
     for key in [&[7; 32][..], &[7; 31], b""] {
         fs::write(place.file("tokens.key"), key).unwrap();
         let store = place.store();
@@ -151,7 +151,7 @@ async fn it_is_bounded_and_those_that_end_soonest_go() {
     let mut kept = 0;
     for number in 0..200 {
         let is_kept = found(&store, number).await.is_some();
-        assert_eq!(is_kept, number >= 72, "{number}: those that end soonest go first");
+        assert_eq!(is_kept, number >= 72, "{number}: the tokens that expire first are removed first");
         kept += usize::from(is_kept);
     }
     assert_eq!(kept, 128);
@@ -164,7 +164,7 @@ async fn it_is_bounded_and_those_that_end_soonest_go() {
     store.remove(&name(202)).await.unwrap();
 }
 
-/// Otherwise a clock that is wrong for a moment would remove all tokens.
+/// Expired tokens are not removed early. Otherwise a clock that is wrong for a moment would remove all tokens.
 #[tokio::test]
 async fn what_seems_to_be_over_stays_until_there_is_no_room() {
     let place = Place::new();

@@ -97,7 +97,7 @@ async fn a_token_that_drew_a_challenge_is_named_by_its_hash() {
     assert_eq!(replaced.secret().expose(), "last");
     let url = transport.only().url;
     assert!(url.contains("&token_sha256_to_refresh=") && !url.contains(HASH), "{url}");
-    // The cached token is not the rejected one, so no request is sent.
+    // The cached token is not the rejected token, so no request is sent.
     assert_eq!(identity.bearer_token(&vault).rejected(rejected).await.unwrap(), replaced);
     // `force_refresh` overrides claims, and names no token.
     identity.bearer_token(&vault).claims(CHALLENGE).force_refresh().await.unwrap();

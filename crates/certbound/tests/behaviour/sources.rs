@@ -1,4 +1,4 @@
-//! Certificates from a source of the application: their rotation, and what happens when the source fails.
+//! Tests of certificates from a source of the application: their rotation, and failures of the source.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
 
 use crate::two_leg::vault;
 
-/// A vault. Each look for a replacement takes the next result.
+/// A vault. Each search for a replacement gets the next result.
 struct Vault {
     certificate: RotatingCertificate,
     next: Mutex<Vec<Result<BindingCertificate, ProviderError>>>,
@@ -105,7 +105,7 @@ async fn the_next_acquisition_uses_the_certificate_that_the_application_rotated_
     let new = leg2.bound_token(&vault()).await.unwrap();
     assert_eq!((old.binding(), new.binding()), (&first, &second));
     assert_eq!(source.earlier_thumbprints(), [first.thumbprint()]);
-    // A certificate that returns finds its cached token.
+    // If an earlier certificate is used again, its cached token is returned.
     source.rotate(first);
     assert_eq!(leg2.bound_token(&vault()).await.unwrap().details().source, Source::Cache);
     assert_eq!(source.earlier_thumbprints(), [second.thumbprint()]);
@@ -137,7 +137,7 @@ async fn a_source_that_fails_is_the_error_with_its_own_error() {
             assert!(error.source().is_some_and(|source| source.is::<Sealed>()), "{error:?}");
             assert!(error.to_string().contains("the vault is sealed"), "{error}");
         }
-        // The cache has a valid token of the certificate before.
+        // The cache has a valid token of the earlier certificate.
         source.then(Err(ProviderError::new(sealed())));
         assert_eq!(direct.bound_token(&vault()).await.unwrap(), old);
     }

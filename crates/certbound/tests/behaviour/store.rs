@@ -1,4 +1,5 @@
-//! A store behind the cache: it is asked first, its entries are checked, and its failures do not affect callers.
+//! Tests of a store of the cache. The cache reads the store first and checks its entries, and failures of the store do
+//! not affect callers.
 
 use std::collections::HashMap;
 use std::future::Future as _;
@@ -44,7 +45,7 @@ impl Shared {
             Mood::Well => Ok(()),
             Mood::Fails => Err(StoreError::new("no disk")),
             Mood::Hangs => std::future::pending().await,
-            Mood::Panics => panic!("as the test wants it"),
+            Mood::Panics => panic!("a panic on demand"),
         }
     }
 
@@ -113,16 +114,16 @@ async fn what_one_process_fetched_the_next_one_finds() {
     assert_eq!(found.expires_at(), fetched.expires_at());
     let (mut fetched, found) = (fetched.details(), found.details());
     assert_eq!((fetched.source, found.source), (Source::Service, Source::Store));
-    // Everything except the source is the same. A store does not contain how the region was determined.
+    // Everything except the source is the same. A store does not contain the region outcome.
     (fetched.source, fetched.legs, fetched.region_outcome) = (Source::Store, Vec::new(), None);
     fetched.in_http = found.in_http;
     assert_eq!(fetched, found);
     assert_eq!(found.additional.get("more").unwrap(), "x");
-    // From here on the token is in memory.
+    // The token is now in memory.
     assert_eq!(second.bearer_token(&vault()).await.unwrap().details().source, Source::Cache);
     let statistics = cache.statistics();
     assert_eq!((statistics.from_store, statistics.misses, statistics.hits), (1, 1, 1));
-    // The entry's name and debug output reveal nothing.
+    // The debug output of the entry and of its name contains no secret.
     let (key, entry) = store.only();
     // The times in it contain `T1` too.
     assert!(!format!("{entry:?} {key:?}").contains("\"T1\"") && format!("{entry:?}").contains("<redacted"));
@@ -147,8 +148,8 @@ async fn a_bound_token_comes_back_with_its_certificate_and_for_no_other() {
     let other = fetch(pair.other_certificate()).await;
     assert_eq!(other.details().source, Source::Service);
 
-    // The entry of one certificate under the name of the other: its content shows the difference, whatever is changed
-    // in it.
+    // Here the entry of one certificate has the name of the other certificate. The content shows the difference, even
+    // if the name in the content is changed too.
     let entries = store.entries.lock().unwrap().clone();
     let [(one, entry), (two, _)] = entries.iter().collect::<Vec<_>>()[..] else { panic!("{entries:?}") };
     let renamed =
@@ -189,7 +190,7 @@ async fn a_kept_token_whose_binding_is_not_seen_is_no_better_than_a_fetched_one(
     store.entries.lock().unwrap().clear();
     assert_eq!(fetch(false, Some(TokenForm::Opaque)).await, (Source::Service, false));
     let (other, unseen) = store.only();
-    assert_ne!(demanding, other, "who demands to see the binding has entries of his own");
+    assert_ne!(demanding, other, "a client that requires an observed binding has its own entries");
     assert_eq!(fetch(false, None).await, (Source::Store, false));
 
     let renamed = |entry: &StoreEntry, from: &StoreKey, to: &StoreKey| {
@@ -202,7 +203,7 @@ async fn a_kept_token_whose_binding_is_not_seen_is_no_better_than_a_fetched_one(
     renamed(&seen, &demanding, &other);
     assert_eq!(fetch(false, None).await, (Source::Store, true));
 
-    // The token without its `cnf`, under its own name.
+    // This token has no `cnf`, and its entry has the correct name.
     let text = String::from_utf8(seen.expose().to_vec()).unwrap();
     let read: serde_json::Value = serde_json::from_str(&text).unwrap();
     let token = read["token"].as_str().unwrap();
@@ -287,7 +288,7 @@ async fn a_store_that_hangs_collects_no_tasks() {
     assert!(alive() < before + 5, "{} tasks, and {before} before", alive());
 }
 
-/// A runtime that stands still with its task does not keep another one from writing.
+/// A runtime that does not run its task does not prevent another runtime from writing.
 #[test]
 fn a_store_is_written_by_each_runtime_that_runs() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -311,7 +312,11 @@ fn a_store_is_written_by_each_runtime_that_runs() {
             tokio::task::yield_now().await;
         }
     });
-    assert_eq!(store.entries.lock().unwrap().len(), 2, "the removal was done, and both others are saved");
+    assert_eq!(
+        store.entries.lock().unwrap().len(),
+        2,
+        "one token was removed, and the two other tokens are saved"
+    );
 }
 
 /// A caller that waits for a token does not wait for a disk.
@@ -328,10 +333,10 @@ async fn a_token_is_served_before_it_is_saved_and_saved_in_order() {
     }
     assert_eq!(began.elapsed(), seconds(0));
     assert!(store.entries.lock().unwrap().is_empty());
-    // The client may be dropped. The store gets its last token, and the tokens in between are left out.
+    // The client may be dropped. The store gets its last token, and the tokens in between are skipped.
     drop(client);
     cache.flush().await;
-    assert_eq!(began.elapsed(), seconds(2), "the first, and the last");
+    assert_eq!(began.elapsed(), seconds(2), "only the first token and the last token are saved");
     assert_eq!(fetched(&clock, &service, &store).await, "T5");
     // Without `flush` the result is the same.
     let (client, cache) = process(&clock, &service, &store);
@@ -376,8 +381,7 @@ async fn a_forgotten_token_is_not_taken_from_a_store_that_fails_to_drop_it() {
     clock.advance(seconds(1));
     assert_eq!((token(&client).await.as_str(), service.asked()), ("T2", 2));
     cache.flush().await;
-    // If too many tokens are forgotten to remember them all, older entries of the store are not trusted. Newer ones
-    // are.
+    // If more tokens are forgotten than the limit, older entries of the store are not used. Newer entries are used.
     for path in 0..10_002 {
         client.bearer_token(&vault()).fmi_path(path.to_string()).forget().await.unwrap();
     }
@@ -405,7 +409,7 @@ async fn who_wants_a_new_token_is_not_given_the_store_s() {
     let challenged = client.bearer_token(&vault()).claims(claims).await.unwrap();
     assert_eq!((forced.secret().expose(), challenged.secret().expose()), ("T2", "T3"));
     cache.flush().await;
-    // A stored token that was rejected is not returned again. A newer one of another process is.
+    // A stored token that was rejected is not returned again. A newer token of another process is returned.
     let (client, cache) = process(&clock, &service, &store);
     let third = TokenHash::of(&Secret::new("T3"));
     assert_eq!(client.bearer_token(&vault()).rejected(third).await.unwrap().secret().expose(), "T4");
@@ -447,7 +451,7 @@ async fn without_memory_each_acquisition_asks_the_store() {
     assert!(cache.is_empty() && service.asked() == 1);
 }
 
-/// A caller that rejects a token must not get an older one; the store may be out of date.
+/// A caller that rejects a token must not get an older token; the store may be out of date.
 #[tokio::test]
 async fn a_token_of_the_store_that_is_older_than_the_rejected_one_is_not_used() {
     let (clock, service, store) = hour();
@@ -473,7 +477,7 @@ async fn a_token_of_the_store_that_is_older_than_the_rejected_one_is_not_used() 
     assert_eq!((token(&client).await.as_str(), service.asked()), ("T4", 4));
 }
 
-/// Everyone may see the names of entries, and a short secret could be found by its hash.
+/// Every user of a store can see the names of entries, and a short secret can be guessed from its hash.
 #[tokio::test]
 async fn what_another_secret_got_is_not_used_though_its_name_does_not_tell() {
     let (clock, service, store) = hour();
@@ -502,7 +506,7 @@ async fn what_another_secret_got_is_not_used_though_its_name_does_not_tell() {
     assert_eq!(by("one").await, "T3");
 }
 
-/// No later process would look for this token.
+/// No later process can find this token.
 #[tokio::test]
 async fn a_token_of_nobody_knows_whom_is_not_written_down() {
     let (clock, service, store) = hour();
@@ -523,7 +527,7 @@ async fn a_token_of_nobody_knows_whom_is_not_written_down() {
     store.only();
 }
 
-/// The same holds while the token is being written and memory is empty.
+/// A token of another secret is not used either while it is being written and memory is empty.
 #[tokio::test(start_paused = true)]
 async fn what_another_secret_got_is_not_used_while_it_is_being_written() {
     let (clock, service, store) = hour();

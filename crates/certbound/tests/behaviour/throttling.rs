@@ -59,7 +59,7 @@ async fn retry_after_in_each_of_its_forms_is_kept_to() {
         ("Sat, 25 Jul 2026 17:21:00 GMT", 60),
         ("86400", 3_600),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 3_600),
-        // These ask for no wait.
+        // These values request no wait.
         ("0", 0),
         ("Fri, 24 Jul 2026 00:00:00 GMT", 0),
         ("-5", 0),
@@ -121,7 +121,7 @@ async fn a_retry_waits_too_if_an_equal_request_was_throttled_before_it() {
     assert_eq!((&**first, transport.left()), (&forced, 1));
 }
 
-/// Each of these requests differs from the one that was refused, or its client does.
+/// Each of these requests, or its client, differs from the refused request.
 #[tokio::test]
 async fn only_an_equal_request_waits() {
     let clock = ManualClock::at(NOW);
@@ -147,12 +147,12 @@ async fn only_an_equal_request_waits() {
     client.bearer_token(&scope).fmi_path("p").await.unwrap();
     client.on_behalf_of(&Secret::new("user"), &scope).await.unwrap();
     assert_eq!(transport.left(), 1);
-    // Each client has its own memory of answers.
+    // Each client stores its own answers.
     retrying(&clock, transport.clone()).build().unwrap().bearer_token(&scope).await.unwrap();
     assert_eq!(transport.left(), 0);
 }
 
-/// After the answer with claims, the cache has a token, so this is a test of its own.
+/// After the answer with claims, the cache has a token, so this case has a separate test.
 #[tokio::test]
 async fn equal_claims_wait_and_others_do_not() {
     let clock = ManualClock::at(NOW);
@@ -183,7 +183,7 @@ async fn another_certificate_and_another_kind_of_token_do_not_wait() {
     assert!(direct.bound_token(&vault()).await.unwrap_err().is_throttled());
 }
 
-/// Both requests go to the same endpoint with the same certificate.
+/// Both requests are sent to the same endpoint with the same certificate.
 #[tokio::test]
 async fn a_bearer_token_over_mtls_does_not_wait_for_a_bound_token() {
     let pair = Pair::new();
@@ -228,7 +228,7 @@ async fn a_token_that_still_works_is_served_meanwhile() {
             assert_eq!((token.details().source, transport.left()), (Source::Cache, 1), "{status}");
             clock.advance(seconds(1));
         }
-        // It has expired, and 400 s of the wait are left.
+        // The token has expired, and 400 s of the wait are left.
         let error = client.bearer_token(&vault()).await.unwrap_err();
         assert_eq!((error.is_throttled(), error.retry_after()), (true, Some(seconds(400))), "{status}");
         clock.advance(seconds(400));
@@ -246,7 +246,7 @@ async fn it_can_be_switched_off() {
         assert_eq!((error.is_throttled(), error.retry_after()), (false, Some(seconds(60))));
         client.bearer_token(&vault()).await.unwrap();
     }
-    // Without retries it still waits.
+    // Without retries the client still waits.
     let policy = RetryPolicy::default().without_retries();
     let transport = ScriptedTransport::default().then(503, BUSY).then_with(503, BUSY, ("retry-after", "60"));
     let client =

@@ -8,7 +8,7 @@ use certbound_testkit::emulator::world::builtin;
 
 use crate::two_leg::vault;
 
-/// Both kinds of token, once from the service and once from the cache.
+/// Gets both kinds of token from the service and from the cache. Returns their expiries.
 async fn both_kinds(source: &dyn TokenSource, scope: &ResourceScope) -> [UnixTime; 2] {
     let bound = source.bound_token(scope).await.unwrap();
     assert_eq!(source.bound_token(scope).await.unwrap(), bound);

@@ -1,4 +1,4 @@
-//! The headers of a W3C trace context: which requests get them, and what a hook cannot do.
+//! Tests of the headers of a W3C trace context: the requests that get them, and the limits of a hook.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

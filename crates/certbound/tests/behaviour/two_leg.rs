@@ -15,7 +15,8 @@ pub(crate) fn vault() -> ResourceScope {
     ResourceScope::key_vault(Cloud::Public)
 }
 
-/// The reference test of the flow, with its own name and its own assertions.
+/// The counterpart of `Sni_AssertionFlow_Uses_JwtPop_And_Succeeds_TestAsync` in MSAL.NET's helpers, with the same
+/// assertions.
 #[tokio::test]
 async fn sni_assertion_flow_uses_jwt_pop_and_succeeds() {
     let pair = Pair::new();
@@ -51,7 +52,7 @@ async fn sni_assertion_flow_uses_jwt_pop_and_succeeds() {
     assert!(!second.secret().is_empty());
 }
 
-/// The report describes `jwt-pop`, which only Leg 2 has. Other requests leave it empty.
+/// The report describes `jwt-pop`, which only Leg 2 uses. After other requests the report is empty.
 #[tokio::test]
 async fn the_report_is_empty_unless_a_leg_2_was_sent() {
     let pair = Pair::new();
@@ -130,7 +131,7 @@ async fn a_bearer_leg_2_is_still_jwt_pop_over_mtls() {
     assert!(!token.details().binding_observed);
 }
 
-/// Acceptance check 9.
+/// Acceptance check 9: without a region, the global mutual-TLS host is used.
 #[tokio::test]
 async fn without_a_region_the_global_mtls_host_is_used() {
     let pair = Pair::new();
@@ -178,7 +179,7 @@ async fn leg_1_in_one_tenant_and_leg_2_in_another() {
     let token = leg2.bound_token(&vault()).await.unwrap();
     assert_eq!(token.details().tenant, builtin::OTHER_TENANT);
 
-    // The same with a tenant for one request.
+    // A request can also name the tenant.
     let leg2 = pair.builder(app).with_assertions(leg1).build().unwrap();
     let tenant = TenantId::parse(builtin::OTHER_TENANT).unwrap();
     let token = leg2.bound_token(&vault()).tenant(tenant).await.unwrap();
@@ -200,7 +201,7 @@ async fn a_leg_1_from_another_tenants_identity_is_700236() {
 #[tokio::test]
 async fn a_chained_federated_token_is_700231() {
     let pair = Pair::new();
-    // A token for the token-exchange audience that was itself obtained by an assertion. The request is written by hand.
+    // This token for the token-exchange audience was itself obtained by an assertion. The test writes its request.
     let assertion = pair.leg1().assertion().await.unwrap();
     let chained = chained_assertion(&pair, &assertion).await;
     let chained = BoundAssertion::from_jwt(chained, pair.certificate()).unwrap();

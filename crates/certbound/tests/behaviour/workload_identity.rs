@@ -41,7 +41,7 @@ async fn a_clusters_token_is_exchanged_and_read_anew() {
     let exchange = ResourceScope::parse("https://vault.azure.net/.default").unwrap();
     let wrong = machine.bearer_token(&exchange).await.unwrap();
     std::fs::write(&file, wrong.secret().expose()).unwrap();
-    // The token has another audience: the file was read, and the service refuses.
+    // The token has another audience, so the service refuses it. The refusal shows that the file was read.
     assert!(client.bearer_token(&scope).await.unwrap_err().aadsts().is_some());
     std::fs::write(&file, assertion(&pair).await).unwrap();
     client.bearer_token(&scope).await.unwrap();

@@ -27,7 +27,8 @@ async fn both_legs_and_the_call_with_a_key_that_stays_in_its_device() {
     let chain = identity.certificate_pem.as_bytes();
     let certificate = BindingCertificate::from_signer(chain, device.clone()).unwrap();
     whole_flow(&emulator, certificate).await;
-    // Once to prove the key. The legs share a TLS session if they share a host, the resource has its own connection.
+    // The device signs once to prove the key. The legs share a TLS session if they share a host; the resource has its
+    // own connection.
     assert!((3..=4).contains(&device.signed()), "{}", device.signed());
 }
 

@@ -1,4 +1,4 @@
-//! The certificate of a connection, and that nothing is sent to a server that did not request one.
+//! Tests of the certificate of a connection. Nothing is sent to a server that did not request a certificate.
 
 use bytes::Bytes;
 use certbound::error::TransportError;
@@ -51,12 +51,12 @@ async fn token_hosts_resume_within_a_binding_and_resources_never_do() {
     }
     let (r, p) = (Some(rsa.thumbprint()), Some(p256.thumbprint()));
     assert_eq!(presented, [(r, false), (r, true), (p, false), (r, false), (r, false)]);
-    // The server sees the same: a session is resumed only by the same client certificate.
+    // The server sees the same facts: a session is resumed only with the same client certificate.
     let seen: Vec<_> = server.seen().iter().map(|seen| (seen.certificate, seen.resumed)).collect();
     assert_eq!(seen, presented);
 }
 
-/// One leaf, loaded without and with its issuer: each chain is presented unchanged.
+/// The same leaf is loaded without its issuer and with its issuer. Each chain is presented unchanged.
 #[tokio::test]
 async fn the_same_leaf_with_other_issuers_has_connections_of_its_own() {
     let server = TestServer::start(Asks::ForCertificate, ok("x")).await;
@@ -76,7 +76,7 @@ async fn the_same_leaf_with_other_issuers_has_connections_of_its_own() {
     assert_eq!(seen, [(thumbprint, 1), (thumbprint, 2), (thumbprint, 1)]);
 }
 
-/// Otherwise the key would stay in memory as long as the connection.
+/// The connections are closed with the key. Otherwise the key would remain in memory as long as its connections.
 #[tokio::test]
 async fn connections_that_are_kept_end_with_the_last_handle_on_their_binding() {
     let server = TestServer::start(Asks::ForCertificate, stays_open("x")).await;
@@ -91,7 +91,7 @@ async fn connections_that_are_kept_end_with_the_last_handle_on_their_binding() {
     drop(ends);
     assert_eq!(server.open(), 4);
     drop(clone);
-    // The connections of the other binding stay open.
+    // The connections of the other binding remain open.
     server.until_open(2).await;
     drop(stays);
 }

@@ -1,4 +1,4 @@
-//! HTTP/2: to resources that offer it, and to nobody else.
+//! Tests of HTTP/2, which is used only for resources that offer it.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::server::{Asks, config};
 /// The number of the connection, the version and the authority of a request.
 type Seen = (usize, http::Version, Option<String>);
 
-/// A server that speaks the negotiated version of HTTP and records each request.
+/// A server that uses the negotiated version of HTTP and records each request.
 struct Server {
     url: String,
     root_pem: String,
@@ -60,7 +60,7 @@ impl Server {
                         }
                     });
                     let io = TokioIo::new(tls);
-                    // The client ends it.
+                    // The client ends the connection.
                     if by_http2 {
                         let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                         let _ = http.serve_connection(io, service).await;
@@ -83,7 +83,7 @@ impl Server {
         builder.max_body_bytes(1000).exchange_timeout(limit).build().unwrap()
     }
 
-    /// Connection and version of each request.
+    /// Returns the connection and the version of each request.
     fn seen(&self) -> Vec<(usize, http::Version)> {
         self.seen.lock().unwrap().iter().map(|(connection, version, _)| (*connection, *version)).collect()
     }
@@ -117,7 +117,11 @@ async fn requests_to_a_resource_that_offers_it_share_one_connection() {
     let authority = server.url.trim_start_matches("https://").trim_end_matches('/');
     assert!(seen.iter().all(|(.., named)| named.as_deref() == Some(authority)), "{seen:?}");
     let (last, rest) = seen.split_last().unwrap();
-    assert_eq!((rest.len(), last.0), (3, rest[2].0), "those that came later found a connection: {seen:?}");
+    assert_eq!(
+        (rest.len(), last.0),
+        (3, rest[2].0),
+        "the later requests used an existing connection: {seen:?}"
+    );
 }
 
 #[tokio::test]
@@ -152,7 +156,7 @@ async fn a_resource_that_does_not_ask_for_the_certificate_sees_no_request() {
 #[tokio::test]
 async fn an_answer_has_the_same_limits() {
     let server = Server::start(Asks::ForCertificate, &["h2"], 1001).await;
-    // Shorter than the interval of the pings.
+    // The time limit is shorter than the interval of the pings.
     let network = server.network_with_limit(Duration::from_secs(5));
     let (transport, binding) = (network.transport(), binding());
     let error = transport.send(post(&server.url), Via::Resource(&binding)).await.unwrap_err();
@@ -165,7 +169,7 @@ async fn an_answer_has_the_same_limits() {
     assert_eq!(server.seen(), [(0, http::Version::HTTP_2); 2]);
 }
 
-/// The client's time moves by itself while it waits, so a ping is late at once.
+/// The client's time advances while all its tasks wait, so a ping is late at once.
 #[test]
 fn a_server_that_answers_no_ping_loses_the_connection_before_the_limit() {
     let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! When a connection is reused, and when it is not.
+//! Tests of the reuse of connections.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -95,14 +95,14 @@ impl Scripted {
     }
 }
 
-/// Lets all work that needs no time happen. On loopback sent data arrives at once.
+/// Runs all work that needs no time. On loopback, sent data arrives at once.
 async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Advances the time and lets the consequences happen.
+/// Advances the time and runs the work that this causes.
 async fn after(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
@@ -130,7 +130,7 @@ async fn two_requests_at_once_share_none() {
     log.sort_by_key(|event| format!("{event:?}"));
     assert_eq!(log, [Event::Request(0), Event::Request(1)]);
     server.ask(&network).await.unwrap();
-    assert_eq!(server.log().len(), 3, "and the third opens none");
+    assert_eq!(server.log().len(), 3, "the third request opens no connection");
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn one_that_the_server_closed_is_replaced() {
     assert_eq!(server.log(), [Event::Request(0), Event::Request(1)]);
 }
 
-/// The server may have processed the request. Only the caller knows whether it may be sent again.
+/// The server may have processed the request. Only the caller can decide whether it may be sent again.
 #[tokio::test]
 async fn a_request_that_reached_the_server_is_not_sent_again() {
     let server = Scripted::start([Then::Answer(1), Then::HangUp, Then::Answer(1)]).await;
@@ -179,11 +179,15 @@ async fn one_that_nobody_uses_is_closed() {
     assert_eq!(
         server.log(),
         [Event::Request(0), Event::Request(0), Event::Closed(0), Event::Request(1)],
-        "used for the last time 90 seconds before"
+        "the connection was last used 90 seconds before"
     );
     after(91).await;
     after(91).await;
-    assert_eq!(server.log().last(), Some(&Event::Closed(1)), "closed though nobody asks for anything");
+    assert_eq!(
+        server.log().last(),
+        Some(&Event::Closed(1)),
+        "the connection is closed even without a request"
+    );
 }
 
 #[tokio::test]

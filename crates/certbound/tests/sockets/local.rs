@@ -1,4 +1,4 @@
-//! A platform's own service on real connections: with TLS if its URL says so, without a proxy, and with a short time
+//! A platform's own service on real connections: with TLS if its URL is `https`, without a proxy, and with a short time
 //! limit.
 
 use std::time::Duration;

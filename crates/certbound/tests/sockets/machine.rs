@@ -1,4 +1,5 @@
-//! A machine's certificate in real handshakes: which failures cause a new certificate, and which keys work.
+//! Tests of a machine's certificate in real handshakes: the failures that cause a new certificate, and the keys that
+//! work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +67,7 @@ async fn a_server_that_does_not_take_the_certificate_is_tried_with_another_one()
             let code = if by_alert { "certificate_refused" } else { "connection_interrupted" };
             assert_eq!((error.code(), error.is_transient()), (code, !by_alert), "{version:?}: {error}");
             assert_eq!(error.to_string().contains("TLS alert certificate_revoked"), by_alert, "{error}");
-            // After the pause the same rule holds for Leg 1 and Leg 2.
+            // After the pause, the same rule applies to Leg 1 and Leg 2.
             pair.clock().advance(Duration::from_secs(180));
             let leg2 = pair.builder(builtin::TARGET_APP).with_assertions(identity).build().unwrap();
             let error = leg2.bound_token(&vault).await.unwrap_err();

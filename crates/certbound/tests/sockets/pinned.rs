@@ -74,7 +74,7 @@ async fn a_token_comes_from_the_server_that_openssl_knows_by_the_same_thumbprint
     assert_eq!((entry.path.as_str(), entry.status), ("/service-fabric/token", 200));
     assert_eq!((entry.protocol.as_deref(), entry.client_certificate.as_deref()), (Some("TLSv1_3"), None));
 
-    // The same server with another pin, while the connection to it is still open.
+    // The same server is called with another pin while its connection is still open.
     let astray = node.identity(NOT_THIS);
     let error = astray.bearer_token(&vault).await.unwrap_err();
     let presented = node.emulator.service_fabric_thumbprint();
@@ -131,7 +131,7 @@ async fn the_pin_alone_decides_and_serves_nothing_else() {
     }
 }
 
-/// The certificate is public, so everyone can present it. Only the holder of its key can sign the handshake.
+/// The certificate is public, so every server can present it. Only the holder of its key can sign the handshake.
 #[tokio::test]
 async fn the_pinned_certificate_without_its_key_is_refused() {
     let versions: [&[&'static SupportedProtocolVersion]; 2] =

@@ -125,7 +125,7 @@ async fn a_time_out_names_the_proxy() {
     }
 }
 
-/// The tunnel is the connection: TLS goes through it, also after an answer of HTTP/1.0.
+/// TLS uses the tunnel as its connection, after an answer of HTTP/1.0 too.
 #[tokio::test]
 async fn a_tunnel_reaches_the_server() {
     let server = TestServer::start(Asks::ForNothing, ok("through")).await;
@@ -150,7 +150,7 @@ async fn a_tunnel_reaches_the_server() {
         let url = format!("https://[::ffff:127.0.0.1]:{}/", server.address.port());
         let network = server.network().proxy(format!("http://{proxy}")).build().unwrap();
         let error = network.transport().send(get(&url), Via::Tls).await;
-        // The certificate is for another spelling of the address, so the handshake came as far as the name.
+        // The certificate is for another spelling of the address, so the handshake reached the check of the name.
         let error = error.unwrap_err();
         assert_eq!(error.code(), "tls_failed", "{error}");
         assert!(error.to_string().contains("it is for 127.0.0.1, localhost, not for "), "{error}");

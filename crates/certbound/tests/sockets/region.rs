@@ -38,7 +38,7 @@ async fn the_region_of_the_machine_is_asked_for_without_the_proxy_and_used_by_bo
     let regional = "eastus.mtlsauth.microsoft.com";
     assert_eq!(hosts, ["169.254.169.254", regional, regional]);
 
-    // The region goes away. Only a client that allows it uses the global host.
+    // The region becomes unreachable. Only a client that allows the global host uses it.
     let condition = Condition { host_suffix: Some(regional.to_owned()), ..Condition::any() };
     emulator.add_fault(Fault::always(condition, FaultResult::Unreachable));
     let direct = || builder().with_network(&network_like(&server, &emulator));

@@ -1,4 +1,4 @@
-//! Token requests over real connections that break before the request is sent, or after it.
+//! Tests of token requests over real connections that break before or after the request is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,15 +32,15 @@ fn scope() -> ResourceScope {
     ResourceScope::parse("https://vault.azure.net/.default").unwrap()
 }
 
-/// How a connection ends in the TLS handshake.
+/// The way in which a connection ends in the TLS handshake.
 #[derive(Clone, Copy, Debug)]
 enum Ends {
     ByReset,
     ByClose,
 }
 
-/// Ends the first connection after the client's first bytes of TLS, and forwards each later one to `server`. Returns
-/// its port and the number of connections so far.
+/// Ends the first connection after the client's first bytes of TLS, and forwards each later connection to `server`.
+/// Returns the port and the number of connections so far.
 async fn ending(server: &TestServer, ends: Ends) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, target) = (listener.local_addr().unwrap().port(), server.address);

@@ -1,4 +1,4 @@
-//! A TLS server on a loopback port that behaves as a test says.
+//! A TLS server on a loopback port, whose behaviour the test sets.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -41,7 +41,7 @@ pub(crate) fn closed_port() -> (TcpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// An open connection; it is counted until it is dropped.
+/// An open connection. It is counted until it is dropped.
 struct Open(watch::Sender<usize>);
 
 impl Open {
@@ -65,7 +65,7 @@ pub(crate) enum Asks {
     AndRefuses(Refusal),
 }
 
-/// How a server refuses a certificate.
+/// The way in which a server refuses a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// By the TLS alert `certificate_revoked`.
@@ -77,8 +77,8 @@ pub(crate) enum Refusal {
 }
 
 impl TestServer {
-    /// Answers the first request of each connection with `answer` and closes the connection. If the answer says that
-    /// the connection stays open, the client closes it.
+    /// Answers the first request of each connection with `answer` and closes the connection. If the answer contains
+    /// `keep-alive`, the client closes the connection.
     pub(crate) async fn start(asks: Asks, answer: impl Into<Vec<u8>>) -> Self {
         Self::serve(asks, config(asks, rustls::ALL_VERSIONS, true), answer).await
     }
@@ -92,8 +92,8 @@ impl TestServer {
         Self::serve(asks, config(asks, &[version], true), answer).await
     }
 
-    /// Starts a server with these versions of TLS that requests no certificate. Without the certificate's key it signs
-    /// by another key.
+    /// Starts a server with these versions of TLS that requests no certificate. If `has_key` is false, the server signs
+    /// with a different key.
     pub(crate) async fn start_with(
         versions: &[&'static SupportedProtocolVersion],
         has_key: bool,
@@ -122,7 +122,7 @@ impl TestServer {
                     let _open = open;
                     let Ok(mut tls) = acceptor.accept(tcp).await else { return };
                     if asks == Asks::AndRefuses(Refusal::ByReset) {
-                        // From here on, dropping the connection resets it.
+                        // The connection is reset when it is dropped.
                         tls.get_ref().0.set_zero_linger().unwrap();
                         return;
                     }
@@ -221,7 +221,7 @@ impl ResolvesServerCert for Presents {
     }
 }
 
-/// Returns an answer after which the connection stays open.
+/// Returns an answer after which the connection remains open.
 pub(crate) fn stays_open(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{KEEPS}\r\n\r\n{body}", body.len())
 }
@@ -254,7 +254,7 @@ impl ClientCertVerifier for AnyClient {
         match self.1 {
             None => Ok(rustls::server::danger::ClientCertVerified::assertion()),
             Some(Refusal::Revoked) => Err(rustls::CertificateError::Revoked.into()),
-            Some(_) => Err(rustls::Error::General("it is not said why".to_owned())),
+            Some(_) => Err(rustls::Error::General("a refusal without a reason".to_owned())),
         }
     }
 

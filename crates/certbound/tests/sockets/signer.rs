@@ -1,4 +1,4 @@
-//! Certificates whose private key stays in a vault or a device: the handshake, and signers that are wrong.
+//! Tests of certificates whose private key remains in a vault or a device: the handshake, and faulty signers.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -60,7 +60,10 @@ impl Signer for Device {
             SignatureScheme::EcdsaP384Sha384 => Tls::ECDSA_NISTP384_SHA384,
             other => return Err(KeyError::new(format!("{other:?} is not supported"))),
         };
-        let signer = self.key.choose_scheme(&[scheme]).ok_or_else(|| KeyError::new("not of this key"))?;
+        let signer = self
+            .key
+            .choose_scheme(&[scheme])
+            .ok_or_else(|| KeyError::new("the key does not support this scheme"))?;
         signer.sign(message).map_err(KeyError::new)
     }
 }
@@ -91,7 +94,7 @@ async fn the_key_signs_each_handshake_where_it_is() {
             let chain = read(&format!("{name}.pem"));
             let certificate = BindingCertificate::from_signer(&chain, device.clone()).unwrap();
             assert_eq!(certificate.is_rsa(), name == "rsa");
-            assert_eq!(device.signed(), 1, "once to prove the key");
+            assert_eq!(device.signed(), 1, "the device signs once to prove the key");
             let answer = transport.send(get(&server), Via::Resource(&certificate)).await.unwrap();
             assert_eq!(answer.tls.presented, Some(certificate.thumbprint()), "{version:?} {name}");
             assert_eq!(server.seen()[0].certificate, Some(certificate.thumbprint()));

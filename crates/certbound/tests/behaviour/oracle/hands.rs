@@ -46,14 +46,14 @@ pub(super) async fn turns(count: usize) {
     }
 }
 
-/// A Leg 1 whose certificate the run replaces, and which sometimes panics.
+/// A Leg 1 whose certificate the run replaces. It sometimes panics.
 #[derive(Clone)]
 pub(super) struct InHand(Arc<Mutex<Hand>>, Service);
 
 struct Hand {
     chance: Chance,
     certificates: Vec<BindingCertificate>,
-    /// The newest certificate comes first.
+    /// The indices of the certificates that were used, newest first.
     used: Vec<usize>,
     panics: bool,
     rotated: u64,
@@ -81,7 +81,7 @@ impl InHand {
         hand.rotated += 1;
     }
 
-    /// Returns how often the certificate was replaced.
+    /// Returns the number of replacements of the certificate.
     pub(super) fn rotated(&self) -> u64 {
         self.0.lock().unwrap().rotated
     }
@@ -101,7 +101,7 @@ impl Leg1 for InHand {
         hand.used.iter().skip(1).map(|used| hand.certificates[*used].thumbprint()).collect()
     }
 
-    /// Replaces the certificate; in most cases the new one differs.
+    /// Replaces the certificate. In most cases the new certificate differs.
     async fn replace(&self, blamed: &BindingCertificate, _: Blame) -> Result<bool, Error> {
         turns(1).await;
         if self.current() == *blamed {
@@ -119,7 +119,7 @@ impl Leg1 for InHand {
         binding: &BindingCertificate,
         _: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
-        // Leg 2's request starts here. The assertion carries its number to the service.
+        // Leg 2's request starts here. The assertion contains the number of the request.
         let began = self.1.begins();
         let (count, panics) = {
             let mut hand = self.0.lock().unwrap();
@@ -127,8 +127,8 @@ impl Leg1 for InHand {
         };
         turns(count).await;
         if panics {
-            // Panics without a message on stderr.
-            resume_unwind(Box::new("as the run wants it"));
+            // `resume_unwind` writes no message to stderr.
+            resume_unwind(Box::new("a panic on demand"));
         }
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let (bound_to, end) = (binding.thumbprint().x5t_s256(), u32::MAX);
@@ -140,7 +140,7 @@ impl Leg1 for InHand {
     }
 }
 
-/// Returns the number of Leg 2's request, which its assertion carries.
+/// Returns the number of Leg 2's request, which its assertion contains.
 pub(super) fn began(assertion: &str) -> u64 {
     let claims = URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1).unwrap()).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
@@ -161,7 +161,7 @@ impl Slow {
             (chance.below(6), chance.below(10) == 0)
         };
         turns(count).await;
-        if fails { Err(StoreError::new("as the run wants it")) } else { Ok(()) }
+        if fails { Err(StoreError::new("a failure on demand")) } else { Ok(()) }
     }
 }
 

@@ -30,19 +30,19 @@ pub(super) struct Wanted {
     pub(super) rejected: Option<String>,
     /// The certificate in use.
     pub(super) certificate: Option<Thumbprint>,
-    /// Whether the certificate was still the same when the cache was read.
+    /// Whether the certificate was not replaced before the cache was read.
     pub(super) certificate_is_sure: bool,
     /// The number of answers of the service so far.
     pub(super) since: u64,
     /// The number of answers that had arrived when the token was last forgotten. Their tokens must not be returned.
     pub(super) forgotten: u64,
-    /// How often the cache had been cleared.
+    /// The number of times that the cache had been cleared.
     pub(super) clears: u64,
     /// The index of the clock's time.
     pub(super) asked_at: usize,
-    /// The token that the cache can return at once. The service must not be asked if there is one.
+    /// The token that the cache can return at once. If there is a token, no request may be sent to the service.
     pub(super) fresh: Option<String>,
-    /// A token in the cache that is still valid. A transient failure must not be visible if there is one.
+    /// A token in the cache that is still valid. If there is a token, the caller must not see a transient failure.
     pub(super) lasting: Option<String>,
 }
 
@@ -89,7 +89,7 @@ impl AddAssign for Totals {
 }
 
 impl Totals {
-    /// Checks that every kind of event has happened; otherwise the run proves nothing about it.
+    /// Checks that every kind of event has happened. Otherwise the run would prove nothing about a missing kind.
     pub(super) fn check(&self) {
         let Self { epochs, asked, hits, fetched, joined, in_outage, earlier, .. } = *self;
         let Self { from_store, forgotten, panicked, two_legs, errors, .. } = *self;
@@ -103,20 +103,20 @@ pub(super) struct Model {
     pub(super) seed: u64,
     /// Whether the cache is large enough to lose no token.
     keeps_all: bool,
-    /// Whether there is a store. It may have an older token that expires later.
+    /// Whether there is a store. The store may have an older token that expires later.
     has_store: bool,
-    /// Tokens that were rejected, or that at some time of the clock were expired or of unknown age.
+    /// The tokens that were rejected, and the tokens that at some time of the clock were expired or had an unknown age.
     doubted: HashSet<String>,
-    /// The token that the cache must have for each key: the last one that a caller received.
+    /// The token that the cache must have for each key: the last token that a caller received.
     cached: HashMap<Key, String>,
     /// The number of answers that had arrived when a token was forgotten.
     forgotten: HashMap<Key, u64>,
     clears: u64,
-    /// The number of answers that had arrived when the cache was last cleared. Their callers may receive them later.
+    /// The number of answers that had arrived when the cache was last cleared. Callers may receive these answers later.
     cleared: u64,
     /// The number of requests.
     numbers: u64,
-    /// Requests whose certificate changed after they were made. The model expects nothing of them.
+    /// The requests whose certificate changed after the request was made. The model has no expectation for them.
     overtaken: HashSet<u64>,
     totals: Totals,
     /// All judged results, in order.
@@ -156,7 +156,7 @@ impl Model {
         self.clears += 1;
     }
 
-    /// Records that a token was forgotten. The cache says whether there was one; later results show that it is gone.
+    /// Records that a token was forgotten. Later results show that the cache no longer has the token.
     pub(super) fn forgot(&mut self, wanted: &Wanted, service: &Service) {
         let key = key(wanted, wanted.certificate);
         // The tokens of earlier certificates are removed too.
@@ -171,8 +171,8 @@ impl Model {
         self.totals.forgotten += 1;
     }
 
-    /// Records a change of the clock. A token that expired an hour ago may have been removed. It is then missing if the
-    /// clock is set back.
+    /// Records a change of the clock. A token that expired an hour ago may have been removed. After the clock is set
+    /// back, the cache then no longer has the token.
     pub(super) fn passed(&mut self, now: UnixTime, service: &Service) {
         let at = now.as_secs();
         let doubted = self.cached.values().filter(|token| {
@@ -191,13 +191,13 @@ impl Model {
     /// Records the tokens that the cache must have for a request that is about to be made.
     pub(super) fn expect(&mut self, wanted: &mut Wanted, service: &Service, now: UnixTime) {
         wanted.forgotten = self.forgotten.get(&key(wanted, wanted.certificate)).copied().unwrap_or(0);
-        // A stored token may replace it if that token arrived later by a clock that was set back since.
+        // A stored token may replace the rejected token if the clock was set back after the stored token arrived.
         self.doubted.extend(wanted.rejected.clone());
         if !self.keeps_all || wanted.forced || wanted.claims.is_some() {
             return;
         }
         let Some(token) = self.cached.get(&key(wanted, wanted.certificate)) else { return };
-        // Another request may have replaced the token meanwhile.
+        // Another request may have replaced the token in the meantime.
         let known = service.issued(token);
         let wanted_key = key(wanted, wanted.certificate);
         let successors = service.all(|issued| issued.began >= known.began && key_of(issued) == wanted_key);
@@ -238,7 +238,7 @@ impl Model {
             Err(error) => {
                 self.totals.errors += 1;
                 self.totals.panicked += u64::from(error.code() == "provider_panicked");
-                assert!(wanted.fresh.is_none(), "seed {}: {wanted:?} lost a good token: {error}", self.seed);
+                assert!(wanted.fresh.is_none(), "seed {}: {wanted:?} lost a valid token: {error}", self.seed);
                 let lost = error.is_transient()
                     && wanted.lasting.is_some()
                     && wanted.clears == self.clears
@@ -248,7 +248,7 @@ impl Model {
                         times.iter().all(|now| issued.expires_at() > now.as_secs() && issued.counts_from.as_secs() <= now.as_secs() + MARGIN)
                             && service.all(|it| it.began >= issued.began && key_of(it) == key_of(&issued)).len() == 1
                     });
-                assert!(!lost, "seed {}: {wanted:?} saw a failure that passes: {error}", self.seed);
+                assert!(!lost, "seed {}: {wanted:?} saw a transient failure: {error}", self.seed);
             }
         }
     }
@@ -262,7 +262,10 @@ impl Model {
             (&wanted.app, &wanted.tenant, &wanted.scope, &wanted.path, wanted.bound),
             "seed {seed}: another's token"
         );
-        assert_eq!(served.binding, issued.certificate, "seed {seed}: a token with another's certificate");
+        assert_eq!(
+            served.binding, issued.certificate,
+            "seed {seed}: a token with the certificate of another token"
+        );
         let by_own_request = served.source == Source::Service;
         let from_cache = matches!(served.source, Source::Cache | Source::Store);
         self.totals.from_store += u64::from(served.source == Source::Store);
@@ -273,14 +276,14 @@ impl Model {
         if wanted.forced || wanted.claims.is_some() {
             assert!(
                 !from_cache && issued.number > wanted.since,
-                "seed {seed}: an old token instead of a new one"
+                "seed {seed}: an old token instead of a new token"
             );
         }
         assert_ne!(Some(&served.token), wanted.rejected.as_ref(), "seed {seed}: the rejected token");
         if let Some(fresh) = &wanted.fresh {
             assert!(
                 !by_own_request,
-                "seed {seed}: {fresh} was there, and the service was asked: {wanted:?} {served:?} {issued:?} {:?} {times:?}",
+                "seed {seed}: {fresh} was cached, but a request was sent: {wanted:?} {served:?} {issued:?} {:?} {times:?}",
                 service.issued(fresh)
             );
         }
@@ -290,7 +293,7 @@ impl Model {
             let was_doubted = self.has_store && self.doubted.contains(fresh);
             assert!(
                 issued.began >= newest || was_doubted,
-                "seed {seed}: {issued:?} in the place of the newer {fresh}"
+                "seed {seed}: {issued:?} instead of the newer {fresh}"
             );
         }
         if from_cache && issued.certificate == wanted.certificate {
@@ -298,29 +301,30 @@ impl Model {
         }
         let failed = service.failed_since(wanted.since);
         if wanted.bound && issued.certificate != wanted.certificate {
-            // The token belongs to an earlier certificate (the service was unavailable), or to one that came while the
-            // caller waited.
+            // The token belongs to an earlier certificate (the service was unavailable), or to a certificate that was
+            // stored while the caller waited.
             let earlier = issued.number <= wanted.since;
             let since = times.iter().min().unwrap().as_secs().saturating_sub(REPRIEVE);
             let away = failed || service.failed_between(since, issued.expires_at());
             let may_be = away || !wanted.certificate_is_sure;
-            assert!(!earlier || may_be, "seed {seed}: an earlier certificate without need");
+            assert!(!earlier || may_be, "seed {seed}: a token of an earlier certificate without an outage");
             self.totals.earlier += u64::from(earlier);
         }
         if from_cache {
-            // Time may have passed since the cache decided, so the token must have been valid at one of these times.
+            // Time may have passed since the cache returned the token, so the token must have been valid at one of
+            // these times.
             let (from, to) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
-            assert!(issued.is_over_at() > from.as_secs(), "seed {seed}: {issued:?} was over at {from}");
+            assert!(issued.is_over_at() > from.as_secs(), "seed {seed}: {issued:?} had expired at {from}");
             assert!(
                 issued.counts_from.as_secs() <= to.as_secs() + MARGIN,
-                "seed {seed}: {issued:?} is of no known age at {to}"
+                "seed {seed}: {issued:?} has an unknown age at {to}"
             );
             let late = issued.expires_at() <= from.as_secs() + margin_of(&issued);
             if late && issued.number <= wanted.since {
                 // If the clock is set back after a failure, its effect lasts longer by the same amount.
                 let since = from.as_secs().saturating_sub(REPRIEVE);
                 let away = failed || service.failed_between(since, issued.expires_at());
-                assert!(away, "seed {seed}: {issued:?} in its last minutes without need");
+                assert!(away, "seed {seed}: {issued:?} in its last minutes without an outage");
                 self.totals.in_outage += 1;
             }
             self.totals.hits += 1;
@@ -332,7 +336,7 @@ impl Model {
         let key = key_of(&issued);
         let gone = self.forgotten.get(&key).copied().unwrap_or(0).max(self.cleared);
         let newer = self.cached.get(&key).is_none_or(|known| service.issued(known).began <= issued.began);
-        // After a `clear`, a token that was requested before may or may not be cached.
+        // After a `clear`, it is unknown whether a token that was requested before is cached.
         if newer && !from_cache && issued.came > gone {
             self.cached.insert(key, served.token.clone());
         }

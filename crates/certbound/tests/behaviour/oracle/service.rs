@@ -41,9 +41,9 @@ pub(super) struct Issued {
     pub(super) at: UnixTime,
     pub(super) lives: u64,
     /// The start of the lifetime for the client: the time of the request, or the time of the answer if the clock shows
-    /// an earlier one.
+    /// an earlier time.
     pub(super) counts_from: UnixTime,
-    /// The order in which the requests started. Of two tokens, the cache keeps the one whose request started later.
+    /// The order in which the requests started. Of two tokens, the cache keeps the token whose request started later.
     pub(super) began: u64,
     /// The order in which the answers arrived at their clients.
     pub(super) came: u64,
@@ -74,7 +74,7 @@ struct State {
     came: u64,
     /// The transient failures: the number of the answer and the time of the clock.
     failed_at: Vec<(u64, UnixTime)>,
-    /// Times at which a caller may have seen one of the failures, because the clock was set meanwhile.
+    /// The times at which a caller may have seen one of the failures, because the clock was set in the meantime.
     told_at: Vec<UnixTime>,
 }
 
@@ -117,7 +117,7 @@ impl Service {
         self.state().issued[token].clone()
     }
 
-    /// Returns all issued tokens that fit.
+    /// Returns all issued tokens for which `fits` returns true.
     pub(super) fn all(&self, fits: impl Fn(&Issued) -> bool) -> Vec<(String, Issued)> {
         let state = self.state();
         let all = state.issued.iter().filter(|(_, issued)| fits(issued));
@@ -138,7 +138,7 @@ impl Service {
         all.any(|at| (from..=to).contains(&at.as_secs()))
     }
 
-    /// Records a change of the clock: callers of the last answers have not received them yet.
+    /// Records a change of the clock. Callers may not have received the last answers yet.
     pub(super) fn time_passed(&self) {
         const ON_THEIR_WAY: u64 = 3;
         let mut state = self.state();
@@ -227,7 +227,7 @@ impl Transport for Service {
         };
         hands::turns(count).await;
         if slow {
-            // A slow service looks unavailable to its callers.
+            // Callers treat a slow service as unavailable.
             for _ in 0..100 {
                 self.is_slow();
                 hands::turns(4).await;
@@ -239,12 +239,12 @@ impl Transport for Service {
             let failed = (state.answered, self.1.now());
             state.failed_at.push(failed);
             let host = request.uri().host().unwrap_or_default().to_owned();
-            return Err(TransportError::Connect { host, reason: "nobody is there".into() });
+            return Err(TransportError::Connect { host, reason: "no server listens".into() });
         }
         let (status, body) = self.answer(&request, &form, began, certificate);
         let number = self.answered();
         let response = http::Response::builder().status(status).body(Bytes::from(body)).unwrap();
-        // The caller can also be cancelled while the answer is on its way.
+        // The caller can also be cancelled before it receives the answer.
         tokio::task::yield_now().await;
         let counts_from = sent_at.min(self.1.now());
         let mut state = self.state();
