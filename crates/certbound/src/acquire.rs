@@ -16,8 +16,8 @@
 //!
 //! | Change | Place |
 //! |---|---|
-//! | when and how often a request is repeated | `retry/table.rs` |
-//! | which requests are equal, so that a response with `Retry-After` delays the other requests | `request_key.rs` |
+//! | the causes, the number and the times of retries | `retry/table.rs` |
+//! | the facts in which requests are equal, so that one `Retry-After` delays all of them | `request_key.rs` |
 //! | a span, or a field of a span | `span.rs`; the span of an acquisition opens and ends in `observation.rs` |
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token response | `accept.rs` |

@@ -43,11 +43,11 @@ use crate::error::Error;
 
 /// A cache of tokens in memory. Clones share their tokens. To share a cache among clients, give each of them a clone.
 ///
-/// The cache is limited by a count and by bytes. If it is full, it evicts the tokens that expire first. It returns a
-/// token without a request while more than five minutes of the lifetime are left. For a lifetime under ten minutes the
-/// limit is half of the lifetime. While the token service is unavailable, the cache returns a token until it expires.
-/// It writes nothing to disk without [a store](TokenCache::with_store). It never mixes tokens of different
-/// certificates, tenants, clients, scopes or kinds. Use a cache and its clients in one async runtime only.
+/// The cache limits the number of tokens and their memory in bytes. If it is full, it evicts the tokens that expire
+/// first. It returns a token without a request while more than five minutes of the lifetime are left. For a lifetime
+/// under ten minutes the limit is half of the lifetime. While the token service is unavailable, the cache returns a
+/// token until it expires. It writes nothing to disk without [a store](TokenCache::with_store). It never mixes tokens
+/// of different certificates, tenants, clients, scopes or kinds. Use a cache and its clients in one async runtime only.
 ///
 /// ```
 /// use certbound::TokenCache;

@@ -340,7 +340,7 @@ impl BindingCertificate {
         &self.inner.key
     }
 
-    /// Returns the number of this opening of the key.
+    /// Returns the number that identifies the opened key.
     pub(crate) fn key_id(&self) -> KeyId {
         self.inner.opened.key()
     }
@@ -386,7 +386,7 @@ impl BindingCertificate {
     }
 }
 
-/// Two certificates are equal if their leaf certificates are the same bytes.
+/// Two certificates are equal if their leaf certificates have the same bytes.
 impl PartialEq for BindingCertificate {
     fn eq(&self, other: &Self) -> bool {
         self.thumbprint() == other.thumbprint()

@@ -256,7 +256,7 @@ impl Error {
         }
     }
 
-    /// Whether the user must sign in or consent again. This concerns tokens on behalf of a user.
+    /// Whether the user must sign in or consent again. Only a request on behalf of a user can have this result.
     pub fn needs_user(&self) -> bool {
         match self {
             Self::Refused { answer, .. } => answer.needs_user(),

@@ -47,7 +47,7 @@ struct Inner {
     under_way: SingleFlight<Option<tokio::runtime::Id>, Detected>,
 }
 
-/// The result of the last detection, and when it ended.
+/// The result of the last detection, and the time of its end.
 struct Known {
     detected: Detected,
     at: UnixTime,

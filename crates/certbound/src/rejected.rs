@@ -12,7 +12,7 @@ pub struct TokenHash([u8; 32]);
 impl TokenHash {
     /// Returns the hash of a token.
     pub fn of(token: &Secret) -> Self {
-        // This is the function for a certificate's thumbprint. Both are the SHA-256 of bytes.
+        // `Thumbprint::of_der` is used because a certificate's thumbprint is also the SHA-256 of bytes.
         Self(*Thumbprint::of_der(token.expose().as_bytes()).as_bytes())
     }
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_token_is_named_by_its_hash() {
-        // This is the vector of MSAL's own tests.
+        // The hash is a vector of MSAL's own tests.
         let hash = TokenHash::of(&Secret::new("test_token"));
         let hex = "cc0af97287543b65da2c7e1476426021826cab166f1e063ed012b855ff819656";
         assert_eq!(TokenHash::from_hex(hex), Some(hash));

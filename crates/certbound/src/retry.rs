@@ -63,8 +63,8 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Returns a policy that sends each request once, requests to the platform of a managed identity included. The
-    /// client never waits for a service.
+    /// Returns a policy that sends each request once, requests to the platform of a managed identity included.
+    /// `Retry-After` delays no request.
     pub const fn none() -> Self {
         Self { retries: false, throttles: false }
     }
@@ -91,7 +91,7 @@ impl Default for RetryPolicy {
 
 /// The attempts to send one request.
 pub(crate) struct Attempts {
-    /// `None` if the policy allows no retries.
+    /// The table of retries. It is `None` if the policy allows no retries.
     table: Option<&'static Table>,
     made: u32,
     first: Option<Outcome>,

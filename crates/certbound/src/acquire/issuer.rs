@@ -86,7 +86,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         false
     }
 
-    /// Requests one token and makes every check of the response.
+    /// Requests one token and checks the response.
     fn fetch(
         &self,
         certificate: Option<&Self::Certificate>,

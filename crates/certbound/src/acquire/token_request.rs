@@ -172,7 +172,7 @@ impl Exchange<'_> {
     /// Sends the request once.
     ///
     /// # Errors
-    /// Only if the request cannot be built. A failure of the network is the inner result.
+    /// An error, if the request cannot be built. A failure of the network is in the inner result.
     async fn send(
         &self,
         request: &TokenRequest<'_>,

@@ -15,9 +15,9 @@ const REMEMBERED: usize = 8;
 /// A certificate that the application replaces, for example when its vault has a new certificate. Clones share the
 /// certificate.
 ///
-/// Give a clone to the clients, and call [`RotatingCertificate::rotate`] for each new certificate. The function checks
-/// nothing: clients use the new certificate from then on. A [`CertificateSource`] that looks for a certificate itself
-/// can contain a `RotatingCertificate`.
+/// Give a clone to the clients, and call [`RotatingCertificate::rotate`] for each new certificate. The function does
+/// not check the new certificate, and clients use it at once. A [`CertificateSource`] that looks for a certificate
+/// itself can contain a `RotatingCertificate`.
 #[derive(Clone)]
 pub struct RotatingCertificate {
     inner: Arc<Inner>,

@@ -190,9 +190,9 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Shares the detection of the machine's region with other clients. It is used only if the authority's region is
-    /// [`Region::detect`](crate::Region::detect). By default, all clients of the process share one detection, and a
-    /// client with its own transport has its own detection.
+    /// Shares the detection of the machine's region with other clients. The detector is used only if the authority's
+    /// region is [`Region::detect`](crate::Region::detect). By default, all clients of the process share one detection,
+    /// and a client with its own transport has its own detection.
     pub fn with_region_detector(mut self, detector: RegionDetector) -> Self {
         self.regions = Some(detector);
         self
@@ -246,7 +246,7 @@ impl<C> ClientBuilder<C> {
             }
             _ => self.authority,
         };
-        // A missing mutual-TLS host is an error now, not at the first request.
+        // A missing mutual-TLS host is an error of `build`, not of the first request.
         if self.credential.presents(Kind::Bearer) {
             authority.check_mutual_tls()?;
         }

@@ -76,9 +76,9 @@ impl fmt::Debug for MachineKey {
 
 /// A key provider: it gives a managed identity its key. Implement it for a key store in hardware.
 ///
-/// It must return the same key each time, because certificates are renewed for the same key. `key()` is awaited only
-/// when a certificate may be requested, at the same time as the platform metadata. It may take one minute at most. To
-/// share a provider, pass it in an `Arc`.
+/// The provider must return the same key each time, because certificates are renewed for the same key. `key()` is
+/// awaited only when a certificate may be requested, at the same time as the platform metadata. It may take one minute
+/// at most. To share a provider, pass it in an `Arc`.
 pub trait KeyProvider: Send + Sync + 'static {
     /// Returns the strength of its keys. It is called once, when an identity is built.
     fn strength(&self) -> KeyStrength;

@@ -115,7 +115,7 @@ pub struct CompletedAcquisition<'a> {
     pub token_type: &'static str,
     /// The leg of the acquisition: Leg 2 for a client with assertions, otherwise `None`.
     pub leg: Option<Leg>,
-    /// The origin of the token, or the error.
+    /// The origin of the token, the error, or the cancellation.
     pub result: AcquisitionResult<'a>,
     /// The region of the token endpoint.
     pub region: Option<&'a Region>,

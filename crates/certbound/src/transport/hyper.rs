@@ -50,7 +50,7 @@ impl HyperTransport {
         limits: Limits,
     ) -> Result<Self, NetworkError> {
         let trust = ServerTrust::new(roots)?;
-        // An unusable trust store must be an error now, not at the first request.
+        // An unusable trust store must be an error of this function, not of the first request.
         trust.anonymous().map_err(|error| NetworkError::TrustStore { reason: Cause::new(error) })?;
         let options = Options { limits, proxy, ..Options::default() };
         Ok(Self { trust, options, clients: Clients::new(2 * Self::MAX_BINDINGS) })

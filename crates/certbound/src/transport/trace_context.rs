@@ -18,7 +18,7 @@ const STATE_LENGTH: usize = 512;
 /// The maximum number of members of `tracestate`.
 const STATE_MEMBERS: usize = 32;
 
-/// A hook that returns the trace context of the current task. `certbound-otel` has one for OpenTelemetry.
+/// A hook that returns the trace context of the current task. `certbound-otel` has a hook for OpenTelemetry.
 ///
 /// The hook is called for each request, on the task that sends the request and within the span of the request. The hook
 /// can set no other header. Closures `Fn() -> Option<TraceHeaders>` are hooks.

@@ -107,7 +107,7 @@ impl SealedStore {
         tokio::task::spawn_blocking(move || work(&inner)).await.map_err(stopped)?
     }
 
-    /// Changes the file, one change at a time. A change continues if its caller is dropped. It must not be applied
+    /// Changes the file, one change at a time. A change continues if its caller is dropped, but it must not be applied
     /// after a later change.
     async fn changing(
         &self,

@@ -105,7 +105,7 @@ impl Writer {
         }
     }
 
-    /// Returns whether a stored token must not be used. If so, it is removed.
+    /// Returns whether a stored token must not be used. The function also removes this token from the store.
     pub(super) fn refuses(self: &Arc<Self>, name: &StoreKey, found: Option<&Entry>) -> bool {
         let jobs = self.jobs();
         let forgotten = jobs.forgotten.contains(name);

@@ -73,7 +73,7 @@ impl Clients {
         Arc::new(Self { known: Mutex::default(), at_most })
     }
 
-    /// Returns the client for `via`, made by `make` if no client exists.
+    /// Returns the client for `via`. If no client exists, `make` creates it.
     pub(super) fn get<E>(
         self: &Arc<Self>,
         via: Via<'_>,
