@@ -23,9 +23,9 @@ const NOTICED: Duration = Duration::from_secs(8);
 
 /// A certificate that is replaced while its client uses it.
 pub(crate) enum Holder {
-    /// The application replaces it.
+    /// A certificate that the application replaces.
     Rotating { certificate: RotatingCertificate, key: KeyKind },
-    /// It is in files, as in a volume of Kubernetes.
+    /// A certificate in files, as in a volume of Kubernetes.
     Watched { certificate: WatchedCertificate, folder: TempDir, generation: AtomicU64 },
 }
 
@@ -36,7 +36,7 @@ impl Holder {
         Self::Rotating { certificate: RotatingCertificate::new(first), key: KeyKind::P256 }
     }
 
-    /// Returns an RSA certificate that the application replaces. All of its successors have the same key.
+    /// Returns an RSA certificate that the application replaces. All later certificates have the same key.
     pub(crate) fn rotating_rsa(emulator: &Emulator) -> Self {
         let first = issue(emulator, KeyKind::Rsa2048);
         let rotating = RotatingCertificate::new(certificate(&first));
@@ -95,7 +95,7 @@ impl Holder {
     }
 }
 
-/// Rotates the certificates of random clients, one every two seconds.
+/// Rotates the certificates of random clients, about one every two seconds.
 pub(crate) async fn rotate(
     mut chance: Chance,
     emulator: Arc<Emulator>,

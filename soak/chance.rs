@@ -22,7 +22,7 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// Returns a number of the range, which must not be empty.
+    /// Returns a number in the range, which must not be empty.
     pub(crate) fn among(&mut self, range: Range<u64>) -> u64 {
         range.start + self.next() % (range.end - range.start)
     }
@@ -38,7 +38,7 @@ impl Chance {
         &list[usize::try_from(at).unwrap_or(0)]
     }
 
-    /// Returns a duration in milliseconds of the range.
+    /// Returns a duration whose number of milliseconds is in the range.
     pub(crate) fn milliseconds(&mut self, range: Range<u64>) -> Duration {
         Duration::from_millis(self.among(range))
     }

@@ -7,8 +7,8 @@ use certbound::clock::{Clock, SystemClock};
 
 /// The seconds that the clock shows for each second of the machine. Waits are not shortened.
 pub(crate) const SPEED: u64 = 10;
-/// The lifetime of every token, in seconds of this clock. A token is fresh for half of it. In the shortest useful soak, of 60
-/// seconds, a part is longer than this.
+/// The lifetime of every token, in seconds of this clock. A token is fresh for half of its lifetime. In a soak of 60
+/// seconds, the shortest useful soak, a part is longer than this lifetime.
 pub(crate) const LIFETIME: u64 = 160;
 
 /// A moment, in seconds of the fast clock since 1970.

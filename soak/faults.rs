@@ -14,11 +14,12 @@ use crate::world::FAULTY;
 /// The statuses that ask to wait, with the seconds of `Retry-After`. Answers without `Retry-After` are refusals of the
 /// token service, so the journal distinguishes them.
 pub(crate) const WAITS: [(u16, u32); 2] = [(429, 40), (503, 25)];
-/// An AADSTS number that says nothing about the request.
+/// The AADSTS number of a transient error, which does not depend on the request.
 const BUSY: u32 = 90_033;
-/// The rules that wait for a request. More rules would apply at once as soon as requests arrive.
+/// The maximum number of rules that wait for a request. With more rules, too many requests would fail at the same time.
 const WAITING: usize = 5;
-/// The lifetime of a machine's certificate, in seconds of the fast clock. It is renewed after half of it.
+/// The lifetime of a machine's certificate, in seconds of the fast clock. The client renews the certificate after half
+/// of this time.
 pub(crate) const MACHINE_CERTIFICATE: u64 = 400;
 
 /// Adds faults for single requests, and now and then an outage of some seconds.
@@ -66,7 +67,7 @@ fn single(chance: &mut Chance) -> Fault {
     }
 }
 
-/// Returns the requests of one kind in one faulty tenant.
+/// Returns a condition for requests of one leg, or of all legs, in one faulty tenant.
 fn of_token_service(chance: &mut Chance) -> Condition {
     let leg = *chance.pick(&[Some(LegKind::Leg1), Some(LegKind::Leg2), Some(LegKind::Direct), None]);
     Condition { leg, path_contains: Some((*chance.pick(&FAULTY)).to_owned()), ..Condition::any() }
@@ -98,7 +99,7 @@ fn hang() -> FaultResult {
     FaultResult::Delay { milliseconds: longer.as_millis().try_into().unwrap_or(u64::MAX) }
 }
 
-/// Makes a part of the service unusable for some seconds, and then repairs everything.
+/// Makes a part of the service unusable for some seconds, and then removes all faults.
 async fn outage(chance: &mut Chance, emulator: &Emulator, oracle: &Oracle) {
     let region = || format!("{REGION}.mtlsauth.microsoft.com");
     let of_region = || Condition { host_suffix: Some(region()), ..Condition::any() };
@@ -106,7 +107,7 @@ async fn outage(chance: &mut Chance, emulator: &Emulator, oracle: &Oracle) {
     if is_of_region {
         oracle.region_is_away(true);
         emulator.add_fault(Fault::always(of_region(), FaultResult::Unreachable));
-        // The connections that are open break too.
+        // Open connections are reset too.
         emulator.add_fault(Fault::always(of_region(), FaultResult::ConnectionReset));
     } else {
         let condition = of_token_service(chance);

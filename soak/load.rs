@@ -28,7 +28,7 @@ pub(crate) async fn run(
     let (mut last, mut failed) = (None, None);
     while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(chance.milliseconds(50..1_000)).await;
-        // Some callers insist after an error.
+        // After an error, some callers repeat the acquisition and force a request.
         let insists = failed.take().filter(|_| chance.one_in(4));
         let wanted = insists.unwrap_or_else(|| wanted(&mut chance, &subjects));
         let subject = &subjects[wanted.subject];
@@ -78,7 +78,7 @@ fn wanted(chance: &mut Chance, subjects: &[Subject]) -> Wanted {
     Wanted { subject, kind, resource, tenant }
 }
 
-/// Empties the client's cache. That also releases its earlier certificates.
+/// Empties the client's cache. This also releases the earlier certificates.
 fn clear(subject: &Subject, at: usize, oracle: &Oracle) {
     oracle.cleared(at);
     subject.cache.clear();
@@ -86,7 +86,7 @@ fn clear(subject: &Subject, at: usize, oracle: &Oracle) {
     oracle.report.count("caches emptied", subject.name);
 }
 
-/// Acquires the token. A bound token is returned itself too.
+/// Acquires the token. For a bound token, the result also contains the token itself.
 async fn acquire(
     subject: &Subject,
     call: &Call,
@@ -119,7 +119,8 @@ fn with_options<'a, T>(acquire: Acquire<'a, T>, call: &Call, last: Option<&Token
     }
 }
 
-/// Calls the protected resource over TLS. Only a fault of the resource may fail the call.
+/// Calls the protected resource over TLS. The call may fail only because of a fault of the resource, the expiry of the
+/// token, or a busy machine.
 async fn use_at_resource(call: &Call, token: &BoundToken, oracle: &Oracle) {
     let (host, path) = match call.wanted.resource {
         GRAPH => (GRAPH_BOUND_HOST, "/v1.0/applications"),
@@ -128,7 +129,7 @@ async fn use_at_resource(call: &Call, token: &BoundToken, oracle: &Oracle) {
     };
     let request = http::Request::get(format!("https://{host}{path}")).body(Bytes::new()).unwrap();
     let sent = token.resource().call(request).await;
-    // The token may expire on its way.
+    // The token may expire before the resource verifies it.
     let ended = |oracle: &Oracle| token.expires_at().as_secs() < oracle.clock.moment() + 20;
     match sent {
         Ok(response) if response.status() == 200 => oracle.report.count("calls of a resource", "200"),
@@ -137,7 +138,7 @@ async fn use_at_resource(call: &Call, token: &BoundToken, oracle: &Oracle) {
             let body = String::from_utf8_lossy(response.body()).into_owned();
             oracle.violated(format!("{host} answers {} {body}\n    {call:?}", response.status()));
         }
-        // Only the vault has faults.
+        // Of the resources, only the vault has faults.
         Err(error) if (host == VAULT_HOST || oracle.was_busy(call)) && error.is_transient() => {
             oracle.report.count("calls of a resource", error.code());
         }

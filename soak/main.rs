@@ -9,7 +9,8 @@
 //!  oracle.rs        tokens.rs: is the token right?   errors.rs: which fault explains it?  wire.rs: was it allowed?
 //! ```
 //!
-//! A soak has three equal parts. Each part has new clients, and after each part nothing of them may be left.
+//! A soak has three equal parts. Each part has new clients. After a part, no task and no connection of its clients may
+//! be left.
 //!
 //! The clients have one runtime, the emulator has another one, and everything else runs in a third, so that the tasks of the
 //! clients can be counted. Time runs ten times as fast for clients and emulator; the waits of the clients are not shortened.
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
     control.block_on(soak(seconds, seed, &clients, &services, &report));
     let violated = report.print();
     if violated > 0 {
-        println!("run the same again with: cargo xtask soak {seconds} {seed}");
+        println!("repeat this run with: cargo xtask soak {seconds} {seed}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
@@ -83,7 +84,7 @@ async fn soak(seconds: u64, seed: u64, clients: &Runtime, services: &Runtime, re
     for number in 0..PARTS {
         let part = Part { number, seed, clock, emulator: &emulator, server: &server, clients, report };
         parts.push(part.run(seconds / PARTS, before).await);
-        // A part without a violation is the condition of the comparison below.
+        // The comparison below is valid only if no part has a violation.
         if report.is_violated() {
             return;
         }

@@ -1,7 +1,7 @@
 //! Judges each result and each request: which token, which error and which request is allowed.
 //!
-//! The judgement of a request needs the emulator's journal, and the judgement of an error needs the requests before the error. So
-//! results wait until the journal contains all requests that began before their end.
+//! A request is judged by the emulator's journal, and an error by the requests before the error. So an error waits
+//! until the journal contains all requests that began before the error. A token is judged at once.
 
 mod errors;
 mod tokens;
@@ -26,9 +26,10 @@ use crate::subjects::{Kind, Subject};
 
 /// The time for which facts of past requests are needed. No acquisition takes longer.
 const REMEMBERED: Moment = fast(Duration::from_secs(180));
-/// An acquisition that takes this long gets an older token instead. The client waits a little longer.
+/// An acquisition that takes this long may have got an older token. The client waits for the service a little longer
+/// than this.
 const SLOW: Moment = fast(Duration::from_millis(1_800));
-/// The time that a moment can be wrong by, because moments are rounded.
+/// The largest error of a moment, because moments are rounded.
 const ROUNDING: Moment = 2;
 
 /// The purpose of an acquisition, as far as the cache distinguishes it.
@@ -65,7 +66,7 @@ pub(crate) struct Call {
     certificate: Option<Thumbprint>,
 }
 
-/// The judge.
+/// The oracle, which judges results and requests.
 pub(crate) struct Oracle {
     pub(crate) clock: FastClock,
     pub(crate) report: Arc<Report>,
@@ -80,20 +81,21 @@ struct State {
     calls: HashMap<String, (Call, bool)>,
     /// The tokens that callers received and that are still cached.
     cached: HashMap<Wanted, Vec<Cached>>,
-    /// When each client's cache was emptied, and when its certificate was replaced.
+    /// The time at which each client's cache was emptied.
     cleared: HashMap<usize, Moment>,
+    /// The client, the time and the new certificate of each rotation.
     rotations: Vec<(usize, Moment, Thumbprint)>,
     checked: Checked,
     wire: Wire,
     /// The errors that wait for the journal.
     pending: VecDeque<Unexplained>,
-    /// The times in which the region could not be reached. The last one may not have ended.
+    /// The times in which the region could not be reached. The last of these times may not have ended.
     away: Vec<(Moment, Option<Moment>)>,
     /// The recent delays of a task that only sleeps, in seconds of the fast clock.
     delays: VecDeque<(Moment, Moment)>,
     /// The evidence that was not reported yet.
     violations: Vec<String>,
-    /// The last acquisition of each client that took long. After it the cache may return older tokens.
+    /// The last slow acquisition of each client. After a slow acquisition the cache may return older tokens.
     slow: HashMap<usize, Moment>,
 }
 
@@ -155,7 +157,7 @@ impl Oracle {
                 self.report.count("tokens", "of an earlier certificate, during an outage");
             }
             // During an outage a cached token of an earlier certificate is allowed. A calm client has no outage, unless the
-            // machine is too busy to answer it in time.
+            // machine is too busy to answer its requests in time.
             if now - call.began >= SLOW {
                 state.slow.insert(call.wanted.subject, now);
             }
@@ -190,7 +192,7 @@ impl Oracle {
         if let Some(Cached { obtained, expires_at }) = cached.filter(|_| call.purpose == Purpose::Plain) {
             let (obtained, expires_at) = (*obtained, *expires_at);
             state.violated(format!(
-                "refused, although a token of {obtained} that expires at {expires_at} is cached: {error}\n    {call:?}, at {now}"
+                "an error, although the cache has a token of {obtained} that expires at {expires_at}: {error}\n    {call:?}, at {now}"
             ));
         }
         state.pending.push_back(Unexplained { call: *call, at: now, error });
@@ -204,7 +206,7 @@ impl Oracle {
         ));
     }
 
-    /// Records that the client's cache was emptied. Call it before and after.
+    /// Records that the client's cache was emptied. Call this method before and after the cache is emptied.
     pub(crate) fn cleared(&self, subject: usize) {
         self.state().cleared.insert(subject, self.clock.moment());
     }

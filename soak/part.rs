@@ -19,7 +19,8 @@ use crate::subjects::{self, Subject};
 use crate::{PARTS, certificates, faults, load};
 
 const TASKS: u64 = 200;
-/// The time between two readings of the journal, and the number of readings between two samples and two lines of progress.
+/// The time between two readings of the journal. The numbers of readings between two samples, and between two lines of
+/// progress.
 const TICK: Duration = Duration::from_millis(100);
 const SAMPLE: u64 = 10;
 const PROGRESS: u64 = 100;
@@ -120,7 +121,7 @@ impl Part<'_> {
         }
     }
 
-    /// Waits until the clients' tasks and connections have ended, and judges what is left of them.
+    /// Waits until the clients' tasks and connections have ended, and reports those that are left.
     async fn without_clients(&self, before: Sample) -> Sample {
         let mut after = Sample::now(self.clients.handle());
         for _ in 0..FAREWELL.as_millis() / TICK.as_millis() {

@@ -58,11 +58,12 @@ impl Samples {
 
 type Value = fn(&Sample) -> usize;
 
-/// Compares the first part with the last part, and reports what grew.
+/// Compares the first part with the last part, and reports each resource that grew by more than its tolerance.
 ///
-/// Both parts have the same load, so their resources differ only by chance: by the requests that an outage holds, by the connections
-/// that are idle, and by the memory that the allocator has not returned. The tolerances are about twice the largest difference
-/// that was seen without a leak. Without clients there are neither connections nor tasks, which `part.rs` checks.
+/// Both parts have the same load, so their resources differ only by chance: by the requests that an outage delays, by
+/// the connections that are idle, and by the memory that the allocator has not returned. The tolerances are about twice
+/// the largest difference that was seen without a leak. Without clients there are neither connections nor tasks, which
+/// `part.rs` checks.
 pub(crate) fn compare(parts: &[Samples], report: &Report) {
     let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
     let memory: Value = |sample| sample.memory;

@@ -40,7 +40,7 @@ pub(crate) struct Subject {
     pub(crate) tenants: &'static [&'static str],
     /// Its own tenant.
     pub(crate) home: &'static str,
-    /// The certificate that is rotated. A managed identity gets its own.
+    /// The certificate that is rotated. A managed identity gets its certificate from the platform.
     pub(crate) certificate: Option<Holder>,
     /// The time limit of one acquisition: each request has its limit, its retries and their waits.
     pub(crate) limit: Duration,
@@ -58,9 +58,9 @@ impl Subject {
     }
 }
 
-/// Two legs, each sent twice with a wait in between, and all of that once more with a new certificate.
+/// The requests of two legs, each sent twice with a wait, and all of them once more with a new certificate.
 const OF_CLIENT: Duration = Duration::from_secs(48);
-/// The same, and three requests to the platform, each with three retries.
+/// The same requests, and three requests to the platform, each with three retries.
 const OF_MACHINE: Duration = Duration::from_secs(75);
 const BOTH: &[Kind] = &[Kind::Bound, Kind::Bearer];
 

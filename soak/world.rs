@@ -1,4 +1,4 @@
-//! The emulator's world. Each client has an application of its own, so that the journal names the client.
+//! The emulator's world. Each client has its own application, so that the journal names the client.
 
 use std::collections::BTreeMap;
 

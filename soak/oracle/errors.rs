@@ -64,5 +64,5 @@ pub(super) fn explanation(
         }
         _ => ("other", false),
     };
-    if is_explained { Ok(kind) } else { Err("the journal has no fault that causes it") }
+    if is_explained { Ok(kind) } else { Err("the journal has no fault that causes this error") }
 }

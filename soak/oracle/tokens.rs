@@ -77,7 +77,7 @@ impl Checked {
     }
 }
 
-/// Returns what is wrong with the token at the moment `now`.
+/// Returns the mistakes in the token at the moment `now`.
 pub(super) fn wrong(token: &Obtained, wanted: &Wanted, subject: &Subject, now: Moment) -> Vec<String> {
     let mut wrong = Vec::new();
     let Some(claims) = claims(token.secret.expose()) else {
@@ -129,7 +129,7 @@ pub(super) fn refused(token: &Obtained, wanted: &Wanted, emulator: &Emulator) ->
         .header("x-ms-tokenboundauth", "true")
         .header("client-request-id", OWN_CHECK);
     let request = request.body(Bytes::new()).ok()?;
-    // The verifier tolerates an expiry that is a little past.
+    // The verifier accepts a token that has expired a little earlier.
     let now: UnixTime = emulator.now();
     let response = emulator.handle(now, &tls, request);
     let body = String::from_utf8_lossy(response.body());

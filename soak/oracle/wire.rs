@@ -1,4 +1,4 @@
-//! The requests that the emulator received: whether the client was allowed to send each of them.
+//! Checks that the client was allowed to send each request that the emulator received.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,17 +19,17 @@ pub(super) const OWN_CHECK: &str = "own-check";
 const WAIT: Moment = fast(Duration::from_secs(1));
 /// The time between the decision to send a request and its arrival.
 pub(super) const UNDER_WAY: Moment = fast(Duration::from_secs(1));
-/// The time after the start of its lifetime in which no token is requested again. A refresh ahead starts at the earliest two
-/// seconds later.
+/// The time after the start of a token's lifetime in which the client does not request the same token again. A refresh
+/// ahead starts at the earliest two seconds later.
 const FRESH: Moment = 36;
-/// The same for a managed identity.
+/// The same time for a managed identity.
 const FRESH_OF_MACHINE: Moment = 20;
-/// The age of a machine's certificate from which on tokens may expire with it: after half of its lifetime the client renews it,
-/// and faults of the platform can delay that.
+/// The age of a machine's certificate from which on the client renews it. Faults of the platform can delay the renewal,
+/// so tokens may expire together with an older certificate.
 const OLD: Moment = MACHINE_CERTIFICATE / 2;
-/// The delay by the machine from which on it explains that a request takes too long.
+/// A delay by the machine of at least this length explains a request that takes too long.
 pub(super) const SLOW: Moment = fast(Duration::from_secs(1));
-/// The most attempts of one request to a token service and to the metadata service.
+/// The maximum number of attempts of one request: to a token service, and to the metadata service.
 const ATTEMPTS: u32 = 2;
 const ATTEMPTS_AT_PLATFORM: u32 = 4;
 /// The longest time that an answer asks to wait.
@@ -42,7 +42,7 @@ pub(super) enum Cause {
     AskedToWait,
     /// An error status without `Retry-After`.
     Refused(u16),
-    /// The answer came late or too late.
+    /// The answer was sent late, perhaps after the client's time limit.
     Delayed,
     /// The connection was reset, or it ended in the body.
     Broken,
@@ -101,9 +101,9 @@ struct Wait {
 /// A correct answer with a token.
 struct Answered {
     at: Moment,
-    /// Whether the answer arrived. A late answer may arrive too late.
+    /// Whether the answer certainly arrived in time. A delayed answer may arrive too late.
     is_certain: bool,
-    /// The first request of its acquisition. The cache keeps the token whose acquisition began last.
+    /// The time of the acquisition's first request. The cache keeps the token whose acquisition began last.
     started: Moment,
     id: String,
     is_plain: bool,
@@ -204,7 +204,8 @@ fn attempt(
     let first = Attempts { made: 1, last: entry.time, fault };
     let Some(before) = state.wire.attempts.insert(key.clone(), first) else { return true };
     let gap = entry.time.saturating_sub(before.last);
-    // With a new certificate the acquisition begins again. The certificate of a managed identity is renewed at any time.
+    // With a new certificate the acquisition begins again. The certificate of a managed identity can be renewed at any
+    // time.
     let begun = before.last.saturating_sub(fast(EXCHANGE * 2));
     let is_renewed = equal.client == USER_IDENTITY || state.rotations.iter().any(|(_, at, _)| *at > begun);
     if !is_of_platform && is_renewed && before.fault.is_none() {
@@ -233,7 +234,7 @@ fn attempt(
 /// Checks that the request was not sent while the answer to an equal request asked to wait.
 fn throttled(entry: &JournalEntry, equal: &Equal, state: &mut State, subject: Option<usize>) {
     let Some(Wait { since, until, id }) = state.wire.waits.get(equal).cloned() else { return };
-    // If no caller waited for that answer any more, the client has not seen it.
+    // If no caller waited for that answer any more, the client dropped the request and did not read the answer.
     if state.was_dropped(&id) {
         return;
     }
@@ -254,7 +255,7 @@ fn throttled(entry: &JournalEntry, equal: &Equal, state: &mut State, subject: Op
     }
 }
 
-/// Checks that no token of this kind was fresh when the request was decided.
+/// Checks that no token of this kind was fresh when the client decided to send the request.
 fn needed(entry: &JournalEntry, id: &str, equal: &Equal, state: &mut State, subject: usize, fresh: Moment) {
     let is_plain =
         |state: &State, id: &str| state.calls.get(id).is_none_or(|(call, _)| call.purpose == Purpose::Plain);
@@ -337,7 +338,7 @@ fn fault_of(entry: &JournalEntry) -> Option<Cause> {
         "refusal" => Some(Cause::Refused(entry.status)),
         "delay" => Some(Cause::Delayed),
         "connection_reset" | "truncated_body" => Some(Cause::Broken),
-        // The lifetime of a certificate is no failure.
+        // A certificate with a short lifetime is not a failure.
         _ => None,
     }
 }
