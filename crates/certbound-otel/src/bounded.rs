@@ -1,9 +1,10 @@
-//! A limit for the values of an attribute. A server chooses some of them, and each new value is a new time series.
+//! A limit for the values of an attribute. A server chooses some of these values, and each new value is a new time
+//! series.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The value for everything beyond the limit, as in OpenTelemetry's conventions for `error.type`.
+/// The value that replaces every value beyond the limit, as in OpenTelemetry's conventions for `error.type`.
 pub(crate) const OTHER: &str = "_OTHER";
 /// The maximum number of values.
 const VALUES: usize = 100;

@@ -56,7 +56,7 @@ impl ClientMetrics {
     /// Reports the counters of `cache`, which are read only when the metrics are collected. `name` becomes the
     /// attribute `certbound.cache.name`; give each cache its own name, and register it once.
     ///
-    /// The metrics do not keep the cache in memory. After the last clone of the cache was dropped, it is not reported.
+    /// The metrics do not keep the cache in memory. A cache is not reported after its last clone was dropped.
     pub fn watch_cache(&self, name: &str, cache: &TokenCache) {
         self.inner.caches.add(name, cache.monitor());
     }

@@ -19,7 +19,7 @@ pub struct Metric {
     pub description: &'static str,
 }
 
-/// The boundaries of durations in seconds. They are those that OpenTelemetry recommends for HTTP, and one for the cache.
+/// The boundaries of durations in seconds: those that OpenTelemetry recommends for HTTP, and 1 ms for the cache.
 #[cfg(feature = "client")]
 const BOUNDARIES: [f64; 15] =
     [0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -32,7 +32,7 @@ impl Metric {
 
 #[cfg(feature = "client")]
 impl Metric {
-    /// Registers a sum that is read by `read` when metrics are collected.
+    /// Registers a sum that `read` reports when metrics are collected.
     pub(crate) fn counter(
         self,
         meter: &Meter,
@@ -42,7 +42,7 @@ impl Metric {
         builder.with_description(self.description).with_callback(read).build();
     }
 
-    /// Registers a size that is read by `read` when metrics are collected.
+    /// Registers a size that `read` reports when metrics are collected.
     pub(crate) fn gauge(
         self,
         meter: &Meter,
@@ -52,7 +52,7 @@ impl Metric {
         builder.with_description(self.description).with_callback(read).build();
     }
 
-    /// Registers a number that can be negative, and is read by `read` when metrics are collected.
+    /// Registers a number that can be negative, and that `read` reports when metrics are collected.
     pub(crate) fn signed_gauge(
         self,
         meter: &Meter,

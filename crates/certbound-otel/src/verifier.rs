@@ -9,7 +9,7 @@ use crate::names::{self, Metric, attribute};
 /// The bounds of the durations, in seconds. A decision with known keys takes less than a millisecond.
 const BOUNDS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
 
-/// The metrics of verifiers. It is the [`Observer`] of each verifier that it measures.
+/// The metrics of verifiers. A value of this type is the [`Observer`] of each verifier that it measures.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -216,7 +216,7 @@ async fn the_number_of_series_with_numbers_is_limited() {
     assert_eq!((counts.len(), counts["otel.metric.overflow=true"]), (1_002, 100));
 }
 
-/// The certificate of a client expires, whichever tokens the client requests.
+/// A client reports the expiry of its certificate even if it requests only Bearer tokens or gets only errors.
 #[tokio::test]
 async fn a_client_with_bearer_tokens_or_errors_only_reports_its_certificate_too() {
     let (collected, pair) = (Collected::begin(), Pair::new());
@@ -296,7 +296,7 @@ async fn the_document_lists_every_metric() {
         documented.iter().map(|(name, (_, unit))| (name.as_str(), unit.as_str())).collect();
     assert_eq!(units, known);
 
-    // The metrics that the tests above do not need: here all of them are exported, with the kinds of the document.
+    // This part exports every metric, also those that the tests above do not need, with the kinds of the document.
     let (collected, pair) = (Collected::begin(), Pair::new());
     let cache = TokenCache::new();
     collected.metrics.watch_cache("tokens", &cache);

@@ -1,4 +1,4 @@
-//! One exchange, exported over OTLP to a collector of the test's own, shows both legs under one acquisition.
+//! One exchange, exported over OTLP to the test's own collector, shows both legs under one acquisition.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod collector;

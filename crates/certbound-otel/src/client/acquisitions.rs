@@ -15,7 +15,7 @@ use crate::names::{self, attribute};
 /// The maximum number of different combinations of attributes. Later combinations are counted together.
 const SERIES: usize = 1_000;
 
-/// The counts of acquisitions that were no cache hits, and the durations.
+/// The counts of acquisitions that were not cache hits, and the durations.
 pub(super) struct Acquisitions {
     counts: Arc<Mutex<HashMap<Series, u64>>>,
     regions: Arc<Bounded>,
@@ -99,7 +99,7 @@ impl Acquisitions {
         self.total.record(acquisition.took.as_secs_f64(), &attributes);
         let Some(parts) = acquisition.parts else { return };
         self.cache.record(parts.cache.as_secs_f64(), &attributes);
-        // An acquisition that joined another one did not run Leg 1 itself.
+        // An acquisition that joined the request of another acquisition did not run Leg 1 itself.
         if acquisition.leg == Some(Leg::Two) && origin == Some(TokenOrigin::TokenService) {
             self.leg1.record(parts.leg1.as_secs_f64(), &attributes);
         }

@@ -1,4 +1,4 @@
-//! The counters of caches, which are read when metrics are collected. A cache hit costs nothing more.
+//! The counters of caches, which are read when metrics are collected. The metrics add no cost to a cache hit.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,7 @@ struct List {
 struct Watched {
     attributes: [KeyValue; 1],
     cache: CacheMonitor,
-    /// The hits when the cache was read last.
+    /// The number of hits at the last read of the cache.
     hits: u64,
 }
 
@@ -72,7 +72,7 @@ impl Caches {
 }
 
 impl List {
-    /// Calls `report` with the statistics of each cache. It forgets caches that were dropped, except their hits.
+    /// Calls `report` with the statistics of each cache. Caches that were dropped are removed, but their hits are kept.
     fn read(&mut self, mut report: impl FnMut(&CacheStatistics, &[KeyValue])) {
         let Self { watched, hits_of_dropped } = self;
         watched.retain_mut(|watched| match watched.cache.statistics() {

@@ -14,7 +14,7 @@ use crate::names::{self, attribute};
 /// The maximum number of clients whose certificates are reported.
 const CLIENTS: usize = 1_000;
 
-/// The expiry of the certificate that each client used last, by the client's id. A rotation replaces it.
+/// The expiry of the certificate that each client used last, by the client's id. A rotation replaces the expiry.
 #[derive(Clone, Default)]
 pub(super) struct Certificates(Arc<Mutex<HashMap<Arc<str>, UnixTime>>>);
 

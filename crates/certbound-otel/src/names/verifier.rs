@@ -9,7 +9,7 @@ pub const VERIFIER_DECISIONS: Metric =
 pub const VERIFIER_DECISION_DURATION: Metric = Metric::new(
     "certbound.verifier.decision.duration",
     "s",
-    "The duration of a decision, with the time in which it waited for keys.",
+    "The duration of a decision, including the wait for keys.",
 );
 /// The fetches of keys.
 pub const VERIFIER_KEY_FETCHES: Metric =

@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
-/// A server on a port of its own, which keeps the spans that it receives.
+/// A server on its own port, which keeps the spans that it receives.
 pub(crate) struct Collector {
     address: SocketAddr,
     spans: Arc<Mutex<Vec<Span>>>,
@@ -69,7 +69,7 @@ fn answer(stream: TcpStream) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest::decode(&*body).unwrap()
 }
 
-/// An HTTP client that blocks. The exporter has a thread of its own.
+/// An HTTP client that blocks. The exporter has its own thread.
 #[derive(Debug)]
 pub(crate) struct Plain;
 
