@@ -47,9 +47,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show the two legs, a call and a thief on one screen, with an embedded emulator.
     ///
-    /// The demo needs no tenant and no other network. On real TLS connections it runs Leg 1, Leg 2 for bound and Bearer
-    /// tokens, calls to a vault, to Graph and to a custom API, exchanges across tenants, and requests that must be refused.
-    /// A checklist checks the observed requests and answers. The exit code is 0 if every check passes.
+    /// The demo needs no tenant, and uses only the network of this machine. On real TLS connections it runs Leg 1, then
+    /// Leg 2 for bound and Bearer tokens, calls to a vault, to Graph and to a custom API, exchanges across tenants, and
+    /// requests that must be refused. A checklist checks the observed requests and answers. The exit code is 0 if every
+    /// check passes.
     Demo(DemoFlags),
     /// Get a token in one step, by the direct flow.
     ///
@@ -71,23 +72,23 @@ pub(crate) enum Command {
     /// managed identity.
     #[command(after_long_help = EXCHANGE_EXAMPLES, mut_arg("managed_identity", |flag| flag.hide(true)))]
     Exchange(ExchangeFlags),
-    /// Get a token as `exchange` or `token` does, and call a resource with it and its certificate.
+    /// Get a token as `exchange` or `token` does, and call a resource with token and certificate.
     ///
-    /// The result is the body of the answer. In a pipe it is unchanged. On a terminal the token and control characters are
-    /// removed from it. If the status is not 2xx, the exit code is 1.
+    /// The result is the body of the answer. In a pipe the body is unchanged. On a terminal certbound removes the token
+    /// and control characters from the body. If the status is not 2xx, the exit code is 1.
     #[command(after_long_help = CALL_EXAMPLES, mut_arg("client_secret_env", |flag| flag.hide_short_help(true)))]
     Call(CallFlags),
     /// Print the token endpoint of an authority, and the rule that determines it. This command uses no network.
     Endpoint(EndpointFlags),
-    /// Print what the managed identity of this machine can do.
+    /// Print the capabilities of this machine's managed identity.
     ///
     /// The command trusts the environment variables of a platform. Without these variables it probes the metadata service.
     /// If no metadata service answers, the result is an error.
     Capabilities(MachineFlags),
     /// Print the content of a token without verifying it.
     ///
-    /// Anybody can write a token with this content. With --certificate the command also says whether the token is bound to this
-    /// certificate; if it is not, the exit code is 1. The signature is never printed.
+    /// Anybody can write a token with this content. With --certificate the command also shows whether the token is
+    /// bound to this certificate; if it is not, the exit code is 1. The signature is never printed.
     Inspect(InspectFlags),
     /// Verify a token as a resource does, and print the result of each step.
     ///
@@ -95,10 +96,10 @@ pub(crate) enum Command {
     /// it is refused. With --serve the command answers the requests of a proxy instead: nginx `auth_request`, Caddy
     /// `forward_auth`, Envoy `ext_authz` over HTTP.
     Verify(VerifyFlags),
-    /// Ask a server of certbound whether it is ready, on its admin listener.
+    /// Check on its admin listener whether a server of certbound is ready.
     ///
-    /// Use it as the health check of a container. The exit code is 0 if the server is ready, 1 if it is not ready, and 3 if it
-    /// does not answer. The address is that of --admin-listen.
+    /// Use this command as the health check of a container. The exit code is 0 if the server is ready, 1 if it is not
+    /// ready, and 3 if it does not answer. The address is that of --admin-listen.
     Health(HealthFlags),
     /// Run a local token service with resources that enforce the binding.
     #[command(subcommand)]
@@ -182,7 +183,7 @@ impl Command {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Whether the command serves requests while it runs, so that it must not wait for a reader of its log.
+    /// Returns whether the command serves requests while it runs. Such a command must not wait for a reader of its log.
     pub(crate) fn serves(&self) -> bool {
         match self {
             Self::Verify(flags) => flags.serve.is_some(),

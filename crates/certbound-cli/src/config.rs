@@ -1,7 +1,7 @@
 //! Configuration files: values of flags for many commands.
 //!
 //! A value of the file becomes an argument of the command line, unless a flag or a variable overrides it. So clap checks
-//! and parses it, and a new flag is a key of the file without further code.
+//! and parses the value, and a new flag is a key of the file without further code.
 
 mod effective;
 mod error;
@@ -31,9 +31,9 @@ const WITHOUT_FILE: [&str; 4] = ["completions", "man", "check", "show"];
 #[derive(Clone, Debug)]
 pub(crate) struct Configured {
     pub(crate) args: Vec<OsString>,
-    /// The file, if the command line has values of it.
+    /// The file, if the command line contains values of the file.
     pub(crate) file: Option<PathBuf>,
-    /// A danger of the file that does not concern this command.
+    /// A warning about a secret in the file that this command does not use.
     pub(crate) warning: Option<String>,
 }
 

@@ -47,11 +47,11 @@ pub(crate) struct Details {
     pub(crate) host: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
-    /// How the region was determined.
+    /// The way in which the region was determined.
     pub(crate) region_outcome: Option<&'static str>,
     /// The place from which a detected region was read.
     pub(crate) region_source: Option<&'static str>,
-    /// Why the global endpoint was used although a region was chosen.
+    /// The reason for the use of the global endpoint although a region was chosen.
     pub(crate) region_reason: Option<String>,
     pub(crate) tenant: Option<String>,
 }
@@ -96,7 +96,7 @@ impl Failure {
         let Self { code, what, why, fix, details, .. } = self.shown();
         let mut text = format!("error: {what} [{code}]\n  why: {why}\n  fix: {fix}\n");
         if let Some(id) = details.correlation_id.filter(|id| !why.contains(id)) {
-            // The reason can already name the id that the request sent.
+            // The reason can already contain the id of the request, and the service can have used a different id.
             let label = match why.contains("correlation id") {
                 true => "the service's correlation id",
                 false => "correlation id",

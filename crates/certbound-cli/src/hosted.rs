@@ -35,7 +35,7 @@ impl What {
     }
 }
 
-/// The addresses of an emulator, and its end.
+/// The addresses of an emulator, its load, and the time in which it must stop.
 pub(crate) struct Listening {
     pub(crate) proxy: SocketAddr,
     pub(crate) machine: SocketAddr,

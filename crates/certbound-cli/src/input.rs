@@ -18,14 +18,14 @@ pub(crate) fn file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Usage>
     opened(file, limit).map_err(refuse)
 }
 
-/// Reads an open file of at most `limit` bytes. The error is its reason in words.
+/// Reads an open file of at most `limit` bytes. The error is the reason in words.
 pub(crate) fn opened(file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, String> {
-    // The length of a pipe is unknown, and then it is zero.
+    // The system reports the length zero for a pipe.
     let length = file.metadata().map_or(0, |metadata| metadata.len()).max(USUAL_BYTES);
     read(file, length, limit)
 }
 
-/// Reads stdin, which has at most `limit` bytes.
+/// Reads stdin, which must have at most `limit` bytes.
 pub(crate) fn stdin(limit: u64) -> Result<Zeroizing<Vec<u8>>, Usage> {
     let refuse = |reason: String| Usage::Unreadable { path: "stdin".to_owned(), reason };
     read(io::stdin().lock(), USUAL_BYTES, limit).map_err(refuse)
@@ -36,7 +36,7 @@ pub(crate) fn file_or_stdin(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>
     if path == Path::new("-") { stdin(limit) } else { file(path, limit) }
 }
 
-/// Returns the text of an input, which must be UTF-8. `path` is its name for the error.
+/// Returns the text of an input, which must be UTF-8. `path` is the name of the input in the error.
 pub(crate) fn text(path: &Path, bytes: &[u8]) -> Result<Zeroizing<String>, Usage> {
     let path = || if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
     match str::from_utf8(bytes) {

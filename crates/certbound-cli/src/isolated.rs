@@ -89,7 +89,7 @@ pub(crate) struct Isolation {
     _names: names::Names,
 }
 
-/// Enables the network and starts the emulator in it.
+/// Enables the network, and lets the emulator listen at the real addresses in this network.
 #[cfg(target_os = "linux")]
 pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isolation, Failure> {
     use std::net::{Ipv4Addr, SocketAddr};

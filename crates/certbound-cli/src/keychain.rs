@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The time limit for a keychain that the user requested.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Keeps a key from one command to the next. It never prompts the user: a locked keychain is an error.
+/// A store of one key for later commands. It never prompts the user: a locked keychain is an error.
 pub(crate) trait Keychain {
     /// Returns the key. If the keychain has no key, creates one.
     ///
@@ -40,8 +40,8 @@ impl Keychain for SystemKeychain {
     }
 }
 
-/// Returns the store in this folder. Each kind of key has its own token file. While a keychain is unavailable, the
-/// tokens that it seals stay in their file, and a new request to the token service is the only cost.
+/// Returns the store in this folder. Each kind of key has its own token file. While the keychain is unavailable, the
+/// tokens that its key seals remain in their file, and a new request to the token service is the only cost.
 ///
 /// # Errors
 /// [`StoreError`] if the key is unavailable. An unavailable keychain is an error only if the user requested it.

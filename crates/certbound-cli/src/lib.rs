@@ -12,10 +12,10 @@
 //!  4  observers/  isolated/          reports of requests; a network for one program
 //!  3  output.rs  config/  keychain/  hosted/  demo/  server/
 //!                                    results, configuration files, the sealing key, an emulator of this process,
-//!                                    sockets and life of a server
+//!                                    the demo, sockets and signals of a server
 //!  2  flags/  failure.rs  input.rs   the arguments; an error and its exit code; files and stdin
 //!  1  usage.rs  signals.rs  open_files.rs  log.rs
-//!                                    mistakes in the command line, and the system's part
+//!                                    mistakes in the command line; signals, limits and log of the process
 //! ```
 #![forbid(unsafe_code)]
 
@@ -105,7 +105,7 @@ fn advice(file: &Path) -> String {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let terminal = Terminal::of_process(&cli.common);
     // The first cache registers this process with the kernel for memory barriers (`membarrier(2)`). The call returns at
-    // once in a process with one thread and takes 15 ms in a process with several.
+    // once in a process with one thread, and takes 15 ms in a process with several threads.
     drop(certbound::TokenCache::none());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;

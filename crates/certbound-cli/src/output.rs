@@ -59,7 +59,7 @@ impl Terminal {
         }
     }
 
-    /// Returns whether the result is JSON because it is printed in a pipe, and not because the flags say so.
+    /// Returns whether the result is JSON because it is printed in a pipe, and not because of a flag or a variable.
     pub(crate) fn is_json_by_default(self) -> bool {
         self.asked.is_none() && !self.stdout
     }
@@ -132,7 +132,8 @@ pub(crate) fn filled(length: usize, before: &str, secret: &str, after: &str) -> 
 /// Formats one line for each name and value. [`Format::Shell`] quotes and exports the values. The buffer is wiped.
 pub(crate) fn assignments(format: Format, values: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
     let (export, quote) = if format == Format::Shell { ("export ", "'") } else { ("", "") };
-    // A quoted quote takes four bytes. The buffer has its full size from the start, because a growing one leaves copies.
+    // A quoted quote takes four bytes. The buffer has its full size from the start, because a growing buffer leaves
+    // copies.
     let length = |(name, value): &(&str, &str)| name.len() + 4 * value.len() + 16;
     let mut text = Zeroizing::new(Vec::with_capacity(values.iter().map(length).sum()));
     for (name, value) in values {

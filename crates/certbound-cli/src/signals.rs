@@ -1,4 +1,4 @@
-//! The signals that request the end of a program.
+//! The signals that servers and `emulator run` handle.
 
 use std::future::poll_fn;
 use std::task::Poll;

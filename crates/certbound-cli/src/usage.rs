@@ -92,7 +92,7 @@ pub(crate) enum Usage {
     #[strum(props(code = "invalid_method", fix = "give a method such as GET or POST"))]
     Method(String),
     #[error("a header is not of the form `Name: value`")]
-    #[strum(props(code = "invalid_header", fix = "write it as `Name: value`, in printable characters"))]
+    #[strum(props(code = "invalid_header", fix = "write `Name: value`, in printable characters"))]
     Header,
     #[error("--header cannot set {0}, because certbound controls this header")]
     #[strum(props(code = "invalid_resource_request"))]
@@ -228,12 +228,12 @@ pub(crate) enum Usage {
     State { path: String, reason: String },
     #[error("{path} is not a usable world: {reason}")]
     #[strum(props(code = "world_unusable"))]
-    #[strum(props(fix = "correct these places; `certbound emulator world` prints a world that works"))]
+    #[strum(props(fix = "correct the listed places; `certbound emulator world` prints a valid world"))]
     World { path: String, reason: String },
 }
 
 impl Usage {
-    /// Returns the mistake that no socket with the wanted name was passed. `passed` names the sockets that are left.
+    /// Returns the error for a socket that systemd did not pass. `passed` names the sockets that are left.
     pub(crate) fn not_passed(wanted: Option<&str>, passed: &str) -> Self {
         let wanted =
             wanted.map_or_else(|| "no socket".to_owned(), |name| format!("no socket named `{name}`"));

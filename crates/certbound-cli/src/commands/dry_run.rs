@@ -16,7 +16,7 @@ use crate::output::{self, Terminal};
 /// The text that is printed instead of the assertion, because Leg 1 did not run.
 const UNKNOWN: &str = "<not yet known: Leg 1 returns it>";
 
-/// A transport that sends nothing. The observer has recorded the request before.
+/// A transport that sends nothing. The observer records each request before the transport receives it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct NeverTransport;
 
@@ -33,7 +33,7 @@ const STOPPED: &str = "stopped before the first byte";
 pub(super) struct DryRun {
     recorder: Arc<Recorder>,
     assertion_unknown: bool,
-    /// Whether further requests would follow that depend on the answer to the last request.
+    /// Whether the command would send further requests that depend on the answer to the last request.
     incomplete: bool,
     call: Option<http::Request<Bytes>>,
 }
@@ -58,7 +58,7 @@ impl DryRun {
         self.assertion_unknown = true;
     }
 
-    /// Records the request to the resource that would follow.
+    /// Records the request to the resource, which would follow the token requests.
     pub(super) fn then_call(&mut self, request: http::Request<Bytes>) {
         self.call = Some(request);
     }
@@ -105,7 +105,7 @@ impl DryRun {
     }
 
     fn text(&self, requests: &[Seen], complete: bool) -> String {
-        let mut text = String::from("Nothing was sent. These requests would be:\n");
+        let mut text = String::from("Nothing was sent. These are the requests:\n");
         for request in requests {
             text.push('\n');
             for line in request.lines() {

@@ -1,4 +1,4 @@
-//! `health`: asks the admin listener of a server whether the server is ready.
+//! `health`: checks on the admin listener of a server whether the server is ready.
 
 use std::io;
 use std::time::Duration;
@@ -35,12 +35,12 @@ pub(super) async fn run(flags: &HealthFlags, terminal: Terminal) -> Result<(), F
             "not_ready",
             "the server is not ready",
             one_line(body.trim()),
-            "remove the reason, or wait until the server is ready",
+            "remove the cause, or wait until the server is ready",
         )),
         other => Err(Failure::new(
             REFUSED,
             "not_an_admin_listener",
-            "the health of the server is unknown",
+            "the readiness of the server is unknown",
             format!("{target} answered /readyz with the status {other}"),
             "give the address of --admin-listen, not the address that the server serves",
         )),
@@ -73,7 +73,7 @@ fn unreachable(target: &HealthTarget, reason: &str) -> Failure {
     Failure::new(
         NETWORK,
         "admin_listener_unreachable",
-        "the server could not be asked",
+        "the readiness of the server is unknown",
         format!("{target}: {reason}"),
         "check that the server runs, and that its --admin-listen has this address",
     )

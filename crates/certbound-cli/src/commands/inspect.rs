@@ -102,7 +102,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Returns the token of the argument, or the token that stdin contains.
+/// Returns the token in the argument, or the token on stdin if the argument is `-`.
 pub(super) fn token(argument: Option<&str>) -> Result<Secret, Failure> {
     let text = match argument {
         None => return Err(Usage::NoToken.into()),

@@ -11,7 +11,7 @@ pub(super) fn run(flags: &ManFlags) -> Result<(), Failure> {
     let Some(directory) = &flags.directory else {
         let mut page = Vec::new();
         let written = clap_mangen::Man::new(Cli::command()).render(&mut page);
-        written.map_err(|error| Failure::of_system("the manual page could not be made", &error))?;
+        written.map_err(|error| Failure::of_system("the manual page could not be written", &error))?;
         return output::print(&page);
     };
     let written =

@@ -63,7 +63,7 @@ fn help(command: &str, flag: &str) -> String {
     command.try_get_matches_from(args).unwrap_err().to_string()
 }
 
-/// `-h` has the usual flags in their groups. Its text fits on one screen of 80 columns.
+/// `-h` prints the usual flags in their groups. The text fits on one screen of 80 columns.
 #[test]
 fn each_short_help_is_one_screen() {
     let commands =

@@ -42,15 +42,15 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
     printed
 }
 
-/// Warns that the result is bound to a machine's key that is not stored.
+/// Warns if the result is bound to a machine's key that is not stored.
 pub(super) fn tell_ending_key(client: &ClientFlags) {
     if client.machine_state.machine_state.is_none() {
-        tell("warning: no program can use this result, because its private key ends with this command");
+        tell("warning: no program can use this result, because its private key exists only in this command");
         tell("fix: store the key with --machine-state DIR, or call the resource with `certbound call`");
     }
 }
 
-/// Dry-runs the direct flow. For a bound token of a machine this is the first request to the metadata service.
+/// Dry-runs the direct flow. For a bound token of a machine, only the first request to the metadata service is known.
 pub(super) async fn dry_direct(
     dry: &mut DryRun,
     client: &ClientFlags,

@@ -1,4 +1,4 @@
-//! The values that a command uses, and the place that each value comes from.
+//! The values that a command uses, and the origin of each value.
 
 use std::ffi::{OsStr, OsString};
 
@@ -10,7 +10,7 @@ use super::file::{ConfigFile, Entry, Profile, Value};
 use super::keys;
 use crate::flags::{Rank, Ring, variable};
 
-/// Keys of `verify` that have a meaning only with another flag.
+/// Keys of `verify` that have an effect only with another flag.
 const NEEDS: [(&str, &str); 4] = [
     ("certificate-header", "serve"),
     ("trust-proxy", "serve"),
@@ -119,7 +119,7 @@ impl Chosen {
                 .is_some_and(|partner| unused.iter().any(|key| key == partner) || !ring.is_used(partner));
             let by_hand =
                 |arg: &Arg| typed.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-            // clap has the arguments, such as a token to verify, that cannot be used together with this flag.
+            // clap lists the arguments, such as a token to verify, that cannot be used together with this flag.
             if is_alone || command.get_arg_conflicts_with(arg).into_iter().any(by_hand) {
                 unused.push(entry.key.clone());
                 continue;
@@ -140,14 +140,14 @@ impl Chosen {
 
     fn refuse_conflict(&self, ring: &Ring, entry: &Entry) -> Result<(), ConfigError> {
         let Some(other) = ring.conflict(&entry.key) else { return Ok(()) };
-        // Another place of the same rank does not exist, so the other key is in this file too.
+        // All keys of this rank are in this file, so the other key is in this file too.
         let line = self.entry(other).and_then(|(other, _)| other.place.at).map_or(0, |(line, _)| line);
         let what = Mistake::Conflict { one: entry.key.clone(), other: other.to_owned(), line };
         Err(entry.place.error(what))
     }
 }
 
-/// Returns the values of a command's flags that have a value, in the order of its help.
+/// Returns the values of those flags of a command that have a value, in the order of the help.
 pub(crate) fn effective(
     command: &Command,
     typed: Option<&ArgMatches>,
@@ -170,7 +170,7 @@ pub(crate) fn effective(
                     }
                     _ => Origin::File(place),
                 };
-                // A value that this command does not accept is shown as it is. Its run reports the mistake.
+                // A value that this command does not accept is shown unchanged. The command itself reports the mistake.
                 let values = config.map(|config| keys::values(arg, &config.file, entry));
                 let values = values.and_then(Result::ok).unwrap_or_else(|| vec![entry.value.text().into()]);
                 (values, origin)

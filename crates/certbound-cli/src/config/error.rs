@@ -14,7 +14,7 @@ pub(crate) struct ConfigError {
     pub(crate) what: Mistake,
 }
 
-/// A place in a configuration file. Line and column begin with 1; without a line it is the whole file.
+/// A place in a configuration file. Line and column begin with 1. Without them the place is the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) file: String,
@@ -62,7 +62,7 @@ pub(crate) enum Mistake {
     SecretKey { key: String },
     #[error("`{key}` must be {expected}, but the value is {found}")]
     #[strum(props(code = "config_wrong_type"))]
-    #[strum(props(fix = "write true or false, a number, a text in quotes, or a list as the message says"))]
+    #[strum(props(fix = "write true or false, a number, a quoted text or a list, as the message requires"))]
     WrongType { key: String, expected: &'static str, found: &'static str },
     #[error("the value of `{key}` cannot be used: {reason}")]
     #[strum(props(code = "config_invalid_value"))]

@@ -143,7 +143,7 @@ impl ConfigFile {
     /// Returns the profile of this name.
     ///
     /// # Errors
-    /// The file has no such profile.
+    /// The file has no profile of this name.
     pub(crate) fn profile(&self, name: &str) -> Result<&Profile, ConfigError> {
         self.profiles.iter().find(|profile| profile.name == name).ok_or_else(|| {
             let known = self.profiles.iter().map(|profile| profile.name.clone()).collect();

@@ -34,7 +34,7 @@ pub(crate) fn commands(root: &Command) -> Vec<&Command> {
     }
 }
 
-/// Returns each key once, as the first command has it.
+/// Returns each key once, with the definition of the first command that has it.
 pub(crate) fn all(root: &Command) -> Vec<&Arg> {
     let mut known: Vec<&Arg> = Vec::new();
     for arg in commands(root).into_iter().chain([root]).flat_map(of_command) {
@@ -49,26 +49,26 @@ pub(crate) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key)
 }
 
-/// Whether a text can be the name of a variable. Otherwise it may be the secret itself, and is not printed.
+/// Returns whether a text can be the name of a variable. Any other text may be the secret itself and is not printed.
 pub(crate) fn is_variable_name(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !text.is_empty() && text.chars().all(is_part) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Whether the value of this entry is a secret. A body that is read from a file is not.
+/// Returns whether the value of this entry is a secret. The name of a file with a body is not a secret.
 pub(crate) fn holds_secret(entry: &Entry) -> bool {
     let is_path = entry.key == "data" && matches!(&entry.value, Value::Text(text) if text.starts_with('@'));
     is_secret(&entry.key) && !is_path
 }
 
-/// Whether the value of a key is the path of a file that must exist. Folders are created when they are needed.
+/// Returns whether the value of a key is the path of a file that must exist. Folders are created when they are needed.
 pub(crate) fn is_input_file(root: &Command, key: &str) -> bool {
     let names_file =
         |arg: &Arg| arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == "FILE"));
     all(root).into_iter().any(|arg| arg.get_long() == Some(key) && is_path(arg) && names_file(arg))
 }
 
-/// Whether the value is a path, which is relative to the folder of the file.
+/// Returns whether the value is a path, which is relative to the folder of the configuration file.
 pub(crate) fn is_path(arg: &Arg) -> bool {
     matches!(arg.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath)
 }
@@ -115,7 +115,7 @@ fn bare(arg: &Arg) -> Arg {
     arg.required(false).env(None::<&'static str>)
 }
 
-/// Returns the arguments that have the meaning of the entry for this flag. A switch that is off has none.
+/// Returns the arguments that have the meaning of the entry for this flag. A switch that is off has no argument.
 pub(crate) fn arguments(arg: &Arg, file: &ConfigFile, entry: &Entry) -> Result<Vec<OsString>, ConfigError> {
     let flag = format!("--{}", entry.key);
     let values = values(arg, file, entry)?;

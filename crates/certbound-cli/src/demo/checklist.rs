@@ -30,14 +30,15 @@ pub(super) fn lines() -> impl Iterator<Item = Line> {
 }
 
 impl Line {
-    /// Returns whether the statement is true, with the evidence or the reason. `None` if a scene has not run yet.
+    /// Returns the evidence if the statement is true, and otherwise the reason. Returns `None` if a scene has not run
+    /// yet.
     pub(super) fn judge(&self, facts: &Facts) -> Option<Outcome<String>> {
         let seen: Option<Outcome<Vec<String>>> =
             self.conditions.split("; ").map(|condition| examine(condition, facts)).collect();
         Some(seen?.map(|seen| seen.join("; ")))
     }
 
-    /// Returns the judged line. `missing` is the reason for a scene that did not run.
+    /// Returns the judged line. `missing` is the reason if a scene did not run.
     pub(super) fn checked(&self, facts: &Facts, missing: &str) -> CheckedLine {
         let Self { id, leg, how, text, .. } = *self;
         let outcome = self.judge(facts).unwrap_or_else(|| Err(missing.to_owned()));

@@ -19,7 +19,7 @@ impl Failure {
     /// Converts an error of the client library.
     pub(crate) fn of_client(error: &Error) -> Self {
         let what = match (error.leg(), error) {
-            // Both legs use this certificate. The leg that finds the fault need not be the leg with the flag.
+            // Both legs use this certificate. The leg that finds the mistake need not be the leg with the flag.
             (_, Error::Misuse { what: Misuse::CertificateNotValidNow(_), .. }) => {
                 "the certificate cannot be used"
             }
@@ -57,7 +57,7 @@ impl Failure {
             } => USAGE,
             _ => REFUSED,
         };
-        // The certificate is at fault and not a leg, so a script must not read the number of the leg that found it.
+        // The certificate causes this error, and no leg does, so the details contain no leg.
         let mut details = Details::of_client(error);
         if let Error::Misuse { what: Misuse::CertificateNotValidNow(_), .. } = error {
             details.leg = None;

@@ -88,7 +88,7 @@ fn typed(error: &clap::Error) -> String {
     without_tokens(&lines(&error.render().to_string()))
 }
 
-/// Writes clap's error to stderr. If a token or a control character must be removed from it, it has no colours.
+/// Writes clap's error to stderr. If a token or a control character must be removed, the text has no colours.
 pub(crate) fn report_command_line(error: &clap::Error) -> ExitCode {
     let text = typed(error);
     // A failed write to stderr cannot be reported anywhere.

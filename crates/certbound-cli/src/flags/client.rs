@@ -13,7 +13,7 @@ use crate::usage::Usage;
 pub(crate) struct IdentityFlags {
     /// The application (client) id.
     ///
-    /// Entra requires a GUID. It is needed unless --managed-identity is given.
+    /// Entra requires a GUID. The id is needed unless --managed-identity is given.
     #[arg(long, value_name = "ID", env = "AZURE_CLIENT_ID", required_unless_present = "managed_identity")]
     pub(crate) client_id: Option<String>,
     /// The tenant: its id or one of its domains.
@@ -23,13 +23,13 @@ pub(crate) struct IdentityFlags {
     pub(crate) tenant: Option<String>,
     /// The Azure region, such as westus3, or TryAutoDetect.
     ///
-    /// TryAutoDetect reads the region from REGION_NAME or COSMIC_LOCATION, or asks the machine's metadata service. If
-    /// all fail, or without a region, the global endpoint is used. MSAL_FORCE_REGION and MSAL_DISABLE_REGION apply.
+    /// TryAutoDetect reads the region from REGION_NAME, from COSMIC_LOCATION or from the machine's metadata service. If
+    /// no region is found or given, the global endpoint is used. MSAL_FORCE_REGION and MSAL_DISABLE_REGION apply.
     #[arg(long, env = "AZURE_REGIONAL_AUTHORITY_NAME")]
     pub(crate) region: Option<String>,
     /// Use the global endpoint if the region's host cannot be reached.
     ///
-    /// A warning says so. By default the command fails then.
+    /// The command then prints a warning. By default the command fails.
     #[arg(
         long,
         env = "CERTBOUND_GLOBAL_IF_REGION_UNREACHABLE",
@@ -55,7 +55,7 @@ pub(crate) struct IdentityFlags {
     pub(crate) issuer: Option<String>,
     /// Trust the authority's host without a check.
     ///
-    /// By default a host of an unknown cloud is first looked up in Microsoft's directory.
+    /// By default certbound first looks up a host of an unknown cloud in Microsoft's directory.
     #[arg(long, env = "CERTBOUND_NO_AUTHORITY_VALIDATION", value_parser = switch(), hide_short_help = true)]
     pub(crate) no_authority_validation: bool,
 }
@@ -150,8 +150,8 @@ pub(crate) struct Leg1Flags {
     pub(crate) leg1_certificate: Option<PathBuf>,
     /// A managed identity of this machine.
     ///
-    /// `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. Leg 2 presents the certificate that the
-    /// platform issued to the machine.
+    /// The value is `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. Leg 2 presents the certificate
+    /// that the platform issued to the machine.
     #[arg(
         long,
         value_name = "ID",
@@ -183,7 +183,7 @@ impl Leg1Flags {
         self.leg1_certificate.is_some() || self.leg1_managed_identity.is_some() || self.detail().is_some()
     }
 
-    /// Returns the first given flag that has a meaning only with a certificate of Leg 1.
+    /// Returns the first given flag that has an effect only with a certificate of Leg 1.
     pub(crate) fn detail(&self) -> Option<&'static str> {
         first_given(&[
             ("--leg1-certificate-key", self.leg1_certificate_key.is_some()),
@@ -269,8 +269,8 @@ fn seconds() -> clap::builder::RangedU64ValueParser {
 pub(crate) struct MachineFlags {
     /// A managed identity of this machine.
     ///
-    /// `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. It replaces all flags about application,
-    /// authority and credential. `exchange` has its own flag for a managed identity.
+    /// The value is `system`, `client-id:GUID`, `object-id:GUID` or `resource-id:ID`. The identity replaces all flags
+    /// about application, authority and credential. `exchange` has its own flag for a managed identity.
     #[arg(long, value_name = "ID", env = "CERTBOUND_MANAGED_IDENTITY")]
     pub(crate) managed_identity: Option<String>,
     /// The platform of the managed identity.
@@ -368,7 +368,8 @@ pub(crate) struct TokenFlags {
     pub(crate) secret: SecretFlags,
     /// An existing assertion, for a Bearer token.
     ///
-    /// `-` reads stdin. The assertion is not bound to a certificate. The file is read when it is needed.
+    /// `-` reads stdin. The assertion is not bound to a certificate. certbound reads the file only when it needs the
+    /// assertion.
     #[arg(
         long,
         value_name = "FILE",

@@ -12,7 +12,7 @@ pub(crate) enum ConfigCommand {
     /// Print the values that commands use.
     ///
     /// The values come from the command line, from environment variables, from the configuration file, or are defaults.
-    /// With a COMMAND after `--` these are the values of this command with these flags. Secrets are redacted.
+    /// With a COMMAND after `--` they are the values of this command with its flags. Secrets are redacted.
     Show(ConfigShowFlags),
     /// Check a configuration file with all its profiles.
     ///

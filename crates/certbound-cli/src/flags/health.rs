@@ -8,7 +8,7 @@ use clap::Args;
 
 #[derive(Args, Debug)]
 pub(crate) struct HealthFlags {
-    /// The admin listener of the server: ADDRESS:PORT or unix:PATH, as --admin-listen has it.
+    /// The admin listener of the server: ADDRESS:PORT or unix:PATH, as in --admin-listen.
     #[arg(value_name = "ADDR:PORT|unix:PATH", env = "CERTBOUND_ADMIN_LISTEN")]
     pub(crate) address: HealthTarget,
     /// The time limit of the answer.
@@ -16,7 +16,7 @@ pub(crate) struct HealthFlags {
     pub(crate) timeout: u64,
 }
 
-/// The address that is asked. A host name is allowed, because the address is not bound.
+/// The address of the admin listener. A host name is allowed, because the command only connects to the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HealthTarget {
     Tcp(String),

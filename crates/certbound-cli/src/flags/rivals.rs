@@ -1,6 +1,6 @@
 //! Flags that exclude each other. A flag on the command line overrides the environment. A variable of certbound
-//! overrides a configuration file, which overrides a variable that every Azure SDK reads. Two flags, or two variables of
-//! the same kind, are a mistake, which clap or `plan` reports.
+//! overrides a configuration file, which overrides a variable that every Azure SDK reads. Two such flags, or two such
+//! variables of the same kind, are a mistake, which clap or `plan` reports.
 
 use std::ffi::{OsStr, OsString};
 
@@ -75,7 +75,7 @@ const COMPANIONS: Rivals = &[
     ("leg1-certificate", &["leg1-certificate-key"]),
 ];
 
-/// Variables of certbound that add a fact to the Azure SDKs' certificate variable. They have the same rank as that
+/// Variables of certbound for the certificate that the Azure SDKs' variable names. They have the same rank as that
 /// variable.
 const GO_WITH_THE_SDKS: [&str; 2] = ["CERTBOUND_CERTIFICATE_KEY", "CERTBOUND_CERTIFICATE_PASSWORD_ENV"];
 
@@ -131,8 +131,8 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// `file` contains the keys of the configuration file that have an effect, with their ranks. A variable overrides
-    /// the same key of the file.
+    /// Creates a ring from the command line, the environment and a file. `file` contains the keys of the configuration
+    /// file that have an effect, with their ranks. A variable overrides the same key of the file.
     pub(crate) fn of(command: &Command, typed: impl Fn(&str) -> bool, file: &[(String, Rank)]) -> Self {
         let given = command.get_arguments().filter_map(|arg| {
             let long = arg.get_long()?;
@@ -148,7 +148,7 @@ impl Ring {
         Self::new(command, given.collect())
     }
 
-    /// Creates the ring of a file alone, without the command line and the environment.
+    /// Creates a ring from a file alone, without the command line and the environment.
     pub(crate) fn of_file(command: &Command, file: &[(String, Rank)]) -> Self {
         Self::new(command, file.to_vec())
     }

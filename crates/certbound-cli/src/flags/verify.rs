@@ -50,12 +50,12 @@ pub(crate) struct VerifyFlags {
     pub(crate) issuer: Option<String>,
     /// A signature algorithm of --issuer.
     ///
-    /// May be repeated. RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519.
+    /// May be repeated. The value is RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519.
     #[arg(long, env = "CERTBOUND_ALGORITHM", help_heading = "Issuer")]
     pub(crate) algorithm: Vec<String>,
     /// The host of --issuer's keys, if it differs from the issuer's host.
     ///
-    /// A host without a port means every port of the host.
+    /// A host without a port allows every port of the host.
     #[arg(
         long,
         value_name = "HOST",
@@ -183,8 +183,9 @@ pub(crate) struct VerifyFlags {
     ///
     /// The value is an address, or unix:PATH for a Unix socket. Port 0 takes a free port.
     ///
-    /// systemd takes the first socket that systemd passed, and systemd:NAME the socket with this FileDescriptorName=.
-    /// SIGHUP reads the files again that the flags name. SIGTERM and SIGINT stop the server after the responses in progress.
+    /// `systemd` takes the first socket that systemd passed, and `systemd:NAME` the socket with this
+    /// FileDescriptorName=. After SIGHUP the server reads again the files that the flags name. SIGTERM and SIGINT stop
+    /// the server after the responses in progress.
     #[arg(
         long,
         value_name = "ADDR:PORT|unix:PATH|systemd",

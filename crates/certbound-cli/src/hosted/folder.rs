@@ -16,7 +16,8 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Creates the folder, or opens an existing one that no other user can enter, because it will contain a key.
+    /// Creates the folder, or opens an existing folder. No other user may enter the folder, because it will contain a
+    /// key.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         // A trailing slash is removed, because with it a symbolic link would be followed.
         let path: PathBuf = std::path::absolute(path)?.components().collect();

@@ -56,7 +56,7 @@ fn only_id(map: &str) -> Option<u32> {
 /// Returns another process in this process's namespace. A process that cannot be examined is in another user namespace.
 fn sharer(proc: &Path, kind: &str) -> io::Result<Option<u32>> {
     let own = fs::read_link(proc.join("self/ns").join(kind))?;
-    // The link has the process number that is valid inside.
+    // The link contains the process number that is valid inside the namespace.
     let this = fs::read_link(proc.join("self"))?;
     for entry in fs::read_dir(proc)? {
         let name = entry?.file_name();

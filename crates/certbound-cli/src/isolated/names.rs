@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// Answers DNS queries until it is dropped.
+/// A DNS server that answers queries until this value is dropped.
 pub(super) struct Names {
     server: JoinHandle<()>,
     _files: Vec<NamedTempFile>,

@@ -58,7 +58,7 @@ impl Seen {
         }
     }
 
-    /// Whether this request asks the metadata service for the region.
+    /// Returns whether this request reads the region from the metadata service.
     pub(crate) fn detects_region(&self) -> bool {
         self.url.contains(LOCATION_PATH)
     }

@@ -65,7 +65,7 @@ impl Token {
 
 /// The text for a bound token that is opaque or encrypted.
 pub(super) const UNSEEN: &str =
-    "not observed: the token cannot be read, but the answer says that the token is bound";
+    "not observed: the token cannot be read, but the type of the answer is that of a bound token";
 
 /// Reports on stderr that the binding of a token was not observed, for formats of the result that cannot contain this
 /// fact.
@@ -75,8 +75,8 @@ pub(crate) fn tell_unseen(token: &Token) {
     }
 }
 
-/// Reports on stderr how the region was detected, if the stations of the flow are reported. It always warns if the
-/// global endpoint was used although a region was chosen.
+/// Reports on stderr the source of a detected region, if the stations of the flow are reported. The function always
+/// warns if the global endpoint was used although a region was chosen.
 pub(crate) fn tell_region(region: Option<&Region>, outcome: &RegionOutcome, terminal: Terminal) {
     if let Some(reason) = outcome.reason() {
         tell(&format!("warning: the global endpoint was used: {reason}"));

@@ -11,7 +11,7 @@ pub(crate) enum Prover {
     Certificate,
     /// Any other proof, by its hash. Otherwise a command with a wrong secret would get the token of the right secret.
     Other(String),
-    /// A proof that no later command has. Its tokens are not stored.
+    /// A proof that no later command has. Tokens that were obtained by this proof are not stored.
     Passing,
 }
 
@@ -41,7 +41,7 @@ impl Prover {
         Self::Other(hash(&parts))
     }
 
-    /// Returns the part of the store's names that this proof determines; `None` if its tokens are not stored.
+    /// Returns the part of the store's names that this proof determines, or `None` if the tokens are not stored.
     pub(super) fn name(&self) -> Option<&[u8]> {
         match self {
             Self::Certificate => Some(b""),

@@ -50,7 +50,7 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     Ok(Plan { client: client.into(), source })
 }
 
-/// Whether Leg 1 is a Bearer token of the identity, because its platform cannot bind tokens.
+/// Returns whether Leg 1 is a Bearer token of the identity, because its platform cannot bind tokens.
 fn is_unbound(kind: Kind, identity: &ManagedIdentity) -> bool {
     kind == Kind::Bearer && !identity.origin().binds()
 }

@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness and metrics. It makes no decisions.
+//! The admin listener: health, readiness and metrics. It verifies no tokens.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The life of a server: it serves until a signal stops it, and it ends at once at a second signal.
+//! The run of a server: it serves until a signal stops it, and it ends at once at a second signal.
 
 use std::future::Future;
 
@@ -90,7 +90,7 @@ pub(crate) async fn run<S: Future<Output = ()> + Send + 'static>(
         if next == Next::Stop
             && let Some(stop) = stop.take()
         {
-            // If the server has ended, the loop ends too.
+            // If the server has ended, this send fails, and the loop ends.
             let _ = stop.send(());
         }
     }

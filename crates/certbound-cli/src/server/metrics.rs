@@ -10,7 +10,7 @@ use opentelemetry::metrics::{Counter, Meter, MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
-/// The metrics of one server. They exist also without an admin listener, where nobody reads them.
+/// The metrics of one server. They exist even without an admin listener, although nobody can read them then.
 pub(crate) struct Metrics {
     registry: Registry,
     // The instruments report only as long as their provider exists.

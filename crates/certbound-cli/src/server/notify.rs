@@ -35,13 +35,13 @@ impl Supervisor {
         send(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// Reports that the server was told to stop.
+    /// Reports that the server received a signal to stop.
     pub(crate) fn stopping(&self) {
         send(&[NotifyState::Stopping, NotifyState::Status("answering the requests in progress")]);
     }
 }
 
-/// Sends a message twice in each time limit of the watchdog. The runtime must work for it to be sent.
+/// Sends a message twice in each time limit of the watchdog. If the runtime hangs, no message is sent.
 async fn report_alive(limit: Duration) {
     let mut ticks = tokio::time::interval(limit / 2);
     loop {
@@ -52,6 +52,6 @@ async fn report_alive(limit: Duration) {
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager could not be told the state of this server (NOTIFY_SOCKET)");
+        tracing::warn!(%error, "the state of this server could not be sent to the service manager (NOTIFY_SOCKET)");
     }
 }

@@ -106,7 +106,7 @@ impl Socket {
         Ok(Self { kind: Kind::Tcp(listener), shown })
     }
 
-    /// A socket that systemd has created. Its file has the permissions of the unit.
+    /// Returns a socket that systemd has created. Its file has the permissions of the unit.
     fn of_passed_unix(listener: UnixListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let abstract_socket = "it is an abstract socket, which has no permissions; the unit needs a path";
@@ -116,7 +116,8 @@ impl Socket {
         Ok(Self { kind: Kind::Unix { listener, _file: None, open_to_all }, shown })
     }
 
-    /// Whether the permissions of a file determine who can connect, so that each peer counts as the proxy.
+    /// Returns whether the permissions of a file determine who can connect. Each peer of such a socket counts as the
+    /// proxy.
     ///
     /// # Errors
     /// [`Usage::Passed`] if systemd lets every user connect, which is its default.

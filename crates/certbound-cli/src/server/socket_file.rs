@@ -1,4 +1,5 @@
-//! The file of a Unix socket. A file of an earlier run is replaced; a file on which a process listens never is.
+//! The file of a Unix socket. A file of an earlier run is replaced. A file on which a process listens is never
+//! replaced.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -13,7 +14,7 @@ use tokio::net::UnixListener;
 /// The time in which a listening process must accept a connection. A process that does not accept still listens.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// The file of a socket. Dropping it removes the file, unless another file has taken its place.
+/// The file of a socket. Dropping it removes the file, unless the path now names another file.
 pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and number of the file.
@@ -23,7 +24,7 @@ pub(super) struct SocketFile {
 impl SocketFile {
     /// Listens at `path` and sets the permissions of the file. No other user can connect before they are set.
     pub(super) async fn bind(path: &Path, mode: &Permissions) -> io::Result<(UnixListener, Self)> {
-        // The path must stay the same if the process changes its directory.
+        // The path must remain valid if the process changes its directory.
         let path = std::path::absolute(path)?;
         let listener = match bind_for_owner(&path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -73,6 +74,6 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
             fs::remove_file(path)
         }
         Ok(Ok(Err(error))) => Err(error),
-        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "a process already listens there")),
+        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "a process already listens at this path")),
     }
 }

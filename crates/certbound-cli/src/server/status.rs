@@ -6,7 +6,7 @@ use certbound_core::shown::one_line;
 
 use super::metrics::Metrics;
 
-/// Returns the reason why a server is not ready.
+/// A function that returns an error with the reason if the server is not ready.
 type Ready = dyn Fn() -> Result<(), String> + Send + Sync;
 
 /// The state of a server.
@@ -17,7 +17,8 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// Creates the state of a server that has started. `ready` returns the reason why the server cannot serve yet.
+    /// Creates the state of a server that has started. `ready` returns an error with the reason if the server cannot
+    /// serve.
     pub(crate) fn new(
         metrics: Metrics,
         ready: impl Fn() -> Result<(), String> + Send + Sync + 'static,
@@ -25,12 +26,12 @@ impl Status {
         Self { stopping: AtomicBool::new(false), ready: Box::new(ready), metrics }
     }
 
-    /// Records that the server was told to stop.
+    /// Records that the server received a signal to stop.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
     }
 
-    /// Returns the reason why new requests should not be sent to this server, in one line.
+    /// Returns an error with the reason, in one line, if new requests should not be sent to this server.
     pub(crate) fn readiness(&self) -> Result<(), String> {
         if self.stopping.load(Ordering::SeqCst) {
             return Err("the server is stopping".to_owned());

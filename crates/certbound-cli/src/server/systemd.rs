@@ -29,7 +29,8 @@ impl Passed {
     ///
     /// Programs that this process starts do not get the sockets.
     pub(super) fn of_process(reserved: Vec<String>) -> Result<Self, Usage> {
-        // This call checks that the sockets are for this process, and marks them as closed in programs that it starts.
+        // This call checks that the sockets are for this process, and marks them to be closed in programs that it
+        // starts.
         let passed = sd_notify::listen_fds_with_names().map_err(|error| Usage::Passed {
             reason: format!("LISTEN_PID, LISTEN_FDS or LISTEN_FDNAMES is wrong: {error}"),
         })?;
@@ -65,7 +66,7 @@ impl Passed {
 
 impl PassedSocket {
     fn listens(&self) -> bool {
-        // Where the system does not support this question, the first accept fails instead.
+        // If the system does not support this option, the first accept fails instead.
         socket_acceptconn(self.descriptor()).unwrap_or(true)
     }
 

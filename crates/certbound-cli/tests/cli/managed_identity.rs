@@ -66,7 +66,7 @@ fn a_token_whose_key_ends_with_the_command_has_a_warning() {
     {
         let output = on_machine(&emulator, &[&token[..], more].concat());
         assert!(json(&output)["accessToken"].is_string());
-        assert_eq!(stderr(&output).contains("its private key ends"), is_warned, "{more:?}: {output:?}");
+        assert_eq!(stderr(&output).contains("its private key exists"), is_warned, "{more:?}: {output:?}");
     }
 }
 

@@ -54,7 +54,7 @@ fn problems(file: &ConfigFile) -> Vec<Problem> {
     found
 }
 
-/// A profile over the keys for all profiles, or these keys alone.
+/// A profile together with the keys for all profiles, or only these keys.
 struct Layer<'a> {
     chosen: Chosen,
     own: &'a [Entry],
@@ -84,7 +84,8 @@ impl Layer<'_> {
         found
     }
 
-    /// Returns what is wrong with a value of the right type. The second kind of problem is a warning.
+    /// Returns the mistakes in a value that has the right type, each with `true` for an error and `false` for a
+    /// warning.
     fn meaning(&self, entry: &Entry) -> Vec<(bool, Mistake)> {
         let Entry { key, .. } = entry;
         let mut found = Vec::new();
@@ -138,7 +139,7 @@ impl Layer<'_> {
         let private_key = self.text(&format!("{key}-key")).map(|text| self.chosen.file.resolve(text));
         let password = self.text("certificate-password-env");
         if password.is_some_and(|name| !config::is_variable_name(name)) {
-            // The other key has this error already.
+            // The key `certificate-password-env` has this error already.
             return None;
         }
         let failure = plan::check_certificate(path, private_key.as_deref(), password).err()?;
@@ -177,14 +178,15 @@ impl Layer<'_> {
         Some((entry.place.clone(), invalid(&entry.key, failure)))
     }
 
-    /// Whether an OpenID issuer can determine the form of a scope. A scope for all profiles can be that of one profile.
+    /// Returns whether an OpenID issuer can determine the form of a scope. A scope for all profiles can be used by a
+    /// profile that has an issuer.
     fn has_issuer(&self) -> bool {
         let names = |entries: &[Entry]| entries.iter().any(|entry| entry.key == "issuer");
         let in_a_profile = || self.chosen.file.profiles.iter().any(|profile| names(&profile.entries));
         self.chosen.entry("issuer").is_some() || self.name.is_none() && in_a_profile()
     }
 
-    /// Returns the text of a key, of the profile or for all profiles.
+    /// Returns the text of a key: of the profile, or otherwise of the keys for all profiles.
     fn text(&self, key: &str) -> Option<&str> {
         match &self.chosen.entry(key)?.0.value {
             Value::Text(text) => Some(text),
@@ -205,7 +207,8 @@ fn invalid(key: &str, failure: Failure) -> Mistake {
     Mistake::InvalidValue { key: key.to_owned(), reason: failure.why, fix: failure.fix }
 }
 
-/// Checks the name of a variable with a secret. A text that is no name may be the secret itself, so it is not printed.
+/// Checks the name of a variable with a secret. A text that is not a name may be the secret itself, so it is not
+/// printed.
 fn variable(key: &str, name: &str) -> Option<(bool, Mistake)> {
     let (is_error, reason, fix) = match config::is_variable_name(name) {
         false => (
@@ -215,7 +218,7 @@ fn variable(key: &str, name: &str) -> Option<(bool, Mistake)> {
         ),
         true if std::env::var_os(name).is_none() => (
             false,
-            format!("the environment variable {name} is not set at present"),
+            format!("the environment variable {name} is not set now"),
             "set the variable before a command uses this profile",
         ),
         true => return None,

@@ -28,7 +28,7 @@ pub(super) fn run(flags: &ConfigShowFlags, terminal: Terminal) -> Result<(), Fai
 
 type Values = (Vec<Effective>, Option<Chosen>);
 
-/// Returns the values of all keys. The flags of this command line are those of `config show` itself.
+/// Returns the values of all keys. All flags on this command line are flags of `config show` itself.
 fn of_all_commands() -> Result<Values, Failure> {
     let args: Vec<OsString> = std::env::args_os().collect();
     let (_, typed) = config::target(command(), &args).ok_or_else(no_command)?;
@@ -49,7 +49,7 @@ fn of_command(line: &[OsString]) -> Result<Values, Failure> {
         argument.push(value);
         Some(argument)
     };
-    // The flags of the line itself stand at the command, so they override these.
+    // The flags in `line` belong to its command, so they override the flags of `config show`.
     let of_show = ["config", "profile"].into_iter().filter_map(typed_here);
     let whole = std::iter::once("certbound".into()).chain(of_show).chain(line.iter().cloned());
     let whole: Vec<OsString> = whole.collect();
@@ -116,7 +116,7 @@ impl Shown {
     }
 }
 
-/// Whether a value is a URL with a user name or a password. No command accepts such a URL.
+/// Returns whether a value is a URL with a user name or a password. No command accepts such a URL.
 fn has_user(text: &str) -> bool {
     let host = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
     host.is_some_and(|host| host.contains('@'))

@@ -72,7 +72,7 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         serve,
         async |event| match event {
             Event::Hangup if !on_terminal => {
-                // A service manager that asks for a reload waits for these messages.
+                // A service manager that requests a reload waits for these messages.
                 supervisor.reloading();
                 tracing::info!("SIGHUP is ignored: restart the emulator to read its world again");
                 supervisor.reloaded(&listening);

@@ -100,7 +100,7 @@ pub(super) async fn serve(flags: &VerifyFlags, listen: &ListenFlag) -> Result<()
     Ok(())
 }
 
-/// Builds the verifier of the flags. Reads every file that they name.
+/// Builds the verifier of the flags. The function reads every file that the flags name.
 fn verifier(
     flags: &VerifyFlags,
     earlier: Option<&Verifier>,
@@ -119,10 +119,10 @@ fn verifier(
     Ok(builder.observe(observer).build()?)
 }
 
-/// Replaces the verifier by one of the same command line, whose files are read again, the configuration file too. The
-/// sockets stay the same.
+/// Builds a new verifier from the same command line, and replaces the old verifier by it. All files are read again,
+/// including the configuration file. The sockets do not change.
 ///
-/// A file on a mount that hangs can block forever. The thread that reads it changes nothing.
+/// If a mount hangs, a read can block its thread forever. That thread has no effect on the server.
 async fn reload(
     auth: &ForwardAuth,
     observer: &Arc<VerifierMetrics>,
@@ -161,7 +161,7 @@ async fn refresh_keys(auth: ForwardAuth) {
     }
 }
 
-/// Returns the reason why tokens of an issuer cannot be accepted.
+/// Returns an error with the reason if tokens of an issuer cannot be accepted.
 fn readiness(verifier: &Verifier) -> Result<(), String> {
     let status = verifier.key_status();
     let unusable = status.iter().find_map(|keys| match &keys.state {
