@@ -73,7 +73,8 @@ fn a_file_drives_both_legs_and_a_call() {
     assert_eq!(json(&output)["rule"], "regional", "{}", stderr(&output));
 }
 
-/// The value of a flag, a variable, the profile and the keys for all profiles, and the one that is used.
+/// The values of the flag, the variable, the profile and the keys for all profiles; then the effective value and its
+/// origin.
 type Row<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, Option<&'a str>, &'a str, &'a str);
 
 #[test]
@@ -135,14 +136,14 @@ fn of_two_flags_that_exclude_each_other_the_source_decides() {
         // A flag overrides its rivals in the file.
         (by_certificate.clone(), &[], &identity, "machine"),
         (machine.clone(), &[], &application, "login"),
-        // So does a variable of certbound.
+        // A variable of certbound overrides its rivals in the file too.
         (by_certificate.clone(), &[our_machine], &[], "machine"),
         // The file overrides rivals that are variables of the SDKs.
         (machine.clone(), &[sdk, app, tenant], &[], "machine"),
         // A profile overrides the keys for all profiles.
         (format!("{by_certificate}[profile.p]\n{machine}"), &[], &["--profile", "p"], "machine"),
         (format!("{machine}[profile.p]\n{by_certificate}"), &[], &["--profile", "p"], "login"),
-        // A switch that is off excludes nothing, and hides the key for all profiles.
+        // A switch that is off excludes no other flag, and overrides the key for all profiles.
         (
             format!("{by_certificate}bearer = true\n[profile.p]\nbearer = false\n"),
             &[],
@@ -248,7 +249,7 @@ fn each_mistake_in_a_file_has_its_code_its_place_and_its_fix() {
     assert!(stderr(&output).contains("must be a text, but the value is a list"), "{}", stderr(&output));
     let checked = certbound().args(["config", "check"]).arg(&path).output().unwrap();
     assert!(checked.status.success(), "{}", stdout(&checked));
-    // A key of a profile that is not chosen does not matter to a command.
+    // A wrong key of a profile that is not chosen has no effect on a command.
     let path = config(&folder, "[profile.broken]\nregon = 'x'\n");
     let output = run(&path, &[], &["endpoint", "--authority", "https://login.microsoftonline.com/a.b"]);
     assert!(output.status.success(), "{}", stderr(&output));

@@ -52,7 +52,7 @@ impl Decider {
         TcpStream::connect(self.address()).unwrap()
     }
 
-    /// Asks about this token. Returns the status of the answer.
+    /// Requests a decision about this token. Returns the status of the answer.
     pub(crate) fn ask(&self, token: &str) -> String {
         self.get("/", &format!("Authorization: Bearer {token}\r\n"))
     }

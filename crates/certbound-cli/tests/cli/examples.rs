@@ -1,10 +1,10 @@
-//! The library's examples run against the emulator, as their README says.
+//! The library's examples run against the emulator, with the commands of their README.
 
 use std::path::Path;
 
 use crate::support::{certbound, stderr, stdout};
 
-/// Each example with a text that it prints only if it did its work.
+/// Each example with a text that it prints only if it succeeds.
 const EXAMPLES: [(&str, &str); 9] = [
     ("two_legs", "again from   Cache"),
     ("resource_call", "certificate_requested: true"),

@@ -41,7 +41,7 @@ fn both_legs_in_one_command() {
         assert!(told.contains(station), "{station} in {told}");
     }
     assert!(told.contains("client_assertion=<redacted, ") && told.contains("< Leg 2: status 200"), "{told}");
-    assert!(!has_token(&told) && !told.contains(token), "a token was told");
+    assert!(!has_token(&told) && !told.contains(token), "a token was printed");
 }
 
 #[test]

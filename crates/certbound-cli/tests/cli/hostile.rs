@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{Emulator, VAULT, certbound, file, stderr, stdout, text};
 
 /// A window title, two encodings of the command that clears the screen, a bell, a change of text direction, and a line
-/// that looks like ours.
+/// that looks like a line of certbound.
 const ACTS: &str = "x\u{1b}]0;t\u{7}\u{1b}[2J\u{9b}2J\u{202e}\u{2066}\u{7f}\r\nerror: all is well [ok]\n";
 /// An opaque token. Only the client's own knowledge shows that this text is a token.
 const TOKEN: &str = "opaque-token-of-this-test.0123456789";
@@ -20,7 +20,7 @@ fn assert_shown(output: &Output) {
     for (name, text) in [("stdout", stdout(output)), ("stderr", stderr(output))] {
         let acts = |c: char| certbound_core::shown::is_active(c) && c != '\n';
         assert!(!text.contains(acts), "{name}: {text:?}");
-        // A line of the server must not look like a line of ours.
+        // A line of the server must not look like a line of certbound.
         assert!(!text.lines().any(|line| line == "error: all is well [ok]"), "{name}: {text}");
     }
     assert!(output.status.code().is_some());

@@ -106,8 +106,8 @@ fn on_a_throwaway_machine(script: &str) -> String {
 fn names_are_found_on_machines_that_look_them_up_in_other_ways() {
     let program = env!("CARGO_BIN_EXE_certbound");
     let curl = "curl -sS -o /dev/null -w '%{http_code}' https://westus3.mtlsauth.microsoft.com/x";
-    // Three machines: without `resolv.conf`, with a broken link in its place, and with a local service that is asked
-    // first.
+    // Three machines: without `resolv.conf`, with a broken link in its place, and with a local service that programs
+    // query first.
     for machine in [
         "true",
         "ln -s /run/no/such/file /etc/resolv.conf",
@@ -142,7 +142,7 @@ fn a_variable_alone_makes_nobody_believe_to_be_inside() {
     let mut command = std::process::Command::new("unshare");
     let output = command.args(["-Urm", "sh", "-c", &format!("{inside} {run}")]).output().unwrap();
     assert_eq!(crate::support::refusal(&output), (125, "not_isolated".to_owned()));
-    // The kernel's facts are sufficient, whatever created the namespaces.
+    // The kernel's facts are sufficient. It does not matter which program created the namespaces.
     let mut command = std::process::Command::new("unshare");
     let output = command.args(["-Urnm", "sh", "-c", &format!("{inside} {run}")]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -150,7 +150,7 @@ fn a_variable_alone_makes_nobody_believe_to_be_inside() {
 
 #[test]
 fn where_it_cannot_be_had_the_reason_and_the_way_out_are_told() {
-    // First a PATH without `unshare`, then one whose `unshare` is refused.
+    // First PATH has no `unshare`. Then PATH has an `unshare` that fails.
     let folder = tempfile::tempdir().unwrap();
     let run = || {
         let mut command = certbound();

@@ -36,7 +36,7 @@ fn a_wrong_secret_or_assertion_finds_nothing() {
     assert!(!from_cache(&by_secret(SECRET)));
     assert!(from_cache(&by_secret(SECRET)));
     assert_eq!(refusal(&by_secret("another")).0, 1);
-    assert!(from_cache(&by_secret(SECRET)), "a refusal takes nothing away");
+    assert!(from_cache(&by_secret(SECRET)), "a refusal removes no stored token");
 
     let by_assertion = |assertion: &str| {
         let path = file(&folder, "assertion.jwt", assertion);
@@ -60,7 +60,7 @@ fn a_wrong_secret_or_assertion_finds_nothing() {
     let (rest, signature) = assertion.rsplit_once('.').unwrap();
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
     let forged = format!("{rest}.{first}{}", &signature[1..]);
-    assert_eq!(refusal(&by_bound_assertion(&forged)).0, 1, "one that nobody signed");
+    assert_eq!(refusal(&by_bound_assertion(&forged)).0, 1, "nobody signed this assertion");
 }
 
 /// Returns a Bearer token of the machine for the token-exchange audience. The application trusts it.

@@ -41,7 +41,7 @@ fn two_calls_cost_one_pair_of_legs() {
     }
     assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
 
-    // A token for another scope is another entry. The second token for the same scope comes from the store, with its
+    // A token for another scope is another entry. The second call for the same scope gets the stored token with its
     // certificate.
     let first = json(&exchange(&emulator, &cache).output().unwrap());
     let again = exchange(&emulator, &cache).arg("-v").output().unwrap();
@@ -74,7 +74,7 @@ fn behind_other_roots_there_are_other_tokens() {
     let mut command = exchange(&one, &cache);
     command.env("SSL_CERT_FILE", two.text("ca")).env("HTTPS_PROXY", two.text("proxy"));
     let output = command.output().unwrap();
-    // The second emulator does not know this certificate. It received the request.
+    // The second emulator does not trust this certificate, so its refusal shows that it received the request.
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     assert_eq!((asked(&one), asked(&two)), (2, 1));
 }

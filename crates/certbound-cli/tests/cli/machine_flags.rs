@@ -177,7 +177,7 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
         let args = [command, flags].concat();
         assert_eq!(asks(variables, &args), expected, "{variables:?} {args:?}");
     }
-    // Two variables of ours that cannot both be meant.
+    // Two variables of certbound that contradict each other.
     for (variables, command, code) in [
         (&[leg1_machine, leg1_certificate, app, tenant][..], &exchange[..], "usage"),
         (&[machine, secret], &token, "usage"),
@@ -188,7 +188,7 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
     }
 }
 
-/// If a managed identity would be a fix for the mistake, the fix says so.
+/// If a managed identity would be a fix for the mistake, the advice names it.
 #[test]
 fn the_fixes_name_the_managed_identity() {
     let scope = ["--scope", VAULT];

@@ -176,7 +176,7 @@ fn a_dry_run_shows_the_first_request() {
     assert_eq!(refusal(&bound), (2, "mtls_pop_not_supported_for_environment".to_owned()));
 }
 
-/// A named source is the only one that is used, in each command.
+/// If a flag names a source, each command uses only this source.
 #[test]
 fn a_named_source_is_taken_as_it_is() {
     let app_service = ("IDENTITY_ENDPOINT", "http://127.0.0.1:9/app-service");

@@ -67,8 +67,8 @@ fn kill_at(mut child: Child, moment: Duration) -> Option<String> {
 }
 
 /// Kills 200 processes, each at a random time between its start and well after its usual end. Each process starts with
-/// the files that the killed one left. Some processes run to their end. In some rounds the certificate or the key is
-/// removed, so that the process must create and store it again.
+/// the files of the killed process. Some processes run to their end. In some rounds the test removes the certificate
+/// or the key, so that the process must create and store it again.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the moments are chosen from how long a process takes here")]
 fn killed_at_any_moment_the_state_is_used_or_replaced() {
@@ -107,7 +107,7 @@ fn killed_at_any_moment_the_state_is_used_or_replaced() {
             assert_eq!(json(&output)["tokenType"], "mtls_pop", "round {round}");
             issued(&emulator);
             json(&token(&emulator, &state).output().unwrap());
-            assert_eq!(issued(&emulator), 0, "round {round}: what it left is used");
+            assert_eq!(issued(&emulator), 0, "round {round}: its files are used");
         }
     }
     assert_eq!(killed + ended, 200);

@@ -1,5 +1,5 @@
-//! Whether a token is observed to name the certificate: each result says it, and `--require-observed-binding` requires
-//! it.
+//! The observed binding: each result shows whether the token names the certificate, and `--require-observed-binding`
+//! refuses every other token.
 
 use serde_json::{Value, json};
 

@@ -97,7 +97,7 @@ fn a_failed_detection_is_a_warning_and_the_token_is_as_bound_as_ever() {
         let metadata = |entry: &&Value| entry["path"].as_str().unwrap().starts_with("/metadata/");
         assert_eq!(emulator.journal().iter().filter(metadata).count(), 1, "both legs share one detection");
     }
-    // An error tells it too.
+    // An error contains the outcome too.
     emulator.plant(&json!({ "condition": { "endpoint": "instance_metadata" }, "result": { "status": { "status": 404 } } }));
     emulator.plant(&json!({ "condition": { "leg": "leg1" }, "result": { "refusal": { "aadsts": 700016 } } }));
     let output = exchange(&emulator, &[], &["--region", "TryAutoDetect"]);

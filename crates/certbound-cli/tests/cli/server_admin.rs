@@ -1,4 +1,4 @@
-//! The admin listener of the servers, and `health`, which asks it.
+//! The admin listener of the servers, and `health`, which requests the readiness from it.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -48,7 +48,7 @@ fn the_admin_listener_has_three_paths_and_two_methods() {
         assert_eq!(status, "405", "{method}");
         assert!(head.contains("allow: get, head"), "{head}");
     }
-    // It never decides about a token.
+    // The admin listener has no other path, so it never decides about a token.
     for path in ["/", "/healthz/", "/readyz/x", "//healthz", "/METRICS"] {
         assert_eq!(ask(&admin, "GET", path).0, "404", "{path}");
     }
@@ -112,7 +112,7 @@ fn health_says_whether_a_server_is_ready() {
     assert_eq!(stdout(&output.unwrap()), "ready\n");
     assert_eq!(decider.stop().0, Some(0));
     assert_eq!(refusal(&health(&socket)), (3, "admin_listener_unreachable".to_owned()));
-    // A server that accepts and says nothing.
+    // A server that accepts connections and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = silent.local_addr().unwrap().to_string();
     let output = offline(&["health", &silent_address, "--timeout", "0", "-o", "json"]);

@@ -211,7 +211,7 @@ fn an_emulator_ignores_it() {
     let mut log = BufReader::new(emulator.child.stderr.take().unwrap());
     crate::support::signal(&emulator.child, Signal::HUP);
     line(&mut log, "SIGHUP is ignored");
-    // It still answers.
+    // The emulator still answers.
     emulator.admin("GET", "journal");
     assert_eq!(emulator.stop(Signal::TERM), Some(0));
 }

@@ -105,7 +105,7 @@ fn an_emulator_tells_it_too_and_its_program_does_not() {
     let emulator = Emulator::spawn(command);
     let expected = status(&format!("listening on {}", emulator.text("proxy")));
     assert_eq!(manager.next(), ["READY=1".to_owned(), expected.clone()]);
-    // It does not reload, but the service manager waits for an answer.
+    // The emulator does not reload, but the service manager waits for an answer.
     signal(&emulator.child, Signal::HUP);
     assert_eq!(manager.next()[0], "RELOADING=1");
     assert_eq!(manager.next(), ["READY=1".to_owned(), expected]);

@@ -84,7 +84,7 @@ fn the_file_of_an_earlier_run_is_replaced_and_no_other_file_is() {
     assert_eq!(refused(&folder.path().join("missing/v.sock")), (2, "listen_failed".to_owned()));
     assert_eq!(refused(&folder.path().join("v".repeat(120))), (2, "listen_failed".to_owned()));
 
-    // Another socket has taken the path. It belongs to another process, so it stays.
+    // Another process has a socket at this path now, so the server does not remove it.
     std::fs::remove_file(&path).unwrap();
     let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
     assert_eq!(decider.stop().0, Some(0));

@@ -110,7 +110,7 @@ fn users_are_accepted_only_where_callers_says_so() {
         offline(&[&start[..], more].concat())
     };
     assert_eq!(refusal(&entra(&[])), (2, "callers_required".to_owned()));
-    assert_eq!(entra(&["--callers", "users"]).status.code(), Some(1), "the token is no token");
+    assert_eq!(entra(&["--callers", "users"]).status.code(), Some(1), "the token is not a JWT");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_client_is_the_one_with_exactly_this_id_in_the_claim_that_is_named() {
     assert_eq!(refusal(&empty), (2, "client_id_required".to_owned()));
     let empty = idp.verify(&idp.token(json!({})), &["--allow-client", "x", "--client-claim", ""]);
     assert_eq!(refusal(&empty), (2, "usage".to_owned()));
-    // In a token of a user, `sub` is the user, who would count as a client of that name.
+    // In a token of a user, `sub` is the user. The user would then count as a client of that name.
     let subject =
         idp.verify(&idp.token(json!({})), &["--allow-client", "Orders-Job", "--client-claim", "sub"]);
     assert_eq!(refusal(&subject), (2, "invalid_client_claim".to_owned()));

@@ -74,7 +74,7 @@ fn no_client_keeps_it_from_ending() {
     unread.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let questions = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
     while unread.write(&questions).is_ok() {}
-    assert_eq!(decider.get("/", ""), "401", "a log that nobody reads holds up no other client");
+    assert_eq!(decider.get("/", ""), "401", "a log that nobody reads delays no other client");
 
     let began = Instant::now();
     let (code, said) = decider.stop();

@@ -58,7 +58,7 @@ fn certificate() -> BindingCertificate {
     BindingCertificate::from_pem_file(root().join("testdata/certificates/rsa.bundle.pem")).unwrap()
 }
 
-/// Returns an assertion from elsewhere that is bound to the certificate.
+/// Returns an assertion of another program that is bound to the certificate.
 fn assertion() -> String {
     let part = |json: &str| URL_SAFE_NO_PAD.encode(json);
     let thumbprint = certificate().thumbprint().x5t_s256();

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use crate::support::{Emulator, VAULT, json, refusal, stderr};
 
-/// Runs an exchange in a session. `password` unlocks the keychain; without it the keychain stays as it is.
+/// Runs an exchange in a session. `password` unlocks the keychain; without a password the keychain is not changed.
 fn in_session(emulator: &Emulator, home: &Path, password: Option<&str>, key: &str) -> Output {
     let daemon = match password {
         Some(password) => {
@@ -46,12 +46,12 @@ fn an_unlocked_keychain_keeps_the_key_and_a_locked_one_asks_nobody() {
     let refused = in_session(&emulator, home, None, "keychain");
     assert_eq!(refusal(&refused), (2, "cache_unusable".to_owned()));
     assert!(stderr(&refused).contains("the keychain is locked"), "{}", stderr(&refused));
-    assert!(!run(None, "auto"), "its key does not open what the keychain's sealed");
+    assert!(!run(None, "auto"), "the file's key does not decrypt the keychain's tokens");
     assert!(cache.join("tokens.key").exists());
     assert!(run(None, "auto"));
     assert!(run(Some("one"), "keychain"));
 
-    // A new keychain has a new key, which does not open the old file. That is no error.
+    // A new keychain has a new key, which does not decrypt the old file. This is not an error.
     std::fs::remove_dir_all(home.join(".local/share/keyrings")).unwrap();
     assert!(!run(Some("two"), "keychain"));
     assert!(run(Some("two"), "keychain"));

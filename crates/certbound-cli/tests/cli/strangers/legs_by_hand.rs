@@ -137,7 +137,7 @@ fn the_vault_refuses_for_its_own_reason() {
     let reason = |curl: &Curl<'_>, headers: &[&str]| {
         let answer = curl.get(SECRET, headers);
         assert_eq!(answer.status, 401);
-        assert!(!answer.challenge.is_empty(), "a 401 says how to do it right");
+        assert!(!answer.challenge.is_empty(), "a 401 has a challenge");
         answer.body["error"]["message"].as_str().unwrap().to_owned()
     };
     let reasons = [

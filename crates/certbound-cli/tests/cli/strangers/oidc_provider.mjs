@@ -24,7 +24,7 @@ const listen = (options) =>
     server.listen(0, '127.0.0.1', () => resolve(server));
   });
 const plain = await listen({});
-// The handshake accepts every certificate. `socket.authorized` says whether one of the authorities issued it.
+// The handshake accepts every certificate. `socket.authorized` shows whether one of the authorities issued it.
 const mtls = await listen({ requestCert: true, rejectUnauthorized: false, ca: file('ca.pem') });
 const url = (server) => `https://localhost:${server.address().port}`;
 

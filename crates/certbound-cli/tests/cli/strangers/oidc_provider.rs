@@ -103,7 +103,7 @@ async fn it_binds_a_token_to_our_certificate_and_its_resource_accepts_it() {
         let token = client.bound_token(&scope).await.unwrap();
         assert!(token.details().binding_observed);
         assert_eq!(token.scheme().to_string(), "Bearer");
-        // The client used the alias for mutual TLS, which has another port than the issuer.
+        // The client used the alias for mutual TLS, whose port differs from the issuer's port.
         assert!(!token.details().endpoint.starts_with(provider.issuer()), "{:?}", token.details());
 
         let get = || http::Request::get(orders).body(Bytes::new()).unwrap();
@@ -111,7 +111,7 @@ async fn it_binds_a_token_to_our_certificate_and_its_resource_accepts_it() {
         let text = String::from_utf8_lossy(answer.body()).into_owned();
         assert_eq!((answer.status().as_u16(), text), (200, format!("orders of {id}")));
 
-        // A thief has no certificate or another one.
+        // A thief has no certificate or a different certificate.
         let other = certificate("other");
         for via in [Via::Tls, Via::Resource(&other)] {
             let mut stolen = get();
@@ -149,7 +149,7 @@ async fn what_it_does_not_bind_is_no_bound_token() {
     // The provider issues Bearer tokens to this client, over the same connections and with the same token type.
     let refused = by("unbound", "rsa").bound_token(&scope).await.unwrap_err();
     assert_eq!(refused.code(), "token_not_bound", "{refused}");
-    // The provider does not know this certificate.
+    // No client of the provider has this certificate.
     let refused = by("self-signed", "other").bound_token(&scope).await.unwrap_err();
     assert_eq!(refused.code(), "invalid_client", "{refused}");
     let refused = by("by-name", "other").bound_token(&scope).await.unwrap_err();

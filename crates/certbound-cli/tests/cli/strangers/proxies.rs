@@ -1,5 +1,5 @@
-//! The common parts of the tests with proxies: their configuration from the documentation, the verifier that they ask,
-//! and the API behind them.
+//! The common parts of the tests with proxies: the configuration from the documentation, the verifier that the proxies
+//! use, and the API behind them.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

@@ -51,7 +51,7 @@ fn openssl_is_asked_for_a_certificate_and_no_session_is_taken_up_again() {
         let _ = std::fs::remove_file(session);
         fixture.s_client(&address, &[&with[..], &[version, "-sess_out", session]].concat(), &request);
         if !std::path::Path::new(session).exists() {
-            continue; // Nothing was left behind at all.
+            continue; // openssl got no session, so there is nothing to resume.
         }
         let shown = fixture.s_client(&address, &[version, "-sess_in", session], &request);
         assert!(!shown.contains("Reused,") && shown.contains("HTTP/1.1 401"), "{version} {shown}");

@@ -1,4 +1,4 @@
-//! An API behind a real Caddy, which asks `certbound verify --serve` before it forwards.
+//! An API behind a real Caddy, which sends each request to `certbound verify --serve` before it forwards the request.
 
 use super::proxies::{self, Configuration, Running};
 use super::resources::Fixture;
@@ -47,5 +47,5 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
     let (status, shown) =
         fixture.get(&url, Some(ours), &[&bound, "X-Client-Cert: forged", "X-Certbound-Others: forged"]);
     assert_eq!(status, 200, "{shown}");
-    assert!(!shown.contains("forged"), "neither replaced nor copied, but cleared: {shown}");
+    assert!(!shown.contains("forged"), "Caddy removes these headers of the client: {shown}");
 }

@@ -1,4 +1,4 @@
-//! An API behind a real nginx, which asks `certbound verify --serve` before it forwards.
+//! An API behind a real nginx, which sends each request to `certbound verify --serve` before it forwards the request.
 
 use super::proxies::{self, Configuration, Running};
 use super::resources::Fixture;
@@ -55,8 +55,9 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
     }
 }
 
-/// Attack 52: nginx asks by requests without a body, so a request with two lengths does not come from nginx. hyper handles it
-/// before our code sees it. `v52_a_request_of_two_lengths_reaches_no_resource` in the verifier's tests covers our own refusal.
+/// Attack 52: nginx sends requests without a body to the verifier, so a request with two lengths is not from nginx.
+/// hyper handles it before our code sees it. `v52_a_request_of_two_lengths_reaches_no_resource` in the verifier's tests
+/// covers our own refusal.
 #[test]
 fn hyper_judges_a_question_of_two_lengths_by_its_chunks_and_ends_the_connection() {
     let fixture = Fixture::new();

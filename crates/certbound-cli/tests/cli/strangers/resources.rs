@@ -113,7 +113,7 @@ impl Fixture {
         let bound = format!("Authorization: mtls_pop {}", self.token);
         let (status, shown) = self.get(url, ours, &[&bound]);
         assert_eq!(status, 200, "{shown}");
-        assert!(shown.contains(APP), "the resource knows who calls: {shown}");
+        assert!(shown.contains(APP), "the resource names the caller: {shown}");
         let own = self.call(url);
         assert_eq!(own.status.code(), Some(0), "{}{}", stdout(&own), stderr(&own));
         assert!(stdout(&own).contains(APP), "{}", stdout(&own));
@@ -190,7 +190,7 @@ impl Fixture {
         }
     }
 
-    /// Sends the request by `openssl s_client` and returns the answer; `-ign_eof` waits for it.
+    /// Sends the request by `openssl s_client` and returns the answer; with `-ign_eof` openssl waits for the answer.
     pub(super) fn s_client(&self, address: &str, options: &[&str], request: &str) -> String {
         use std::io::Write as _;
         use std::process::Stdio;

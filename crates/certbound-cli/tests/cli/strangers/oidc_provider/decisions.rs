@@ -262,7 +262,7 @@ impl Decider {
         Self { child, address }
     }
 
-    /// Asks as a proxy whose client presented this certificate. Returns the status and the whole answer.
+    /// Sends a request as a proxy whose client presented this certificate. Returns the status and the whole answer.
     fn ask(&self, token: &str, certificate: Option<&str>) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let mut head = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
