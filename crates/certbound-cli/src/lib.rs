@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
     let cli = match commands::parse(&args) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
-            // The result is help or the version. A reader that closed the pipe is not an error.
+            // The result is help or the version. A pipe that its reader has closed is not an error.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }

@@ -16,7 +16,7 @@ use self::json::Json;
 
 /// The maximum number of lines that wait for stderr. A server drops further lines.
 const WAITING_LINES: usize = 4096;
-/// The longest time for which the end of a server waits until the last lines are written.
+/// The maximum time that a server waits at its end until the last lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Writes logs to stderr with the filter of `RUST_LOG`. Without this variable, `default` is the filter. If the command

@@ -75,7 +75,7 @@ impl Terminal {
     }
 }
 
-/// Writes a result to stdout. A reader that closed the pipe is not an error.
+/// Writes a result to stdout. A pipe that its reader has closed is not an error.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {

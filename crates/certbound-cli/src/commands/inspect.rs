@@ -70,7 +70,7 @@ fn table(
     matches: Option<bool>,
 ) -> String {
     let now = SystemClock.now();
-    let mut text = "not verified: anybody can write such a token\n".to_owned();
+    let mut text = "not verified: anybody can write this content\n".to_owned();
     let mut row = |name: &str, value: &str| text.push_str(&output::row(name, value));
     for (name, value) in header {
         row(name, &plain(value));

@@ -1,4 +1,5 @@
-//! `verify --serve`: answers the requests of a proxy until a signal stops it. SIGHUP reads the configuration again.
+//! `verify --serve`: answers the requests of a proxy until a signal stops it. After SIGHUP it reads the configuration
+//! again.
 
 use std::ffi::OsString;
 use std::sync::Arc;
