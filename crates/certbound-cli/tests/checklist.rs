@@ -136,7 +136,7 @@ fn cases() -> Vec<Case> {
         case("Leg 1 redirected", Fault::once(leg1(), redirect()), NOTHING_AFTER_LEG_1),
         case("Leg 2 downgraded once", Fault::once(leg2(), FaultResult::BearerForMtlsPop), &[TOKEN]),
         case(
-            // A Leg 2 for a Bearer token requests Bearer, so this is no fault for it.
+            // A Leg 2 that requests a Bearer token gets a correct answer, so only bound tokens fail.
             "Leg 2 always downgraded",
             Fault::always(leg2(), FaultResult::BearerForMtlsPop),
             &[TOKEN, OTHER_BOUND_TOKENS, &["machine.leg2-bound"]],
@@ -149,7 +149,7 @@ fn cases() -> Vec<Case> {
         ),
         case("Leg 2 not bound", Fault::once(leg2(), FaultResult::NoCnf), &[TOKEN]),
         case(
-            // A client cannot read an opaque token, so it cannot refuse it. The resource refuses it.
+            // A client cannot read an opaque token, so the client accepts the token, and the resource refuses it.
             "Leg 2 opaque",
             Fault::once(leg2(), FaultResult::TokenForm(TokenForm::Opaque)),
             &[&[

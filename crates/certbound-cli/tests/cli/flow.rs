@@ -83,7 +83,7 @@ fn leg_2_alone_with_an_assertion_made_elsewhere() {
         (Some("mtls_pop"), 1)
     );
 
-    // The environment's certificate does not count as that of Leg 1 here.
+    // Leg 1 does not run here, so the environment's certificate is that of Leg 2.
     let directory = tempfile::tempdir().unwrap();
     let file = crate::support::file(&directory, "assertion.jwt", assertion);
     let mut command = emulator.certbound();

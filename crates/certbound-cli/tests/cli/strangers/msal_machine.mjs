@@ -1,7 +1,8 @@
 // Managed identities with MSAL for Node, on the platform that the environment names.
 //
-// Arguments: the folder with `node_modules`, and `alone` for only the user-assigned identity: the library uses the first
-// source of a process for all identities. Prints one JSON object: the owners of the tokens, and the refusals.
+// Arguments: the folder with `node_modules`, and `alone` for only the user-assigned identity: the library uses the
+// first source of a process for all identities. The program prints one JSON object: the owners of the tokens, and the
+// refusals.
 import { createRequire } from 'node:module';
 
 const require = createRequire(`${process.argv[2]}/`);

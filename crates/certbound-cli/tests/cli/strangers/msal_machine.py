@@ -1,7 +1,7 @@
 """Managed identities with MSAL for Python, on the platform that the environment names.
 
-Prints one JSON object: the owners of the tokens, and the refusals. In Cloud Shell, where this library supports public
-clients only, the object has the owner, and the answer for an unknown resource.
+The program prints one JSON object: the owners of the tokens, and the refusals. In Cloud Shell this library supports only
+public clients, so the object contains the owner, and the answer for an unknown resource.
 """
 
 import base64

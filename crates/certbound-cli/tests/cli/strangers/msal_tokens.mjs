@@ -1,7 +1,7 @@
 // Confidential clients of MSAL for Node. They do not support proxies; the isolated network leads them to the emulator.
 //
-// Argument: the folder with `node_modules`. Prints one JSON object: the result of each credential, and each refusal with
-// MSAL's error class.
+// Argument: the folder with `node_modules`. The program prints one JSON object: the result of each credential, and each
+// refusal with MSAL's error class.
 import { X509Certificate, createHash, generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -67,7 +67,7 @@ const control = async (method, path, body) => {
   return answer.json();
 };
 const CHALLENGE = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}';
-// A claims challenge: how MSAL reports it, and whether the next request sends the claims and bypasses the cache.
+// Returns MSAL's report of a claims challenge, and whether the next request sends the claims and bypasses the cache.
 const challenged = async (application) => {
   const request = { scopes: [GRAPH] };
   await application.acquireTokenByClientCredential(request);

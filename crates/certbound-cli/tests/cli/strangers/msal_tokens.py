@@ -1,6 +1,6 @@
-"""Confidential clients of MSAL for Python against the emulator that the environment points to.
+"""Confidential clients of MSAL for Python, with the emulator that the environment names.
 
-Prints one JSON object: the result of each credential, and the refusals.
+The program prints one JSON object: the result of each credential, and the refusals.
 """
 
 import base64
@@ -95,7 +95,7 @@ CHALLENGE = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}'
 
 
 def challenged(application):
-    """A claims challenge: how MSAL reports it, and whether the next request sends the claims and bypasses the cache."""
+    """Returns MSAL's report of a claims challenge, and whether the next request sends the claims and bypasses the cache."""
     refusal = {"aadsts": 53003, "suberror": "message_only", "claims": CHALLENGE}
     control("POST", "faults", {"condition": {"path_contains": "/oauth2/v2.0/token"}, "result": {"refusal": refusal}})
     error = application.acquire_token_for_client(scopes=[GRAPH])

@@ -2,7 +2,7 @@
 //
 // Argument: a folder with tls.pem and tls.key.pem (the server's own), client.pem (the certificate of `self-signed`),
 // ca.pem (the authorities of tls_client_auth) and clients.json (more clients: id, method, certificate, algorithm).
-// Prints one line of JSON when it listens. It ends when stdin is closed.
+// The program prints one line of JSON when it listens, and ends when stdin is closed.
 import { X509Certificate, createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
