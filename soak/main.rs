@@ -12,8 +12,9 @@
 //! A soak has three equal parts. Each part has new clients. After a part, no task and no connection of its clients may
 //! be left.
 //!
-//! The clients have one runtime, the emulator has another one, and everything else runs in a third, so that the tasks of the
-//! clients can be counted. Time runs ten times as fast for clients and emulator; the waits of the clients are not shortened.
+//! The clients have one runtime, the emulator has a second, and all other tasks run in a third, so that the tasks of
+//! the clients can be counted. Time runs ten times as fast for clients and emulator; the waits of the clients are not
+//! shortened.
 #![expect(clippy::unwrap_used, reason = "a program for tests: a failure of the set-up ends it")]
 
 mod certificates;
@@ -72,10 +73,10 @@ async fn soak(seconds: u64, seed: u64, clients: &Runtime, services: &Runtime, re
     let clock = FastClock::start();
     let emulator = Arc::new(Emulator::with_clock(world::world(), Arc::new(clock)).unwrap());
     let mut options = ServerOptions::default();
-    // Only faults end connections. A request that is sent while the server ends its connection fails, and this would look like
-    // an error without a fault.
+    // Only faults end connections. A request that is sent while the server ends its connection fails, and this failure
+    // would look like an error without a fault.
     options.limits.idle = Duration::from_secs(180);
-    // A client may open a connection and then send its request on another one.
+    // A client may open a connection and then send its request on another connection.
     options.limits.head = Duration::from_secs(180);
     let start = Server::start_anyone_can_mint_tokens(Arc::clone(&emulator), options);
     let server = services.spawn(start).await.unwrap().unwrap();

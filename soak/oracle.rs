@@ -41,7 +41,7 @@ pub(crate) enum Purpose {
     Forced,
     /// A new token with certain claims.
     Claims,
-    /// A token that differs from a rejected one.
+    /// A token that differs from a rejected token.
     Rejected,
 }
 
@@ -177,7 +177,7 @@ impl Oracle {
         }
     }
 
-    /// Records an error. It is judged when the journal is complete.
+    /// Records an error, which is judged when the journal is complete.
     pub(crate) fn failed(&self, call: &Call, error: Error) {
         let now = self.clock.moment();
         let mut state = self.state();

@@ -36,7 +36,7 @@ pub(crate) struct Subject {
     pub(crate) source: AnyClient,
     pub(crate) cache: TokenCache,
     pub(crate) kinds: &'static [Kind],
-    /// The tenants that callers choose. If it is empty, they cannot choose.
+    /// The tenants that callers choose. If the list is empty, callers cannot choose.
     pub(crate) tenants: &'static [&'static str],
     /// Its own tenant.
     pub(crate) home: &'static str,

@@ -44,7 +44,7 @@ pub(super) enum Cause {
     Refused(u16),
     /// The answer was sent late, perhaps after the client's time limit.
     Delayed,
-    /// The connection was reset, or it ended in the body.
+    /// The connection was reset, or it ended within the body.
     Broken,
 }
 

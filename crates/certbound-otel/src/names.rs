@@ -1,5 +1,6 @@
-//! The name, unit and description of every metric, and the names of attributes. `docs/observability.md` has the list of the
-//! client's metrics, and `docs/servers.md` that of the verifier's under their names in Prometheus. Tests compare the lists.
+//! The name, unit and description of every metric, and the names of attributes. `docs/observability.md` lists the
+//! metrics of the client. `docs/servers.md` lists the metrics of the verifier, with their names in Prometheus. Tests
+//! compare the lists.
 
 #[cfg(feature = "client")]
 use opentelemetry::metrics::{AsyncInstrument, Counter, Histogram, Meter};
