@@ -156,7 +156,7 @@ pub(crate) fn command() -> clap::Command {
 /// Parses a command line.
 ///
 /// # Errors
-/// clap's own error. Help and version are returned as such an error too.
+/// clap's own error. clap also returns the help and the version as an error.
 pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let command = flags::settle(Cli::command(), args);
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)

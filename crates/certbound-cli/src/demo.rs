@@ -43,7 +43,7 @@ pub struct Report {
 pub struct CheckedLine {
     /// A stable name.
     pub id: &'static str,
-    /// The leg that the line is about, if there is one.
+    /// The leg that the line is about, or `None` if the line is not about a leg.
     pub leg: Option<u8>,
     /// The statement that must be true.
     pub text: &'static str,

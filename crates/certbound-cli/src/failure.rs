@@ -34,7 +34,7 @@ pub(crate) struct Failure {
     pub(crate) exit: u8,
 }
 
-/// Facts for scripts. `None` means unknown.
+/// Facts for scripts. `None` means that the fact is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Details {
     pub(crate) leg: Option<u8>,

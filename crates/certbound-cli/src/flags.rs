@@ -42,7 +42,7 @@ pub(crate) struct CommonFlags {
     pub(crate) output: Option<Format>,
     /// Report each step of the flow on stderr.
     ///
-    /// The report contains lengths, never content. It is always on if stderr is a terminal.
+    /// The report contains lengths, never content. On a terminal the report is always on.
     #[arg(short, long, global = true, env = "CERTBOUND_VERBOSE", value_parser = switch())]
     pub(crate) verbose: bool,
     /// Read values of flags from this file (TOML).
@@ -97,7 +97,7 @@ pub(crate) struct CompletionsFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct ManFlags {
-    /// Write one page for each command into this directory. It is created if it does not exist.
+    /// Write one page for each command into this directory. The command creates the directory if it does not exist.
     pub(crate) directory: Option<PathBuf>,
 }
 

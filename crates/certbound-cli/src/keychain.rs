@@ -22,7 +22,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A store of one key for later commands. It never prompts the user: a locked keychain is an error.
 pub(crate) trait Keychain {
-    /// Returns the key. If the keychain has no key, creates one.
+    /// Returns the key. If the keychain has no key, the function creates a key.
     ///
     /// # Errors
     /// The reason, as a sentence.

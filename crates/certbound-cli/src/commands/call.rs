@@ -185,7 +185,7 @@ fn with_tokens(secrets: OwnSecrets, answer: &Response<Bytes>, token: &Token) -> 
 
 /// Returns the values of the caller's headers, which may be keys or cookies.
 fn secrets_of_caller(request: &Request<Bytes>) -> OwnSecrets {
-    // A value of fewer than 8 bytes is not redacted, because its characters occur in ordinary text.
+    // A value of fewer than 8 bytes is not redacted, because ordinary text can contain it.
     let is_secret = |(name, value): &(&HeaderName, &HeaderValue)| !is_plain(name) && value.len() >= 8;
     let values = request.headers().iter().filter(is_secret).filter_map(|(_, value)| value.to_str().ok());
     values.fold(OwnSecrets::new(), OwnSecrets::and)

@@ -40,12 +40,12 @@ pub(crate) struct Effective {
 pub(crate) enum Origin {
     Flag,
     Variable(String),
-    /// The keys of the chosen profile.
+    /// A key of the chosen profile.
     Profile {
         name: String,
         place: Place,
     },
-    /// The keys of the file for all profiles.
+    /// A key of the file for all profiles.
     File(Place),
     Default,
 }

@@ -23,7 +23,7 @@ use super::stage::Stage;
 use super::tamper::{Tamper, Tampered};
 use super::{Recorder, commands};
 
-/// Runs every scene, also after one has failed.
+/// Runs every scene, even after a scene has failed.
 ///
 /// # Errors
 /// An error if a client could not be built. The remaining scenes then do not run.

@@ -23,12 +23,12 @@ pub(crate) struct CallFlags {
     pub(crate) header: Vec<String>,
     /// Print status and headers before the body.
     ///
-    /// If the resource repeats the token in them, certbound removes it.
+    /// If the resource repeats the token in a header, certbound removes the token.
     #[arg(short, long, env = "CERTBOUND_INCLUDE", value_parser = switch())]
     pub(crate) include: bool,
     /// The scope of the resource, {resource}/.default.
     ///
-    /// It is not needed for the hosts of Graph and Key Vault.
+    /// This flag is not needed for the hosts of Graph and Key Vault.
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: Option<String>,
     #[command(flatten)]

@@ -18,7 +18,7 @@ pub(crate) struct IdentityFlags {
     pub(crate) client_id: Option<String>,
     /// The tenant: its id or one of its domains.
     ///
-    /// It is not needed if the authority contains it.
+    /// This flag is not needed if the authority contains the tenant.
     #[arg(long, env = "AZURE_TENANT_ID")]
     pub(crate) tenant: Option<String>,
     /// The Azure region, such as westus3, or TryAutoDetect.
@@ -44,7 +44,7 @@ pub(crate) struct IdentityFlags {
     pub(crate) authority: Option<String>,
     /// An OpenID issuer other than Microsoft's.
     ///
-    /// It replaces tenant, region and authority. The issuer determines the form of its scopes.
+    /// The issuer replaces tenant, region and authority, and determines the form of its scopes.
     #[arg(
         long,
         value_name = "URL",
@@ -69,7 +69,7 @@ pub(crate) struct CertificateFlags {
     pub(crate) certificate: Option<PathBuf>,
     /// The private key (PEM) of the certificate.
     ///
-    /// It is needed if the certificate's file does not contain the key.
+    /// This flag is needed if the certificate's file does not contain the key.
     #[arg(
         long,
         value_name = "FILE",
@@ -140,7 +140,8 @@ impl SecretFlags {
 pub(crate) struct Leg1Flags {
     /// The certificate of both legs (PEM or PFX).
     ///
-    /// It authenticates Leg 1, and Leg 2 presents it. The file is a PEM file with chain and key, or a PFX file.
+    /// The certificate authenticates Leg 1, and Leg 2 presents it. The file is a PEM file with chain and key, or a PFX
+    /// file.
     #[arg(
         long,
         value_name = "FILE",
@@ -161,7 +162,7 @@ pub(crate) struct Leg1Flags {
     pub(crate) leg1_managed_identity: Option<String>,
     /// The private key (PEM) of --leg1-certificate.
     ///
-    /// It is needed if the certificate's file does not contain the key.
+    /// This flag is needed if the certificate's file does not contain the key.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_LEG1_CERTIFICATE_KEY", hide_short_help = true)]
     pub(crate) leg1_certificate_key: Option<PathBuf>,
     /// The client id of Leg 1. Default: Leg 2's.
@@ -235,7 +236,7 @@ pub(crate) struct RunFlags {
     pub(crate) trace: bool,
     /// The time limit of a connection.
     ///
-    /// It is the limit of TCP, tunnel and TLS together.
+    /// This is the limit of TCP, tunnel and TLS together.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -247,7 +248,7 @@ pub(crate) struct RunFlags {
     pub(crate) connect_timeout: u64,
     /// The time limit of a request.
     ///
-    /// It is the limit of connection, request and answer together.
+    /// This is the limit of connection, request and answer together.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -275,7 +276,7 @@ pub(crate) struct MachineFlags {
     pub(crate) managed_identity: Option<String>,
     /// The platform of the managed identity.
     ///
-    /// By default the environment determines it.
+    /// By default the environment determines the platform.
     #[arg(
         long,
         value_enum,
@@ -402,7 +403,7 @@ pub(crate) struct ExchangeFlags {
     pub(crate) scope: String,
     /// Add the report on the jwt-pop request.
     ///
-    /// It has one line for each check of Leg 2's request.
+    /// The report has one line for each check of Leg 2's request.
     #[arg(long, env = "CERTBOUND_REPORT", value_parser = switch())]
     pub(crate) report: bool,
     /// Show the token also in a table.

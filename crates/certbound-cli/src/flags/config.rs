@@ -25,7 +25,8 @@ pub(crate) enum ConfigCommand {
 pub(crate) struct ConfigShowFlags {
     /// Print the origin of each value.
     ///
-    /// The origin is the flag, the name of the variable, the line of the file, or the default. JSON always contains it.
+    /// The origin is the flag, the name of the variable, the line of the file, or the default. JSON always contains the
+    /// origin.
     #[arg(long, env = "CERTBOUND_ORIGIN", value_parser = switch())]
     pub(crate) origin: bool,
     /// A command with its flags, such as `exchange --region westus3`.

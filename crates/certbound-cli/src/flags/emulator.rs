@@ -15,7 +15,7 @@ pub(crate) enum EmulatorCommand {
     /// Run an emulator until a signal stops it.
     ///
     /// The first line on stdout is one JSON object with `ready`, `proxy`, `imds`, `service_fabric` (`endpoint` and
-    /// `thumbprint`), `admin`, `ca` and `client_certificate`.
+    /// `thumbprint`), `admin`, `ca` and `client_certificate`, and with --admin-listen also `health`.
     Start(EmulatorStartFlags),
     /// Run COMMAND with its own emulator.
     ///
@@ -61,8 +61,9 @@ pub(crate) struct EmulatorStartFlags {
     pub(crate) imds_listen: SocketAddr,
     /// The folder for the certificates.
     ///
-    /// The emulator writes the CA certificate to trust and the client certificate with its key into this folder. It must
-    /// be a directory that no other user can enter, and not a link. Default: a private directory, which is removed at exit.
+    /// The emulator writes the CA certificate to trust and the client certificate with its key into this folder. The
+    /// folder must be a directory that no other user can enter, and not a link. Default: a private directory, which the
+    /// emulator removes at its end.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_EMULATOR_STATE")]
     pub(crate) state: Option<PathBuf>,
     /// Allow --listen on an address that other machines can reach. They can request every token and use the proxy.
@@ -112,14 +113,14 @@ pub(crate) struct EmulatorRunFlags {
     pub(crate) what: WhatFlags,
     /// The platform that COMMAND detects by its environment variables.
     ///
-    /// COMMAND gets tokens of managed identities from it. `arc` needs --isolated. For `service-fabric`, Node trusts the
-    /// server by NODE_EXTRA_CA_CERTS, and other programs by its thumbprint.
+    /// COMMAND gets tokens of managed identities from this platform. `arc` needs --isolated. For `service-fabric`, Node
+    /// trusts the server by NODE_EXTRA_CA_CERTS, and other programs by its thumbprint.
     #[arg(long, value_enum, env = "CERTBOUND_EMULATOR_PLATFORM", default_value_t = PlatformFlag::Imds)]
     pub(crate) platform: PlatformFlag,
     /// Run COMMAND in its own network.
     ///
-    /// The real names and addresses lead to the emulator there, and no other host is reachable. Use it for clients that
-    /// support no proxy. It needs Linux with user namespaces and `unshare` of util-linux.
+    /// In this network the real names and addresses lead to the emulator, and no other host is reachable. Use this flag
+    /// for clients that support no proxy. It needs Linux with user namespaces and `unshare` of util-linux.
     #[arg(long, env = "CERTBOUND_EMULATOR_ISOLATED", value_parser = switch())]
     pub(crate) isolated: bool,
     /// The program, with its arguments.

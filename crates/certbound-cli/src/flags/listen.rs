@@ -16,8 +16,8 @@ use clap::{Args, ValueEnum};
 pub(crate) struct ServerFlags {
     /// Answer /healthz, /readyz and /metrics here.
     ///
-    /// The value is an address, or unix:PATH for a Unix socket. Port 0 takes a free port. systemd or systemd:NAME takes a
-    /// socket that systemd passed. These paths are never answered on the address that the server serves.
+    /// The value is an address, or unix:PATH for a Unix socket. Port 0 takes a free port. `systemd` or `systemd:NAME`
+    /// takes a socket that systemd passed. The address of --serve or --listen does not have these paths.
     #[arg(long, value_name = "ADDR:PORT|unix:PATH|systemd", env = "CERTBOUND_ADMIN_LISTEN")]
     pub(crate) admin_listen: Option<ListenFlag>,
     /// The form of the log on stderr.
@@ -32,8 +32,8 @@ pub(crate) struct ServerFlags {
     pub(crate) log_format: LogFormat,
     /// The permissions of the file of a Unix socket, in octal.
     ///
-    /// Every process that may write to the file can connect. The default allows the owner and the group. It has no effect on
-    /// a socket of systemd.
+    /// Every process that may write to the file can connect. The default allows the owner and the group. This flag has
+    /// no effect on a socket of systemd.
     #[arg(
         long,
         value_name = "MODE",
@@ -73,7 +73,7 @@ pub(crate) enum ListenFlag {
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
-    /// A socket that systemd passed: the socket with this name, or the first one.
+    /// A socket that systemd passed: the socket with this name, or the first socket.
     Systemd(Option<String>),
 }
 

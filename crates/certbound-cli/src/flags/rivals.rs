@@ -66,7 +66,8 @@ const RIVALS: Rivals = &[
     ("client-secret-env", &["certificate", "certificate-key", "assertion-file"]),
 ];
 
-/// In `token` an assertion has no certificate, so the two flags conflict. In the other commands they belong together.
+/// In `token` an assertion has no certificate, so `--assertion-file` conflicts with the flags of a certificate. In the
+/// other commands these flags belong together.
 const RIVALS_IN_THE_DIRECT_FLOW: Rivals = &[("assertion-file", &["certificate", "certificate-key"])];
 
 /// Flags that belong to a certificate. In a configuration file they do not apply to a certificate of another source.
@@ -111,7 +112,7 @@ fn with_variable(ring: &Ring, arg: Arg) -> Arg {
 /// used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// A variable that every Azure SDK reads. It can be set for other programs.
+    /// A variable that every Azure SDK reads. The variable can be set for other programs.
     Sdk,
     /// The configuration file, for all profiles.
     File,

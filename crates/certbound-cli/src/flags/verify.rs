@@ -25,7 +25,7 @@ pub(crate) struct VerifyFlags {
     pub(crate) token: Option<String>,
     /// Accept tokens of this Entra tenant.
     ///
-    /// The tenant is given by its id. May be repeated.
+    /// The value is the id of the tenant. May be repeated.
     #[arg(long, value_name = "TENANT", env = "AZURE_TENANT_ID", help_heading = "Issuer")]
     pub(crate) tenant: Vec<String>,
     /// The cloud of the tenants, by its login host. Default: the public cloud.
@@ -39,7 +39,7 @@ pub(crate) struct VerifyFlags {
     pub(crate) authority: Option<String>,
     /// Accept tokens of this OpenID issuer.
     ///
-    /// It is the exact value of `iss`.
+    /// The value must be equal to `iss` in the token.
     #[arg(
         long,
         value_name = "URL",
@@ -75,7 +75,8 @@ pub(crate) struct VerifyFlags {
     pub(crate) keys: Option<PathBuf>,
     /// Accept tokens for this audience.
     ///
-    /// It is the exact value of `aud`. May be repeated. If a token has several audiences, each of them must be given.
+    /// The value must be equal to `aud` in the token. May be repeated. If a token has several audiences, each of them must
+    /// be given.
     #[arg(long, required = true, env = "CERTBOUND_AUDIENCE", help_heading = "Audience and caller")]
     pub(crate) audience: Vec<String>,
     /// Accept tokens that also have other audiences. The resources of those audiences can use these tokens here.
@@ -133,7 +134,7 @@ pub(crate) struct VerifyFlags {
     pub(crate) client_claim: Option<String>,
     /// Accept every application that gets a token for the audience.
     ///
-    /// In Entra every application of the tenant can get such a token.
+    /// In Entra every application of the tenant can get a token for the audience.
     #[arg(
         long,
         env = "CERTBOUND_DANGEROUS_ANY_CALLER",
@@ -219,7 +220,8 @@ pub(crate) struct VerifyFlags {
     /// The addresses of the proxy.
     ///
     /// An example is 127.0.0.1/32. May be repeated. A request from a different address is refused if it has the
-    /// certificate header. A Unix socket needs no address: every process that may connect to it counts as the proxy.
+    /// certificate header. A Unix socket needs no address: every process that may connect to the socket counts as the
+    /// proxy.
     #[arg(
         long,
         value_name = "CIDR",
@@ -279,7 +281,7 @@ pub(crate) enum SchemeFlag {
     /// Microsoft's scheme for bound tokens.
     #[value(name = "mtls_pop")]
     MtlsPop,
-    /// RFC 6750.
+    /// The scheme of RFC 6750.
     Bearer,
 }
 

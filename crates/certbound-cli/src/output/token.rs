@@ -34,7 +34,7 @@ impl Token {
         }
     }
 
-    /// Returns the scheme under which `call` sends the token. The issuer of a bound token determines it.
+    /// Returns the scheme under which `call` sends the token. The issuer of a bound token determines the scheme.
     pub(crate) fn scheme(&self) -> &'static str {
         match self {
             Self::Bound(token) => token.scheme().as_str(),

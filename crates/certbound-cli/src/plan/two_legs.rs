@@ -70,7 +70,8 @@ fn unbound<T: Transport + Clone>(
     Ok(Plan { client: client.into(), source: String::new() })
 }
 
-/// Returns the clients of a dry run. Leg 1 never answers, so a placeholder replaces its assertion and is never sent.
+/// Returns the clients of a dry run. Leg 1 returns no assertion in a dry run, so Leg 2 has a placeholder, which is
+/// never sent.
 pub(crate) fn in_the_dry<T: Transport + Clone>(
     flags: &ClientFlags,
     leg1: &Leg1Flags,

@@ -33,12 +33,12 @@ pub(crate) enum Ended {
 
 /// Runs the future that `serve` returns. That future must end soon after its receiver is ready.
 ///
-/// `on` is called for each event before the server stops. Its result decides whether the server stops. If a signal to stop
-/// is received while `on` handles SIGHUP, its future is dropped. A signal that is received while the server stops ends the
-/// server at once, with the requests in progress.
+/// `on` is called for each event before the server stops. The result of `on` decides whether the server stops. If a
+/// signal to stop is received while `on` handles SIGHUP, the future of `on` is dropped. A signal that is received while
+/// the server stops ends the server at once, with the requests in progress.
 ///
 /// # Panics
-/// It panics if the future of `serve` panics.
+/// The function panics if the future of `serve` panics.
 pub(crate) async fn run<S: Future<Output = ()> + Send + 'static>(
     mut signals: impl AsyncFnMut() -> Signal,
     serve: impl FnOnce(oneshot::Receiver<()>) -> S,

@@ -22,7 +22,8 @@ pub(crate) struct Sockets<'a> {
     passed: Option<Passed>,
 }
 
-/// A socket that accepts connections. Dropping it removes the file of a Unix socket, unless systemd has created it.
+/// A socket that accepts connections. Dropping it removes the file of a Unix socket, unless systemd has created the
+/// file.
 pub(crate) struct Socket {
     kind: Kind,
     shown: String,

@@ -22,7 +22,8 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Listens at `path` and sets the permissions of the file. No other user can connect before they are set.
+    /// Listens at `path` and sets the permissions of the file. No other user can connect before the permissions are
+    /// set.
     pub(super) async fn bind(path: &Path, mode: &Permissions) -> io::Result<(UnixListener, Self)> {
         // The path must remain valid if the process changes its directory.
         let path = std::path::absolute(path)?;

@@ -171,7 +171,7 @@ impl Layer<'_> {
         };
         let failure = plan::check_application(&flags, NeverTransport).err()?;
         let entry = match failure.code.as_str() {
-            // If the id is a key for all profiles, the error is reported there.
+            // If the id is a key for all profiles, the check of those keys reports the error.
             "invalid_client_id" => self.own.iter().find(|entry| entry.key == "client-id")?,
             _ => entry,
         };

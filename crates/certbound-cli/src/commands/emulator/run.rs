@@ -185,7 +185,7 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitCode, Fail
 }
 
 fn forward(pid: Option<Pid>, signal: Signal) {
-    // The terminal sends Ctrl-C to COMMAND too. A second signal could have a different effect than the first one.
+    // The terminal sends Ctrl-C to COMMAND too. A second signal could have a different effect than the first signal.
     let from_keyboard = signal == Signal::INT || signal == Signal::QUIT;
     let by_terminal = from_keyboard && std::io::stdin().is_terminal();
     if let Some(pid) = pid.filter(|_| !by_terminal) {
