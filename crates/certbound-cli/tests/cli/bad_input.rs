@@ -60,7 +60,7 @@ fn each_bad_certificate_file_has_its_own_code() {
         assert!(stderr(&output).contains(text(&path)), "{}", stderr(&output));
         assert!(!stderr(&output).contains("PRIVATE KEY"), "{name}");
     }
-    // Two separate files have the same result as one.
+    // Two separate files have the same result as one file.
     let (chain, key) = (file(&directory, "c.pem", chain), file(&directory, "k.pem", key));
     let two = [&token(text(&chain))[..], &["--certificate-key", text(&key), "--dry-run"]].concat();
     assert_eq!(offline(&two).status.code(), Some(0));

@@ -116,7 +116,7 @@ fn a_flag_a_variable_a_profile_and_the_file_override_each_other_in_this_order() 
     }
 }
 
-/// Flags that exclude each other: the file, the variables, the arguments, and the sign of the identity that is used.
+/// Flags that exclude each other: the file, the variables, the arguments, and a text that shows the identity in use.
 #[test]
 fn of_two_flags_that_exclude_each_other_the_source_decides() {
     let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
@@ -170,7 +170,7 @@ fn of_two_flags_that_exclude_each_other_the_source_decides() {
         };
         assert_eq!(found, expected, "{content} {variables:?} {more:?}: {shown}");
     }
-    // `verify` accepts several issuers, and a token by hand excludes the keys of a server.
+    // `verify` accepts several issuers, and a token on the command line excludes the keys of a server.
     let path = config(
         &folder,
         &format!(
@@ -462,7 +462,7 @@ fn the_values_are_shown_with_their_origin() {
     }
     let args = [&["config", "show", "-o", "json", "--"], &target[..], &["--config", "/no/such"]].concat();
     assert_eq!(refusal(&run(&args)), (2, "config_unreadable".to_owned()));
-    // An empty variable counts as not set, and does not hide the file.
+    // An empty variable counts as not set, and does not override the file.
     let mut command = certbound();
     command.env("CERTBOUND_CONFIG", &path).env("CERTBOUND_OUTPUT", "").args(target);
     assert_eq!(json(&command.output().unwrap())["rule"], "regional");

@@ -128,7 +128,7 @@ fn a_state_directory_stays_and_must_be_ones_own() {
     assert!(!odd.join("client.pem").exists());
 }
 
-/// A symbolic link could lead the key to another directory.
+/// By a symbolic link, the emulator could write the key into another directory.
 #[test]
 fn a_link_in_the_place_of_the_state_directory_is_not_followed() {
     let home = tempfile::tempdir().unwrap();

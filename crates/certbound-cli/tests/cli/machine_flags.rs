@@ -118,7 +118,7 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
     let (token, call) = (["token", "--scope", VAULT], ["call", CALL]);
     let exchange = ["exchange", "--scope", VAULT];
     let rows: [Row<'_>; 27] = [
-        // A flag against all other settings in the environment.
+        // A flag overrides all other settings in the environment.
         (
             &[app, tenant, region, sdk, sdk_key, secret, assertion, ("CERTBOUND_BEARER_OVER_MTLS", "true")],
             &token,

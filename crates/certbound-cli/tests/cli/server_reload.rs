@@ -1,4 +1,4 @@
-//! SIGHUP: `verify --serve` reads its files again without losing a request; an emulator ignores it.
+//! SIGHUP: `verify --serve` reads its files again without losing a request; an emulator ignores the signal.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -113,7 +113,7 @@ fn a_trust_store_is_read_again() {
     std::fs::copy(emulator.text("ca"), &store).unwrap();
     decider.signal(Signal::HUP);
     line(&mut log, "the configuration was read again");
-    // The new verifier has the keys of the earlier one, so there is no moment without keys.
+    // The new verifier has the keys of the earlier verifier, so the server is always ready.
     assert!(is_ready());
     assert_eq!(fetches(&decider), 1);
 }

@@ -24,7 +24,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Reads the process's stderr up to a line with this text. Returns false if the process ends before. A thread reads
+    /// Reads the process's stderr up to a line with this text. Returns false if the process ends first. A thread reads
     /// the rest, because a full pipe would block the process.
     pub(super) fn says(&mut self, ready: &str) -> bool {
         let stderr = self.0.stderr.take().unwrap();
