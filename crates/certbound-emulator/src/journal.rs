@@ -11,7 +11,7 @@ use bytes::Bytes;
 use certbound_core::request::ReceivedForm;
 use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, Response};
 use serde::Serialize;
 use serde_json::Value;
@@ -155,7 +155,7 @@ fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
     // The form decoder would read JSON without an equals sign as the name of a parameter, and the journal records names
     // in clear text.
-    let body: &[u8] = if request.body().trim_ascii_start().starts_with(b"{") { b"" } else { request.body() };
+    let body: &[u8] = if is_json(request) { b"" } else { request.body() };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];
     let mut parameters = Vec::new();
     for form in forms.iter().flatten() {
@@ -165,6 +165,13 @@ fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
         }
     }
     parameters
+}
+
+/// Returns whether the body is JSON, by its type or by its first character.
+fn is_json(request: &Request<Bytes>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
+    kind.is_some_and(|kind| kind.starts_with(b"application/json"))
+        || request.body().trim_ascii_start().starts_with(b"{")
 }
 
 fn short(text: &str) -> String {
