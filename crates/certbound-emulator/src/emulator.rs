@@ -23,7 +23,7 @@ use crate::local_issuer::LocalIssuers;
 use crate::paths::{IMDS_HOST, SERVICE_FABRIC};
 use crate::platform::arc::ArcKey;
 use crate::platform::{Memory, Platform};
-use crate::resource::ResourceServer;
+use crate::resource::{ResourceServer, Vaults};
 use crate::tls_facts::TlsFacts;
 use crate::token_service::{FetchedKeys, TokenService, TrustedAuthorities, UsedAssertions};
 use crate::world::World;
@@ -49,6 +49,7 @@ pub struct Emulator {
     fetched: FetchedKeys,
     used: UsedAssertions,
     machine: Memory,
+    vaults: Vaults,
     arc: OnceLock<ArcKey>,
     observer: OnceLock<Box<RequestObserver>>,
 }
@@ -113,6 +114,7 @@ impl Emulator {
             fetched: FetchedKeys::default(),
             used: UsedAssertions::default(),
             machine: Memory::default(),
+            vaults: Vaults::default(),
             arc: OnceLock::new(),
             observer: OnceLock::new(),
         })
@@ -272,7 +274,7 @@ impl Emulator {
                 host: name,
                 cloud,
                 mutual_tls: matches!(host, Host::MutualTls(_)),
-                since: *self.since.read().unwrap_or_else(PoisonError::into_inner),
+                since: self.since(),
                 issuers: &self.issuers,
                 fetched: &self.fetched,
                 used: &self.used,
@@ -283,10 +285,24 @@ impl Emulator {
                 sentence(404, "This emulator has no endpoint at this path. Check the path of the request.")
             }),
             Host::Issuers => LocalIssuers { world, keys: &self.issuers, host: name, now }.answer(request),
-            Host::Resource(resource, _) => {
-                ResourceServer { world, keys, resource, now, tls, host: name }.answer(request)
+            Host::Resource(resource, _) => ResourceServer {
+                world,
+                keys,
+                resource,
+                now,
+                tls,
+                host: name,
+                since: self.since(),
+                vaults: &self.vaults,
+                vault_keys: &self.keys.vault,
             }
+            .answer(request),
         })
+    }
+
+    /// Returns the time of the start or of the last reset.
+    fn since(&self) -> UnixTime {
+        *self.since.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers a request by a call of `answer`. If a rule matches the request, the rule's fault replaces or changes the

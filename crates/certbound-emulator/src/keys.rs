@@ -5,6 +5,7 @@ pub(crate) mod fabric;
 pub(crate) mod machine_ca;
 mod seed;
 mod token_key;
+pub(crate) mod vault;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use self::ca::{CertificateAuthority, ClientIdentity, IssueOptions, KeyKind};
 use self::machine_ca::MachineAuthority;
 use self::seed::KeySource;
 pub(crate) use self::token_key::{SigningKeys, TokenKey};
+use self::vault::VaultKeys;
 use crate::error::EmulatorError;
 use crate::world::{World, builtin, hosts};
 
@@ -42,6 +44,8 @@ pub struct EmulatorKeys {
     pub(crate) fabric: Arc<CertifiedKey<KeyPair>>,
     /// The source of keys for rotations and for served issuers.
     source: Arc<Mutex<KeySource>>,
+    /// The keys and certificates of vaults.
+    pub(crate) vault: Arc<VaultKeys>,
 }
 
 impl EmulatorKeys {
@@ -50,7 +54,7 @@ impl EmulatorKeys {
     /// # Errors
     /// [`EmulatorError`] if a key or certificate cannot be made.
     pub fn generate(world: &World, now: UnixTime) -> Result<Self, EmulatorError> {
-        Self::from(world, now, KeySource::Chance)
+        Self::from(world, now, KeySource::Chance, None)
     }
 
     /// Generates the same keys for the same `seed`, so that a test can rely on them. `now` determines the dates of the
@@ -60,19 +64,26 @@ impl EmulatorKeys {
     /// # Errors
     /// The errors of [`EmulatorKeys::generate`].
     pub fn from_seed(world: &World, now: UnixTime, seed: &str) -> Result<Self, EmulatorError> {
-        Self::from(world, now, KeySource::of_seed(seed))
+        Self::from(world, now, KeySource::of_seed(seed), Some(seed))
     }
 
-    fn from(world: &World, now: UnixTime, mut source: KeySource) -> Result<Self, EmulatorError> {
+    fn from(
+        world: &World,
+        now: UnixTime,
+        mut source: KeySource,
+        seed: Option<&str>,
+    ) -> Result<Self, EmulatorError> {
         let authority = CertificateAuthority::new(&hosts::domains(world), now, &mut source)?;
         let key = KeyKind::Existing(source.rsa()?.serialize_pem());
         let client = authority.issue(&IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(key))?;
+        let authority = Arc::new(authority);
         Ok(Self {
             client: Arc::new(client),
             first: Arc::new(TokenKey::generate(now, &mut source)?),
             machines: Arc::new(MachineAuthority::new(now, &mut source)?),
             fabric: Arc::new(fabric::certificate(now)?),
-            authority: Arc::new(authority),
+            vault: Arc::new(VaultKeys::new(Arc::clone(&authority), seed)),
+            authority,
             source: Arc::new(Mutex::new(source)),
         })
     }

@@ -11,11 +11,13 @@ use certbound_core::tenant::TenantId;
 use certbound_core::time::UnixTime;
 use certbound_verifier::{
     Answer, AnswerStyle, Authorization, BindingPolicy, Issuer, KeySet, PeerCertificate, Refusal, Scheme,
-    Verifier, opted_in,
+    Verified, Verifier, opted_in,
 };
 use http::{HeaderMap, Request, Response};
 
+pub(crate) use self::vault::Vaults;
 use crate::keys::SigningKeys;
+use crate::keys::vault::VaultKeys;
 use crate::tls_facts::TlsFacts;
 use crate::world::{BoundTokens, Resource, ResourceStyle, TokenVersion, World};
 
@@ -27,6 +29,10 @@ pub(crate) struct ResourceServer<'e> {
     pub(crate) now: UnixTime,
     pub(crate) tls: &'e TlsFacts,
     pub(crate) host: &'e str,
+    /// The time of the start or of the last reset.
+    pub(crate) since: UnixTime,
+    pub(crate) vaults: &'e Vaults,
+    pub(crate) vault_keys: &'e VaultKeys,
 }
 
 /// The caller of an accepted request.
@@ -34,6 +40,7 @@ pub(crate) struct Caller {
     pub(crate) application: String,
     /// The `x5t#S256` of the certificate that the token is bound to, which is the connection's certificate.
     pub(crate) bound_to: Option<String>,
+    pub(crate) token: Verified,
 }
 
 impl ResourceServer<'_> {
@@ -42,13 +49,13 @@ impl ResourceServer<'_> {
         let mut response = match self.check(request.headers()) {
             Ok(caller) => match style {
                 ResourceStyle::Graph => graph::success(self, request, &caller),
-                ResourceStyle::Vault => vault::success(self, request),
+                ResourceStyle::Vault => vault::answer(self, request, &caller),
                 ResourceStyle::Custom => custom::success(self, request, &caller),
             },
             Err(refusal) => self.refuse(&refusal),
         };
         if style == ResourceStyle::Vault {
-            vault::sign(&mut response);
+            vault::sign(request, &mut response);
         }
         response
     }
@@ -93,6 +100,7 @@ impl ResourceServer<'_> {
         Ok(Caller {
             application: verified.client_id().unwrap_or_default().to_owned(),
             bound_to: verified.thumbprint().map(|thumbprint| thumbprint.x5t_s256()),
+            token: verified,
         })
     }
 

@@ -16,6 +16,7 @@ mod refusals;
 mod resources;
 mod service_fabric;
 mod signed;
+mod vault;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

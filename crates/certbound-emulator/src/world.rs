@@ -235,6 +235,38 @@ pub struct Resource {
     /// Its content, by name: the secrets of a vault, or the orders of the custom API.
     #[serde(default)]
     pub items: BTreeMap<String, String>,
+    /// The keys of a vault, by name. The emulator generates them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, VaultKeyKind>,
+    /// The certificates of a vault, by name. The emulator's authority issues them. Each of them also has a key and a
+    /// secret of the same name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, VaultCertificate>,
+}
+
+/// The kind of a key in a vault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum VaultKeyKind {
+    /// A 2048-bit RSA key, which signs with RS256 and PS256.
+    #[default]
+    Rsa2048,
+    /// An elliptic-curve key on P-256, which signs with ES256.
+    P256,
+}
+
+/// A certificate in a vault.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct VaultCertificate {
+    /// The common name. The whole subject is `CN=` and this name.
+    pub common_name: String,
+    /// The kind of its key. Default: a 2048-bit RSA key.
+    #[serde(default)]
+    pub key: VaultKeyKind,
 }
 
 /// A host of a resource.

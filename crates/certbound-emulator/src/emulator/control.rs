@@ -89,8 +89,8 @@ impl Emulator {
     }
 
     /// Empties the journal, removes the faults and resets the clock. Also removes fetched keys, used assertions, and
-    /// the machine's cached tokens, certificates and call counts. The delay of federated credentials begins again. Keys
-    /// and tokens stay valid.
+    /// the machine's cached tokens, certificates and call counts, and all changes of vaults. The delay of federated
+    /// credentials begins again. Keys and tokens stay valid.
     pub fn reset(&self) {
         self.journal.clear();
         self.faults.clear();
@@ -98,6 +98,7 @@ impl Emulator {
         self.fetched.clear();
         self.used.clear();
         self.machine.clear();
+        self.vaults.clear();
         *self.since.write().unwrap_or_else(PoisonError::into_inner) = self.now();
     }
 

@@ -7,7 +7,7 @@ use certbound_core::environment::Cloud;
 
 use super::{
     Application, BoundTokens, FederatedCredential, ManagedIdentity, Resource, ResourceHost, ResourceStyle,
-    Tenant, TokenVersion, World,
+    Tenant, TokenVersion, VaultCertificate, VaultKeyKind, World,
 };
 
 /// The tenant in which all applications are registered. Its domain is `contoso.example`.
@@ -59,6 +59,12 @@ pub const CLIENT_COMMON_NAME: &str = "certbound-demo-app";
 pub const VAULT: &str = "https://vault.azure.net";
 /// A vault's host.
 pub const VAULT_HOST: &str = "demo.vault.azure.net";
+/// The vault's RSA key.
+pub const VAULT_RSA_KEY: &str = "demo-rsa";
+/// The vault's key on P-256.
+pub const VAULT_P256_KEY: &str = "demo-p256";
+/// The vault's certificate. Its subject is [`CLIENT_SUBJECT`], so applications can prove themselves by its key.
+pub const VAULT_CERTIFICATE: &str = "demo-client";
 /// Microsoft Graph, as a resource.
 pub const GRAPH: &str = "https://graph.microsoft.com";
 /// Graph's host for bound tokens.
@@ -118,10 +124,12 @@ fn applications() -> Vec<Application> {
     let mut multi = with_roles(Application::new(MULTI_TENANT_APP, TENANT, MULTI_TENANT_PRINCIPAL));
     multi.principals.insert(OTHER_TENANT.to_owned(), MULTI_TENANT_PRINCIPAL_IN_OTHER_TENANT.to_owned());
     multi.trusted_subjects = by_certificate();
+    add_role(&mut multi, VAULT_APP_ID, "Secrets.ReadWrite");
     multi.federated_credentials = federated_to(MULTI_TENANT_PRINCIPAL);
 
     let mut secret = with_roles(Application::new(SECRET_APP, TENANT, SECRET_PRINCIPAL));
     secret.secrets = vec![SECRET.to_owned()];
+    add_role(&mut secret, VAULT_APP_ID, "Secrets.ReadWrite");
     let system = with_roles(Application::new(SYSTEM_IDENTITY, TENANT, SYSTEM_IDENTITY_PRINCIPAL));
     let user = with_roles(Application::new(USER_IDENTITY, TENANT, USER_IDENTITY_PRINCIPAL));
     vec![app, target, multi, secret, system, user]
@@ -131,10 +139,14 @@ fn with_roles(mut application: Application) -> Application {
     let roles = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     application.roles = BTreeMap::from([
         (GRAPH_APP_ID.to_owned(), roles(&["Application.Read.All"])),
-        (VAULT_APP_ID.to_owned(), roles(&["Secrets.Read"])),
+        (VAULT_APP_ID.to_owned(), roles(&["Secrets.Read", "Keys.Sign", "Certificates.Read"])),
         (ORDERS_APP_ID.to_owned(), roles(&["Orders.Read.All"])),
     ]);
     application
+}
+
+fn add_role(application: &mut Application, resource: &str, role: &str) {
+    application.roles.entry(resource.to_owned()).or_default().push(role.to_owned());
 }
 
 /// Returns one credential for each cloud, with the cloud's issuer and audience.
@@ -174,6 +186,14 @@ fn vault() -> Resource {
         bound_tokens: BoundTokens::Allowed,
         style: ResourceStyle::Vault,
         items: BTreeMap::from([("demo".to_owned(), "a secret that is none".to_owned())]),
+        keys: BTreeMap::from([
+            (VAULT_RSA_KEY.to_owned(), VaultKeyKind::Rsa2048),
+            (VAULT_P256_KEY.to_owned(), VaultKeyKind::P256),
+        ]),
+        certificates: BTreeMap::from([(
+            VAULT_CERTIFICATE.to_owned(),
+            VaultCertificate { common_name: CLIENT_COMMON_NAME.to_owned(), key: VaultKeyKind::Rsa2048 },
+        )]),
     }
 }
 

@@ -28,6 +28,7 @@ const APPLICATIONS: &str = "\
 const RESOURCES: &str = "\
 # ---- Resources. `bound_tokens` is refused, allowed or required; `style` graph, vault or custom; `token_version` v1 or
 # v2. In a host `*.NAME`, the star stands for exactly one label. Leg 1 needs the resource api://AzureADTokenExchange.
+# In a vault, `items` are the first secrets, `keys` are rsa2048 or p256, and `certificates` are issued by the emulator.
 ";
 const ISSUERS: &str = "\
 # ---- Token issuers other than Entra. The emulator gets their public keys in one of three ways: `keys` contains them

@@ -2,8 +2,8 @@
 //! service.
 
 use super::{Mistakes, Seen, is_host_name};
-use crate::world::World;
 use crate::world::hosts::Host;
+use crate::world::{Resource, ResourceStyle, World};
 
 pub(super) fn check(world: &World, found: &mut Mistakes) {
     let (mut ids, mut uris, mut hosts) = (Seen::new(), Seen::new(), Seen::new());
@@ -30,7 +30,40 @@ pub(super) fn check(world: &World, found: &mut Mistakes) {
             host_name(&host.name, &at, found);
             hosts.once(&host.name, &at, found);
         }
+        vault(resource, &at, found);
     }
+}
+
+/// Checks the keys and certificates of a vault. A certificate also has a key and a secret of the same name. The vault
+/// does not distinguish upper and lower case in names.
+fn vault(resource: &Resource, at: &str, found: &mut Mistakes) {
+    let keys = resource.keys.keys().map(|name| ("keys", name));
+    let certificates = resource.certificates.keys().map(|name| ("certificates", name));
+    let mut names = Seen::new();
+    for (list, name) in keys.chain(certificates) {
+        let at = format!("{at}.{list}.{name}");
+        if resource.style != ResourceStyle::Vault {
+            found.add(&at, "only a resource with the style 'vault' has keys and certificates: remove it");
+        }
+        if !is_vault_name(name) {
+            found.add(
+                &at,
+                format!("'{name}' is not a name in a vault: use at most 127 letters, digits and hyphens"),
+            );
+        }
+        names.once(name.to_ascii_lowercase(), &at, found);
+    }
+    for (name, certificate) in &resource.certificates {
+        let at = format!("{at}.certificates.{name}");
+        if let Some(secret) = resource.items.keys().find(|secret| secret.eq_ignore_ascii_case(name)) {
+            found.add(&at, format!("a certificate also has a secret of its name, but items has '{secret}': rename one of them"));
+        }
+        found.text(&format!("{at}.common_name"), &certificate.common_name);
+    }
+}
+
+fn is_vault_name(name: &str) -> bool {
+    (1..=127).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn host_name(name: &str, at: &str, found: &mut Mistakes) {

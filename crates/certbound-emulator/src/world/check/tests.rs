@@ -1,6 +1,6 @@
 use super::*;
-use crate::world::FederatedCredential;
 use crate::world::builtin::{APP, CLIENT_SUBJECT, OTHER_TENANT, SECRET_APP, TENANT};
+use crate::world::{FederatedCredential, VaultCertificate, VaultKeyKind};
 
 /// Returns the mistakes of the built-in world after a change, each as `path: text`.
 fn mistakes(change: impl FnOnce(&mut World)) -> Vec<String> {
@@ -36,6 +36,10 @@ fn each_mistake_is_named_by_its_place() {
             keys: vec![serde_json::from_str(text).unwrap()],
             ..crate::world::ExternalIssuer::default()
         }]
+    };
+    let certificate = |common_name: &str| VaultCertificate {
+        common_name: common_name.to_owned(),
+        ..VaultCertificate::default()
     };
     let no_key = key("{\"kty\":\"RSA\"}");
     let unnamed = no_key.clone();
@@ -145,6 +149,21 @@ fn each_mistake_is_named_by_its_place() {
         }),
         case("resources[3].hosts[0].name: is the same as resources[2].hosts[1].name", |it| {
             it.resources[3].hosts[0].name = "graph.microsoft.com".to_owned()
+        }),
+        case("resources[2].keys.a: only a resource with the style 'vault' has keys", |it| {
+            it.resources[2].keys.insert("a".to_owned(), VaultKeyKind::P256);
+        }),
+        case("resources[1].keys.a_b: 'a_b' is not a name in a vault", |it| {
+            it.resources[1].keys.insert("a_b".to_owned(), VaultKeyKind::P256);
+        }),
+        case("resources[1].certificates.Demo-RSA: is the same as resources[1].keys.demo-rsa", move |it| {
+            it.resources[1].certificates.insert("Demo-RSA".to_owned(), certificate("a"));
+        }),
+        case("resources[1].certificates.DEMO: a certificate also has a secret of its name", move |it| {
+            it.resources[1].certificates.insert("DEMO".to_owned(), certificate("a"));
+        }),
+        case("resources[1].certificates.a.common_name: is empty", move |it| {
+            it.resources[1].certificates.insert("a".to_owned(), certificate(""));
         }),
         case("external_issuers[0].keys[0]: has no `kid`", |it| it.external_issuers = unnamed),
     ] {
