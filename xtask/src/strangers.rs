@@ -39,14 +39,15 @@ const PROGRAMS: [(&str, &str, &str); 11] = [
 const PYTHON_PACKAGES: &str = include_str!("../python-packages.txt");
 
 /// Checks that the packages can be imported, not only that their files exist.
-const IMPORT_CHECK: &str =
-    "import cryptography, kubernetes_validate, msal; print(msal.__version__, cryptography.__version__)";
+const IMPORT_CHECK: &str = "import cryptography, kubernetes_validate, msal, azure.identity; \
+    import azure.keyvault.certificates, azure.keyvault.keys, azure.keyvault.secrets; \
+    print(msal.__version__, azure.identity.__version__, cryptography.__version__)";
 
 /// The paths of the strangers that are not on PATH.
 pub(crate) struct Strangers {
-    /// The Python interpreter with MSAL and cryptography.
+    /// The Python interpreter with MSAL, the Azure SDK and cryptography.
     pub(crate) python: PathBuf,
-    /// Node with MSAL for Node and a token service.
+    /// Node with MSAL, the Azure SDK and a token service.
     pub(crate) node: Node,
 }
 
@@ -55,7 +56,7 @@ pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs()?;
     let folder = root.join("target").join("strangers");
     let python = Environment {
-        what: "MSAL for Python, cryptography and kubernetes-validate",
+        what: "MSAL and the Azure SDK for Python, cryptography and kubernetes-validate",
         packages: PYTHON_PACKAGES,
         check: IMPORT_CHECK,
     }

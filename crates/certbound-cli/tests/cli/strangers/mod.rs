@@ -1,11 +1,12 @@
 //! Programs of other authors (*strangers*), with the emulator in a separate process. The clients are curl, openssl,
-//! MSAL for Python and MSAL for Node. The servers that use the verifier are axum, tonic, and resources behind nginx,
+//! MSAL and the Azure SDKs for Python and Node, and the Azure SDK for Rust. The servers that use the verifier are axum, tonic, and resources behind nginx,
 //! Caddy, HAProxy and Apache. The token service is oidc-provider.
 //!
 //! `cargo xtask test` installs them. If one is missing, its tests fail: no test is skipped.
 
 mod azure_identity;
 mod curl;
+mod key_vault;
 mod keychain;
 mod legs_by_hand;
 mod msal;
