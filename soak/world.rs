@@ -1,7 +1,5 @@
 //! The emulator's world. Each client has its own application, so that the journal names the client.
 
-use std::collections::BTreeMap;
-
 use certbound_emulator::World;
 use certbound_emulator::world::builtin::{self, CLIENT_SUBJECT, OTHER_TENANT, TENANT};
 use certbound_emulator::world::{Application, FederatedCredential, Tenant};
@@ -58,9 +56,12 @@ fn application(world: &World, id: &str, tenant: &str, principal: &str) -> Applic
         audience: EXCHANGE.to_owned(),
         ..FederatedCredential::default()
     }];
-    let resources = [builtin::GRAPH, builtin::VAULT, builtin::ORDERS];
-    let app_ids = resources.iter().filter_map(|name| world.resource(name)).map(|found| found.app_id.clone());
-    let role = || vec!["Soak.Read".to_owned()];
-    application.roles = app_ids.map(|app_id| (app_id, role())).collect::<BTreeMap<_, _>>();
+    let roles = [
+        (builtin::GRAPH, "Application.Read.All"),
+        (builtin::VAULT, "Secrets.Read"),
+        (builtin::ORDERS, "Orders.Read.All"),
+    ];
+    let known = roles.into_iter().filter_map(|(name, role)| Some((world.resource(name)?, role)));
+    application.roles = known.map(|(found, role)| (found.app_id.clone(), vec![role.to_owned()])).collect();
     application
 }

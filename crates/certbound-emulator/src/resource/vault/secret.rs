@@ -76,7 +76,7 @@ impl Secret {
     /// Returns a secret with one version, which the world declares.
     pub(super) fn declared(name: &str, value: &str, created: u64) -> Self {
         let version = Version::new(value, Properties::default(), created);
-        // The first answers of this emulator had empty tags.
+        // Clients of the emulator rely on the empty tags of such a secret.
         Self::with(name, FIRST_VERSION, Version { tags: Some(BTreeMap::new()), ..version })
     }
 
