@@ -24,12 +24,13 @@
 //!  3  authority/  jwt/  refusal/  request.rs          authorities, claims, refusals, token requests
 //!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  retry_after.rs  scope.rs  tenant.rs  untrusted.rs
 //!                                                     the parts of messages; why a server is not trusted
-//!  1  environment.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
-//!                                                     clouds, hosts, and types that every floor uses
+//!  1  catalogue/  environment.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
+//!                                                     error codes, clouds, hosts, and types that every floor uses
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod catalogue;
 pub mod cause;
 pub mod certificate;
 pub mod credential;

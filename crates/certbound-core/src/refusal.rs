@@ -1,13 +1,11 @@
 //! The token service's error response. The client parses it, and the emulator writes it.
 
-mod aadsts;
-
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-pub use self::aadsts::{Aadsts, aadsts};
+use crate::catalogue::aadsts;
 use crate::json;
 use crate::own_secrets::OwnSecrets;
 use crate::shown::{is_active, one_line};

@@ -21,7 +21,7 @@
 //! | a span, or a field of a span | `span.rs`; the span of an acquisition opens and ends in `observation.rs` |
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token response | `accept.rs` |
-//! | an AADSTS number with its meaning and advice | `certbound-core/src/refusal/aadsts.rs` |
+//! | an AADSTS number with its meaning and advice | `certbound-core/src/catalogue/aadsts.rs` |
 //! | an option of an acquisition | `setters.rs` for callers, `options.rs` for its effect |
 //! | the region of a request | `region.rs`; the detection itself is in `crate::region` |
 //! | a source of tokens | implement the trait `Issuer` of `issuer.rs` |

@@ -1,6 +1,6 @@
 //! The OAuth `error` and the status of an AADSTS number.
 
-use certbound_core::refusal::aadsts;
+use certbound_core::catalogue::aadsts;
 
 /// Returns the `error` and the status of an AADSTS number. For an unknown number, returns `invalid_request` and 400.
 pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
