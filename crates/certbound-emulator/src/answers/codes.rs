@@ -4,11 +4,7 @@ use certbound_core::catalogue::aadsts;
 
 /// Returns the `error` and the status of an AADSTS number. For an unknown number, returns `invalid_request` and 400.
 pub(super) fn error_and_status(code: u32) -> (&'static str, u16) {
-    match code {
-        53_003 => ("interaction_required", 400),
-        90_033 => ("temporarily_unavailable", 503),
-        _ => aadsts(code).map_or(("invalid_request", 400), |known| (known.oauth_error, known.status)),
-    }
+    aadsts(code).map_or(("invalid_request", 400), |known| (known.oauth_error, known.status))
 }
 
 #[cfg(test)]
@@ -29,7 +25,11 @@ mod tests {
             (&[7_000_215, 7_000_216, 7_000_218, 7_000_222], "invalid_client", 401),
             (&[70_025, 700_211, 700_212, 7_002_121, 700_213, 7_002_131, 7_002_137], "invalid_client", 401),
             (&[7_002_138, 700_223, 700_238, 700_226, 700_229, 700_227, 700_231], "invalid_client", 401),
-            (&[700_236, 7_002_203, 7_002_381], "invalid_client", 401),
+            (
+                &[700_236, 7_002_203, 7_002_381, 7_002_206, 7_000_214, 7_000_274, 7_000_277],
+                "invalid_client",
+                401,
+            ),
             (&[900_382, 650_053], "invalid_client", 400),
             (&[65_001, 50_196], "invalid_grant", 400),
         ];
@@ -47,6 +47,7 @@ mod tests {
             (500_011, "invalid_resource", 400),
             (50_049, "invalid_instance", 400),
             (53_003, "interaction_required", 400),
+            (90_033, "temporarily_unavailable", 503),
         ] {
             assert_eq!(error_and_status(code), (error, status), "{code}");
         }
