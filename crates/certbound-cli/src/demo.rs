@@ -21,7 +21,7 @@ use serde::Serialize;
 
 pub(crate) use self::facts::Facts;
 use self::facts::{Fallible, Named, reason};
-pub(crate) use self::picture::{draw, painted, wrapped};
+pub(crate) use self::picture::draw;
 use self::stage::Stage;
 pub use self::tamper::Tamper;
 

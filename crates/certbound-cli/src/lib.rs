@@ -14,8 +14,8 @@
 //!                                    results, configuration files, the sealing key, an emulator of this process,
 //!                                    the demo, sockets and signals of a server
 //!  2  flags/  failure.rs  input.rs   the arguments; an error and its exit code; files and stdin
-//!  1  usage.rs  signals.rs  open_files.rs  log.rs
-//!                                    mistakes in the command line; signals, limits and log of the process
+//!  1  usage.rs  signals.rs  open_files.rs  log.rs  layout.rs
+//!                                    mistakes in the command line; signals, limits and log of the process; lines of text
 //! ```
 #![forbid(unsafe_code)]
 
@@ -29,6 +29,7 @@ mod hosted;
 mod input;
 mod isolated;
 mod keychain;
+mod layout;
 mod log;
 mod observers;
 mod open_files;

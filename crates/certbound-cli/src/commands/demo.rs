@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::demo::{self, Facts, Report, Tamper, painted, wrapped};
+use crate::demo::{self, Facts, Report, Tamper};
 use crate::failure::{Failure, REFUSED};
 use crate::flags::{DemoFlags, Format};
+use crate::layout::{GREEN, RED, painted, wrapped};
 use crate::output::{self, Terminal, mark};
 
 const VAULT: &str = "https://demo.vault.azure.net/secrets/demo";
@@ -64,7 +65,7 @@ fn summary(report: &Report, width: usize, coloured: bool) -> String {
         0 => wrapped(&format!("✓ {passed} checks passed. {all}"), width),
         _ => wrapped(&format!("✗ {failed} of {} checks failed. {all}", checks.len()), width),
     };
-    let colour = if *failed == 0 { "32" } else { "31" };
+    let colour = if *failed == 0 { GREEN } else { RED };
     if let Some(first) = lines.first_mut() {
         *first = painted(colour, first, coloured);
     }

@@ -2,6 +2,7 @@
 
 use super::checklist;
 use super::facts::Facts;
+use crate::layout::{GREEN, MAGENTA, RED, painted, wrapped};
 
 const HEADING: &str = "One certificate from Leg 1 to the resource (real TLS, emulated hosts):";
 
@@ -42,11 +43,6 @@ const STEPS: [Step; 6] = [
 ];
 const BY_C: &str = "certificate {c}";
 const FAILED: &str = "! this check failed";
-
-/// Colours of SGR that are readable on dark and on light backgrounds.
-const MAGENTA: &str = "1;35";
-const GREEN: &str = "32";
-const RED: &str = "31";
 
 /// Draws the steps that have run. A narrow screen gets a list instead of the drawing.
 pub(crate) fn draw(facts: &Facts, width: usize, coloured: bool) -> Vec<String> {
@@ -99,23 +95,4 @@ fn short(certificate: &str, facts: &Facts) -> String {
     let hash = facts.find(&format!("stage.{certificate}")).and_then(Result::ok).unwrap_or("?");
     let end = hash.len().saturating_sub(6);
     format!("{}…{}", hash.get(..6).unwrap_or_default(), hash.get(end..).unwrap_or_default())
-}
-
-pub(crate) fn painted(colour: &str, text: &str, coloured: bool) -> String {
-    if coloured { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
-}
-
-/// Breaks a text into lines between its words. A word that is longer than a line is not broken.
-pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
