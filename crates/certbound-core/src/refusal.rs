@@ -68,16 +68,8 @@ impl AuthorityError {
         let members = parsed.unwrap_or_default();
         let text = |name: &str| members.get(name).and_then(Value::as_str).map(without_tokens);
         let line = |name: &str| text(name).map(|text| short_line(&text));
-        let code = line("error").filter(|error| !error.is_empty()).unwrap_or_else(|| {
-            match status {
-                404 if has_form => "not_found",
-                429 => "request_throttled",
-                500..=599 => "service_not_available",
-                _ if has_form => "http_status_not_200",
-                _ => "non_parsable_oauth_error",
-            }
-            .to_owned()
-        });
+        let code = line("error").filter(|error| !error.is_empty());
+        let code = code.unwrap_or_else(|| code_of_status(status, has_form).to_owned());
         Self {
             status,
             code,
@@ -173,6 +165,17 @@ impl AuthorityError {
             .min()
             .unwrap_or(text.len());
         text.get(..end).unwrap_or(text).trim()
+    }
+}
+
+/// Returns the code of a response without `error`. `has_form` says whether the body is empty or a JSON object.
+fn code_of_status(status: u16, has_form: bool) -> &'static str {
+    match status {
+        404 if has_form => "not_found",
+        429 => "request_throttled",
+        500..=599 => "service_not_available",
+        _ if has_form => "http_status_not_200",
+        _ => "non_parsable_oauth_error",
     }
 }
 

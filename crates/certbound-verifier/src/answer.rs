@@ -79,13 +79,10 @@ const CLAIMS_CHALLENGE: &str =
 impl Answer {
     /// Makes the response to `refusal` in `style`.
     pub fn new(refusal: &Refusal, style: &AnswerStyle) -> Self {
-        let (code, message) = match style {
-            AnswerStyle::MtlsPop
-            | AnswerStyle::Bearer
-            | AnswerStyle::MtlsPopAndBearer
-            | AnswerStyle::Grpc => (refusal.error().unwrap_or("unauthorized"), refusal.description().into()),
-            AnswerStyle::Graph => microsoft::graph(refusal),
-            AnswerStyle::Vault { .. } => microsoft::vault(refusal),
+        let message = match style {
+            AnswerStyle::Graph => microsoft::message_of_graph(refusal),
+            AnswerStyle::Vault { .. } => microsoft::message_of_vault(refusal),
+            _ => refusal.description().into(),
         };
         let close = *refusal == Refusal::AmbiguousLength;
         // Graph and Key Vault use 401 instead of 400. Only the HTTP server in front of these services uses 400, for an
@@ -97,7 +94,7 @@ impl Answer {
         Self {
             status,
             challenges: challenges(refusal, style, status),
-            code,
+            code: code_of(refusal, style),
             message,
             grpc: *style == AnswerStyle::Grpc,
             nested: matches!(style, AnswerStyle::Graph | AnswerStyle::Vault { .. }),
@@ -179,6 +176,15 @@ impl Answer {
             headers.insert("grpc-message", message);
         }
         response
+    }
+}
+
+/// Returns the error's code in the body.
+fn code_of(refusal: &Refusal, style: &AnswerStyle) -> &'static str {
+    match style {
+        AnswerStyle::Graph => microsoft::code_of_graph(refusal),
+        AnswerStyle::Vault { .. } => microsoft::code_of_vault(refusal),
+        _ => refusal.error().unwrap_or("unauthorized"),
     }
 }
 

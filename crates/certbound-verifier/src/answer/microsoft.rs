@@ -4,62 +4,72 @@ use std::borrow::Cow;
 
 use crate::refusal::Refusal;
 
-/// Returns the code and the message of Microsoft Graph.
-pub(super) fn graph(refusal: &Refusal) -> (&'static str, Cow<'static, str>) {
-    let code = "InvalidAuthenticationToken";
-    let (code, message) = match refusal {
+/// Returns the code of Microsoft Graph.
+pub(super) fn code_of_graph(refusal: &Refusal) -> &'static str {
+    match refusal {
         Refusal::CallerKind | Refusal::ClientNotAllowed { .. } | Refusal::NoPermission => {
-            ("Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+            "Authorization_RequestDenied"
         }
-        Refusal::KeysUnavailable { .. } => {
-            ("ServiceNotAvailable", "Tokens cannot be verified at the moment.")
-        }
-        Refusal::NoCredentials | Refusal::UnknownScheme => (code, "Access token is empty."),
-        Refusal::MalformedAuthorization => (code, "CompactToken parsing failed."),
-        Refusal::BoundUnderBearer => (code, "Cnf claim not supported over Bearer protocol."),
-        Refusal::UnboundUnderPop => (code, "MtlsCnfClaimMissing: the token is not bound to a certificate."),
-        Refusal::BindingRequired => (code, "A certificate-bound token is required."),
-        Refusal::NoCertificate | Refusal::OptInMissing => {
-            (code, "MtlsMissingClientCertificate: the request has no client certificate.")
-        }
-        Refusal::CertificateMismatch { .. } | Refusal::CertificateDates { .. } => {
-            (code, "MtlsCnfClaimRequestDataValidationFailed: the client certificate is not the token's.")
-        }
-        other => {
-            return (code, format!("Access token validation failure: {}.", other.description()).into());
-        }
-    };
-    (code, message.into())
+        Refusal::KeysUnavailable { .. } => "ServiceNotAvailable",
+        _ => "InvalidAuthenticationToken",
+    }
 }
 
-/// Returns the code and the message of Azure Key Vault.
-pub(super) fn vault(refusal: &Refusal) -> (&'static str, Cow<'static, str>) {
-    let code = "Unauthorized";
-    let (code, message) = match refusal {
+/// Returns the message of Microsoft Graph.
+pub(super) fn message_of_graph(refusal: &Refusal) -> Cow<'static, str> {
+    let message = match refusal {
         Refusal::CallerKind | Refusal::ClientNotAllowed { .. } | Refusal::NoPermission => {
-            ("Forbidden", "AccessDenied: the caller has no permission.")
+            "Insufficient privileges to complete the operation."
         }
-        Refusal::KeysUnavailable { .. } => ("ServiceUnavailable", "Tokens cannot be verified at the moment."),
-        Refusal::NoCredentials | Refusal::UnknownScheme | Refusal::MalformedAuthorization => {
-            (code, "AKV10000: Request is missing a Bearer or PoP token.")
+        Refusal::KeysUnavailable { .. } => "Tokens cannot be verified at the moment.",
+        Refusal::NoCredentials | Refusal::UnknownScheme => "Access token is empty.",
+        Refusal::MalformedAuthorization => "CompactToken parsing failed.",
+        Refusal::BoundUnderBearer => "Cnf claim not supported over Bearer protocol.",
+        Refusal::UnboundUnderPop => "MtlsCnfClaimMissing: the token is not bound to a certificate.",
+        Refusal::BindingRequired => "A certificate-bound token is required.",
+        Refusal::NoCertificate | Refusal::OptInMissing => {
+            "MtlsMissingClientCertificate: the request has no client certificate."
         }
-        Refusal::BoundUnderBearer => (
-            "AggregatedAuthenticationFailure",
-            "S2S17001: a token with a confirmation claim was sent as Bearer.",
-        ),
-        Refusal::UnboundUnderPop => (code, "AKV10023: the MTLS_POP token has no confirmation claim."),
-        Refusal::BindingRequired => {
-            ("BearerAuthenticationDisabledForKeyVault", "This vault accepts certificate-bound tokens only.")
-        }
-        Refusal::OptInMissing => (
-            code,
-            "A client certificate is required for the MTLS_POP token: send 'x-ms-tokenboundauth: true'.",
-        ),
-        Refusal::NoCertificate => (code, "MissingClientCertificate: the request has no certificate."),
         Refusal::CertificateMismatch { .. } | Refusal::CertificateDates { .. } => {
-            (code, "The client certificate is not the one the MTLS_POP token is bound to.")
+            "MtlsCnfClaimRequestDataValidationFailed: the client certificate is not the token's."
         }
-        other => return (code, format!("AKV10022: Invalid token: {}.", other.description()).into()),
+        other => return format!("Access token validation failure: {}.", other.description()).into(),
     };
-    (code, message.into())
+    message.into()
+}
+
+/// Returns the code of Azure Key Vault.
+pub(super) fn code_of_vault(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::CallerKind | Refusal::ClientNotAllowed { .. } | Refusal::NoPermission => "Forbidden",
+        Refusal::KeysUnavailable { .. } => "ServiceUnavailable",
+        Refusal::BoundUnderBearer => "AggregatedAuthenticationFailure",
+        Refusal::BindingRequired => "BearerAuthenticationDisabledForKeyVault",
+        _ => "Unauthorized",
+    }
+}
+
+/// Returns the message of Azure Key Vault.
+pub(super) fn message_of_vault(refusal: &Refusal) -> Cow<'static, str> {
+    let message = match refusal {
+        Refusal::CallerKind | Refusal::ClientNotAllowed { .. } | Refusal::NoPermission => {
+            "AccessDenied: the caller has no permission."
+        }
+        Refusal::KeysUnavailable { .. } => "Tokens cannot be verified at the moment.",
+        Refusal::NoCredentials | Refusal::UnknownScheme | Refusal::MalformedAuthorization => {
+            "AKV10000: Request is missing a Bearer or PoP token."
+        }
+        Refusal::BoundUnderBearer => "S2S17001: a token with a confirmation claim was sent as Bearer.",
+        Refusal::UnboundUnderPop => "AKV10023: the MTLS_POP token has no confirmation claim.",
+        Refusal::BindingRequired => "This vault accepts certificate-bound tokens only.",
+        Refusal::OptInMissing => {
+            "A client certificate is required for the MTLS_POP token: send 'x-ms-tokenboundauth: true'."
+        }
+        Refusal::NoCertificate => "MissingClientCertificate: the request has no certificate.",
+        Refusal::CertificateMismatch { .. } | Refusal::CertificateDates { .. } => {
+            "The client certificate is not the one the MTLS_POP token is bound to."
+        }
+        other => return format!("AKV10022: Invalid token: {}.", other.description()).into(),
+    };
+    message.into()
 }
