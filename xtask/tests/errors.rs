@@ -9,11 +9,15 @@
     reason = "tests; clippy excuses only the test functions themselves"
 )]
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use syn::visit::{self, Visit};
+
+use self::common::{literal, properties, rust_files};
 
 /// The methods that are checked. Each method's name is also the name of its property.
 const METHODS: [&str; 3] = ["code", "description", "fix"];
@@ -212,40 +216,4 @@ fn whole_variant(pattern: &syn::Pat) -> Option<String> {
 /// Returns whether an identifier in a pattern is a binding. A constant, which is written in capitals, is a condition.
 fn is_lower(name: &syn::Ident) -> bool {
     !name.to_string().starts_with(char::is_uppercase)
-}
-
-fn literal(expression: &syn::Expr) -> Option<String> {
-    match expression {
-        syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
-        _ => None,
-    }
-}
-
-/// Returns the properties in `#[strum(props(..))]`.
-fn properties(attributes: &[syn::Attribute]) -> BTreeMap<String, String> {
-    let mut properties = BTreeMap::new();
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("strum")) {
-        let read = attribute.parse_nested_meta(|meta| {
-            meta.parse_nested_meta(|property| {
-                let name = property.path.require_ident()?.to_string();
-                properties.insert(name, property.value()?.parse::<syn::LitStr>()?.value());
-                Ok(())
-            })
-        });
-        read.unwrap_or_else(|error| panic!("{error}"));
-    }
-    properties
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
 }

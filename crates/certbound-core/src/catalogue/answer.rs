@@ -1,0 +1,78 @@
+//! Codes about answers of the token service that cannot be used.
+
+use super::{CLIENT, Entry, Group, entry};
+
+pub(super) const GROUP: Group = Group {
+    title: "Answers of the token service that are not used",
+    pages: &["limits.md"],
+    entries: ENTRIES,
+};
+
+/// Most of these answers are not from the token service itself.
+const PROXY: &str = "a proxy or another server answered instead of the token service";
+
+const CHECK_PROXIES: &str = "check the authority, and that no proxy answers instead of the token service";
+
+#[rustfmt::skip]
+const ENTRIES: &[Entry] = &[
+    entry("json_parse_failed", CLIENT,
+        "the answer is not a JSON object",
+        &[PROXY],
+        CHECK_PROXIES),
+    entry("answer_duplicate_field", CLIENT,
+        "the answer has a member twice, so two readers could understand it differently",
+        &[PROXY],
+        CHECK_PROXIES),
+    entry("answer_missing_field", CLIENT,
+        "the answer lacks a required member",
+        &[PROXY],
+        CHECK_PROXIES),
+    entry("answer_wrong_type", CLIENT,
+        "a member of the answer has the wrong JSON type",
+        &[PROXY],
+        CHECK_PROXIES),
+    entry("answer_empty_token", CLIENT,
+        "the token in the answer is empty",
+        &[PROXY],
+        "send the request again; if the answer is the same, report it to the service"),
+    entry("answer_token_malformed", CLIENT,
+        "the token in the answer has characters that no token has",
+        &[PROXY],
+        "send the request again; if the answer is the same, report it to the service"),
+    entry("redirect_refused", CLIENT,
+        "the token service answered with a redirect, which is never followed, because an assertion must not reach another host",
+        &["a global endpoint or a region was idle or moved for a moment", PROXY],
+        "send the request again; if the redirect remains, use the host that it names as the authority"),
+    entry("token_type_missing", CLIENT,
+        "the answer has no `token_type`, so the client cannot know whether the token is bound",
+        &[PROXY],
+        "check the authority"),
+    entry("token_type_mismatch", CLIENT,
+        "the token has another type than the request; a Bearer token is never accepted for a bound one",
+        &["the region does not bind tokens", "the application or the resource is not enabled for bound tokens"],
+        "remove the region, or ask Microsoft to enable the application and the resource"),
+    entry("token_not_bound", CLIENT,
+        "nothing shows that the token is bound to the client's certificate",
+        &["an issuer of RFC 8705 issues opaque tokens, or does not bind this client's tokens"],
+        "configure the issuer to bind the tokens and issue JWTs, or request a Bearer token"),
+    entry("confirmation_missing", CLIENT,
+        "the answer says mtls_pop, but the token has no confirmation claim (`cnf`)",
+        &["the service does not bind tokens for this resource"],
+        "do not use the token as a bound token; report the error to the service"),
+    entry("token_unreadable", CLIENT,
+        "the token is a JWT that two resources could read differently",
+        &["the token was changed on its way"],
+        "report the error to the service"),
+    entry("binding_not_observed", CLIENT,
+        "the token is opaque or encrypted, and the client requires a binding that it can see",
+        &["the resource's tokens are encrypted", "--require-observed-binding or its option is set"],
+        "let the service issue signed JWTs for the resource, or do not require an observed binding"),
+    entry("scope_mismatch", CLIENT,
+        "the answer is for another scope than the request",
+        &["the scope names an alias of the resource"],
+        "check the scope"),
+    entry("token_over", CLIENT,
+        "the token had expired when it arrived",
+        &["the clock of this machine is fast"],
+        "correct the clock"),
+];

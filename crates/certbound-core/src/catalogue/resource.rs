@@ -1,0 +1,55 @@
+//! Codes in the answers of a resource that refuses a request.
+
+use super::{Entry, Group, RESOURCE, entry};
+
+pub(super) const GROUP: Group =
+    Group { title: "Codes in the answers of resources", pages: &["verifier.md"], entries: ENTRIES };
+
+#[rustfmt::skip]
+const ENTRIES: &[Entry] = &[
+    entry("unauthorized", RESOURCE,
+        "the request has no credentials, or tokens cannot be verified at the moment",
+        &["the client sent no token", "the issuer's keys are not available (status 503)"],
+        "send a token; the resource's log has a more exact code"),
+    entry("invalid_token", RESOURCE,
+        "the resource refuses the token (RFC 6750)",
+        &["the token has expired, is for another resource, or is not bound to the connection's certificate"],
+        "read `error_description`; the resource's log has a more exact code"),
+    entry("insufficient_scope", RESOURCE,
+        "the token is valid, but its caller has no permission (RFC 6750)",
+        &["a role or scope is missing", "the client or its kind is not accepted"],
+        "assign the role, then request a new token"),
+    entry("InvalidAuthenticationToken", RESOURCE,
+        "a resource in the style of Microsoft Graph refuses the token",
+        &["a bound token was sent under Bearer, or without its certificate", "the token has expired or is malformed"],
+        "read the message in the answer"),
+    entry("Authorization_RequestDenied", RESOURCE,
+        "a resource in the style of Microsoft Graph refuses the caller",
+        &["the application has no permission for the operation"],
+        "grant the permission, then request a new token"),
+    entry("ServiceNotAvailable", RESOURCE,
+        "a resource in the style of Microsoft Graph cannot verify tokens at the moment",
+        &["the issuer's keys are not available"],
+        "send the request again later"),
+    entry("Unauthorized", RESOURCE,
+        "a resource in the style of Azure Key Vault refuses the token",
+        &["the token or the certificate is missing, or they do not belong together",
+            "the header x-ms-tokenboundauth is missing"],
+        "read the message in the answer"),
+    entry("Forbidden", RESOURCE,
+        "a resource in the style of Azure Key Vault refuses the caller",
+        &["the caller has no role at the vault"],
+        "assign the role, then request a new token"),
+    entry("ServiceUnavailable", RESOURCE,
+        "a resource in the style of Azure Key Vault cannot verify tokens at the moment",
+        &["the issuer's keys are not available"],
+        "send the request again later"),
+    entry("AggregatedAuthenticationFailure", RESOURCE,
+        "a resource in the style of Azure Key Vault refuses a bound token under Bearer",
+        &["the client does not know mtls_pop"],
+        "send the token under mtls_pop"),
+    entry("BearerAuthenticationDisabledForKeyVault", RESOURCE,
+        "a resource in the style of Azure Key Vault accepts bound tokens only",
+        &["the client sent a Bearer token"],
+        "request a bound token"),
+];

@@ -1,0 +1,71 @@
+//! The `error` of the token service's refusals, and the names of refusals that have no `error`.
+
+use super::{Entry, Group, SERVICE, SERVICE_AND_RESOURCE, entry};
+
+pub(super) const GROUP: Group =
+    Group { title: "Refusals of the token service", pages: &["limits.md"], entries: ENTRIES };
+
+/// The advice for an `error` that has many reasons.
+const BY_NUMBER: &str = "run `certbound explain` with the AADSTS number in the message";
+
+#[rustfmt::skip]
+const ENTRIES: &[Entry] = &[
+    entry("invalid_request", SERVICE_AND_RESOURCE,
+        "a parameter of the request is missing, malformed or not allowed",
+        &["the AADSTS number in the message names the parameter's fault",
+            "a resource got several tokens, or a certificate header that it does not accept"],
+        BY_NUMBER),
+    entry("invalid_client", SERVICE,
+        "the service does not accept the client's credential",
+        &["the certificate is not registered, or the secret is wrong or has expired",
+            "no federated credential of the application matches the assertion", "the clock is wrong"],
+        BY_NUMBER),
+    entry("invalid_grant", SERVICE,
+        "the service does not accept the grant",
+        &["an administrator or the user must consent", "the client requests the same token in a loop"],
+        BY_NUMBER),
+    entry("unauthorized_client", SERVICE,
+        "the application may not request this token",
+        &["the application is not in this tenant, or is disabled"],
+        BY_NUMBER),
+    entry("unsupported_grant_type", SERVICE,
+        "the service does not know the grant type",
+        &["the request was made by hand"],
+        "use the grant type client_credentials"),
+    entry("invalid_resource", SERVICE,
+        "the resource is unknown in the tenant",
+        &["the scope is misspelt", "the resource's application is not provisioned in the tenant"],
+        BY_NUMBER),
+    entry("invalid_instance", SERVICE,
+        "the authority's host is unknown to Microsoft's directory",
+        &["the authority is misspelt, or is a private host"],
+        "correct the authority, or turn its validation off if you trust the host"),
+    entry("interaction_required", SERVICE,
+        "a policy demands more than the client sent",
+        &["Conditional Access blocks the request"],
+        "check the tenant's policies; send the claims challenge if the answer has one"),
+    entry("temporarily_unavailable", SERVICE,
+        "the service cannot answer at the moment",
+        &["the service is busy or fails for a moment"],
+        "wait, then send the request again"),
+    entry("request_throttled", SERVICE,
+        "the service answered 429, because it got too many requests",
+        &["the same token is requested again and again", "many processes start at once"],
+        "cache tokens, and wait as long as the service asks"),
+    entry("service_not_available", SERVICE,
+        "the service answered with a status from 500 to 599",
+        &["the service or a proxy fails for a moment"],
+        "send the request again in some seconds"),
+    entry("not_found", SERVICE,
+        "the service answered 404",
+        &["the tenant's path or the region's host is wrong"],
+        "check the authority and the region"),
+    entry("http_status_not_200", SERVICE,
+        "the service refused without an error of its own",
+        &["a proxy or a firewall answered instead"],
+        "check the authority and the region, and that no proxy answers instead of the token service"),
+    entry("non_parsable_oauth_error", SERVICE,
+        "the service refused, and its answer is not JSON",
+        &["a proxy or a firewall answered with a web page"],
+        "check the authority and the region, and that no proxy answers instead of the token service"),
+];
