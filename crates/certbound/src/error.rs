@@ -73,8 +73,8 @@ impl fmt::Display for Leg {
 
 /// The reason why a call returned no token, or no response of a resource. Nothing was cached.
 ///
-/// `Display` writes the cause, then the host, region and correlation id of the request. `code()` returns MSAL's string
-/// if MSAL has one. `fix()` returns advice. `is_transient()` returns whether the same call may succeed later. No
+/// `Display` writes the cause, then the host, region and correlation id of the request, and ends with the code in
+/// brackets. `code()` returns MSAL's string if MSAL has one; `docs/errors.md` explains each code. `fix()` returns advice. `is_transient()` returns whether the same call may succeed later. No
 /// variant contains a secret.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

@@ -62,9 +62,10 @@ impl Failure {
         if let Error::Misuse { what: Misuse::CertificateNotValidNow(_), .. } = error {
             details.leg = None;
         }
-        // The first line already names the leg.
+        // The first line already names the leg and the code.
         let text = error.to_string();
         let why = text.strip_prefix("Leg 1: ").or(text.strip_prefix("Leg 2: ")).unwrap_or(&text);
+        let why = why.strip_suffix(&format!(" [{}]", error.code())).unwrap_or(why);
         Self { details: Box::new(details), ..Self::new(exit, error.code(), what, why, error.fix()) }
     }
 }
@@ -160,5 +161,6 @@ mod tests {
             (Failure::of_client(&peer).exit, Failure::of_client(&peer).details.leg),
             (REFUSED, Some(1))
         );
+        assert_eq!(Failure::of_client(&peer).why, "the assertion from Leg 1 is not bound to any certificate");
     }
 }

@@ -1,4 +1,5 @@
-//! The text of an error: one line with the cause, the facts of the request, and the wait that the service asks for.
+//! The text of an error: one line with the cause, the facts of the request, the wait that the service asks for, and the
+//! code.
 
 use std::fmt;
 
@@ -47,10 +48,11 @@ impl fmt::Display for Error {
             _ => {}
         }
         match (self.target(), self.correlation_id()) {
-            (Some(target), _) => write!(line, " ({target})"),
-            (None, Some(id)) => write!(line, " (correlation id {id})"),
-            (None, None) => Ok(()),
+            (Some(target), _) => write!(line, " ({target})")?,
+            (None, Some(id)) => write!(line, " (correlation id {id})")?,
+            (None, None) => {}
         }
+        write!(line, " [{}]", self.code())
     }
 }
 
@@ -132,7 +134,8 @@ mod tests {
                 TransportError::Proxy { host: "h".to_owned(), proxy: hostile(), reason: hostile().into() },
             ),
         ] {
-            let shown = format!("{error}{}", error.code());
+            let shown = error.to_string();
+            assert!(shown.ends_with(&format!(" [{}]", error.code())), "{shown:?}");
             assert!(shown.contains('z') && !shown.contains(certbound_core::shown::is_active), "{shown:?}");
         }
     }

@@ -180,7 +180,7 @@ async fn a_host_nobody_knows_is_looked_up_before_a_credential_goes_there() {
         refused.to_string(),
         format!(
             "`login.mistyped.example` is not a login host in Microsoft's directory: invalid_instance: \
-             AADSTS50049: Unknown or invalid instance (request to {endpoint}, correlation id {})",
+             AADSTS50049: Unknown or invalid instance (request to {endpoint}, correlation id {}) [invalid_instance]",
             refused.correlation_id().unwrap()
         )
     );

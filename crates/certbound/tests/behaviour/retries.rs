@@ -134,7 +134,7 @@ async fn two_failures_are_the_error_whatever_they_are() {
         assert_eq!((error.code(), requests, transport.left()), (code, 2, 1));
         assert!(is_one_wait(&waits), "{waits:?}");
         assert_eq!(error.target().unwrap().attempts, 2);
-        assert!(error.to_string().ends_with(", 2 attempts)"), "{error}");
+        assert!(error.to_string().ends_with(&format!(", 2 attempts) [{code}]")), "{error}");
     }
 }
 
