@@ -11,6 +11,7 @@ mod dry_run;
 mod emulator;
 mod endpoint;
 mod exchange;
+mod explain;
 mod health;
 mod inspect;
 mod man;
@@ -25,15 +26,15 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::failure::Failure;
 use crate::flags::{
     self, AssertionFlags, CallFlags, CommonFlags, CompletionsFlags, ConfigCommand, DemoFlags,
-    EmulatorCommand, EndpointFlags, ExchangeFlags, HealthFlags, InspectFlags, LogFormat, MachineFlags,
-    ManFlags, TokenFlags, VerifyFlags,
+    EmulatorCommand, EndpointFlags, ExchangeFlags, ExplainFlags, HealthFlags, InspectFlags, LogFormat,
+    MachineFlags, ManFlags, TokenFlags, VerifyFlags,
 };
 use crate::output::Terminal;
 
 /// Certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
 ///
 /// Exit codes: 0 done; 1 the service, the resource or a check refused; 2 the command, the configuration or the input is
-/// wrong; 3 the network failed.
+/// wrong; 3 the network failed. The first line of an error ends with its code; `certbound explain CODE` explains it.
 #[derive(Debug, Parser)]
 #[command(name = "certbound", version, propagate_version = true, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -101,6 +102,12 @@ pub(crate) enum Command {
     /// Use this command as the health check of a container. The exit code is 0 if the server is ready, 1 if it is not
     /// ready, and 3 if it does not answer. The address is that of --admin-listen.
     Health(HealthFlags),
+    /// Explain an error code: its meaning, its usual causes, and the fix.
+    ///
+    /// The code is at the end of the first line of an error, in brackets. The AADSTS numbers of the token service are
+    /// explained too. This command uses no network and no configuration file.
+    #[command(after_long_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainFlags),
     /// Run a local token service with resources that enforce the binding.
     #[command(subcommand)]
     Emulator(EmulatorCommand),
@@ -142,6 +149,12 @@ Examples:
   certbound call --managed-identity system -X POST -d @order.json \\
     --scope api://orders/.default https://orders.example/orders";
 
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  certbound explain invalid_tenant
+  certbound explain AADSTS700027
+  certbound explain --list expired";
+
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   certbound completions bash > ~/.local/share/bash-completion/completions/certbound
@@ -175,6 +188,7 @@ impl Command {
             Self::Inspect(flags) => inspect::run(&flags, terminal),
             Self::Verify(flags) => verify::run(&flags, terminal).await,
             Self::Health(flags) => health::run(&flags, terminal).await,
+            Self::Explain(flags) => explain::run(&flags, terminal),
             Self::Emulator(command) => return emulator::run(command).await,
             Self::Config(command) => config::run(&command, common, terminal),
             Self::Completions(flags) => completions::run(&flags),

@@ -24,8 +24,9 @@ use self::keys::{commands, of_command};
 pub(crate) use self::keys::{is_path, kind};
 use crate::flags::{Rank, Ring, is_typed};
 
-/// Commands that do not use the values of a file. `config check` and `config show` read the file themselves.
-const WITHOUT_FILE: [&str; 4] = ["completions", "man", "check", "show"];
+/// Commands that do not use the values of a file. `config check` and `config show` read the file themselves. `explain`
+/// must work also while the file has a mistake.
+const WITHOUT_FILE: [&str; 5] = ["completions", "man", "check", "show", "explain"];
 
 /// A command line with the values of the configuration file.
 #[derive(Clone, Debug)]

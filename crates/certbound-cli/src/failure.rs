@@ -4,9 +4,10 @@ mod client;
 mod command_line;
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use certbound_core::catalogue::explain;
 use certbound_core::shown::one_line;
 pub(crate) use certbound_core::shown::one_line as one;
 use serde::Serialize;
@@ -92,7 +93,8 @@ impl Failure {
         }
     }
 
-    fn lines(&self) -> String {
+    /// Returns the lines for people. On a terminal they end with the command that explains the code.
+    fn lines(&self, is_seen: bool) -> String {
         let Self { code, what, why, fix, details, .. } = self.shown();
         let mut text = format!("error: {what} [{code}]\n  why: {why}\n  fix: {fix}\n");
         if let Some(id) = details.correlation_id.filter(|id| !why.contains(id)) {
@@ -103,7 +105,18 @@ impl Failure {
             };
             text.push_str(&format!("  {label}: {id}\n"));
         }
+        if let Some(code) = self.explained_code().filter(|_| is_seen) {
+            text.push_str(&format!("  more: certbound explain {code}\n"));
+        }
         text
+    }
+
+    /// Returns the code that the catalogue explains: the AADSTS number if it is known, because it is more exact. The
+    /// explanation of a wrong command line would say nothing more.
+    fn explained_code(&self) -> Option<String> {
+        let number = self.details.aadsts.and_then(|number| explain(&number.to_string()));
+        let found = number.or_else(|| explain(&self.code)).map(|it| it.code.into_owned());
+        found.filter(|code| !matches!(code.as_str(), "usage" | "code_unknown"))
     }
 
     fn json(&self) -> String {
@@ -124,7 +137,8 @@ impl Failure {
 
 /// Writes a failure to stderr and returns the exit code.
 pub(crate) fn report(failure: &Failure, json: bool) -> ExitCode {
-    let text = if json { failure.json() } else { failure.lines() };
+    let is_seen = std::io::stderr().is_terminal();
+    let text = if json { failure.json() } else { failure.lines(is_seen) };
     // If stderr is closed, nobody can read the failure.
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(failure.exit)
@@ -149,7 +163,7 @@ mod tests {
         let details = Details { correlation_id: Some("\u{1b}c\n".to_owned()), ..Details::default() };
         let failure = Failure { details: Box::new(details), ..failure };
         assert_eq!(
-            failure.lines(),
+            failure.lines(true),
             "error: it [2J failed [x ]0; ]\n  why: line one  line two\n  fix: do that\n  correlation id:  c \n"
         );
         let json = failure.json();
@@ -161,7 +175,7 @@ mod tests {
         let failure = |why: &str| {
             let details = Details { correlation_id: Some("of-service".to_owned()), ..Details::default() };
             let failure = Failure::new(REFUSED, "c", "no token was issued", why, "wait");
-            Failure { details: Box::new(details), ..failure }.lines()
+            Failure { details: Box::new(details), ..failure }.lines(false)
         };
         assert!(
             failure("No (correlation id of-request)")
@@ -169,5 +183,22 @@ mod tests {
         );
         assert!(failure("No").ends_with("\n  correlation id: of-service\n"));
         assert!(!failure("No (correlation id of-service)").contains("service's"));
+    }
+
+    #[test]
+    fn the_last_line_on_a_terminal_is_the_command_that_explains_the_code() {
+        let last = |code: &str, aadsts, is_seen| {
+            let details = Details { aadsts, ..Details::default() };
+            let failure = Failure::new(REFUSED, code, "no token was issued", "No", "wait");
+            let text = Failure { details: Box::new(details), ..failure }.lines(is_seen);
+            text.lines().last().unwrap_or_default().to_owned()
+        };
+        let explain = |code: &str| format!("  more: certbound explain {code}");
+        assert_eq!(last("invalid_tenant", None, true), explain("invalid_tenant"));
+        assert_eq!(last("invalid_client", Some(700_027), true), explain("AADSTS700027"));
+        assert_eq!(last("invalid_client", Some(1), true), explain("invalid_client"));
+        for (code, is_seen) in [("invalid_tenant", false), ("of_a_stranger", true), ("usage", true)] {
+            assert_eq!(last(code, None, is_seen), "  fix: wait", "{code}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod call;
 mod client;
 mod config;
 mod emulator;
+mod explain;
 mod health;
 mod listen;
 mod rivals;
@@ -27,6 +28,7 @@ pub(crate) use self::config::{ConfigCheckFlags, ConfigCommand, ConfigShowFlags};
 pub(crate) use self::emulator::{
     EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, PlatformFlag, WhatFlags,
 };
+pub(crate) use self::explain::ExplainFlags;
 pub(crate) use self::health::{HealthFlags, HealthTarget};
 pub(crate) use self::listen::{ListenFlag, LogFormat, ServerFlags};
 pub(crate) use self::rivals::{Rank, Ring, is_typed, settle, variable};
@@ -81,7 +83,13 @@ pub(crate) struct DemoFlags {
     /// Print each line of the checklist with its evidence.
     #[arg(long, env = "CERTBOUND_ALL", value_parser = switch())]
     pub(crate) all: bool,
-    /// The use of colours in the drawing.
+    #[command(flatten)]
+    pub(crate) color: ColorFlag,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ColorFlag {
+    /// The use of colours in the result.
     ///
     /// `auto` uses colours on a terminal, unless NO_COLOR is set.
     #[arg(long, value_enum, value_name = "WHEN", env = "CERTBOUND_COLOR", default_value_t = ColorChoice::Auto)]

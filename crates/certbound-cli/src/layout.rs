@@ -4,6 +4,7 @@
 pub(crate) const MAGENTA: &str = "1;35";
 pub(crate) const GREEN: &str = "32";
 pub(crate) const RED: &str = "31";
+pub(crate) const BOLD: &str = "1";
 
 pub(crate) fn painted(colour: &str, text: &str, coloured: bool) -> String {
     if coloured { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }

@@ -19,7 +19,7 @@ pub(super) async fn run(flags: &DemoFlags, terminal: Terminal) -> Result<ExitCod
     let program =
         program.map_err(|error| Failure::of_system("the path of this program is unknown", &error))?;
     let (width, rows) = terminal.size().unwrap_or((80, 0));
-    let coloured = terminal.is_coloured(flags.color);
+    let coloured = terminal.is_coloured(flags.color.color);
     let drawn = format == Format::Table && !flags.all;
     let live = drawn && rows >= SCREEN;
     let mut drawing = Vec::new();

@@ -13,8 +13,8 @@ use super::file::{ConfigFile, Entry, PROFILES, Value};
 use crate::failure::{Failure, guess};
 use crate::flags::ListenFlag;
 
-/// Flags that choose or show the file itself, or that clap adds.
-const NO_KEYS: [&str; 5] = ["config", "profile", "origin", "help", "version"];
+/// Flags that choose or show the file itself, that clap adds, or of commands that do not use the file.
+const NO_KEYS: [&str; 6] = ["config", "profile", "origin", "list", "help", "version"];
 /// Keys whose values can contain secrets: headers and bodies of calls, and the text from which the emulator's keys are
 /// derived.
 const SECRETS: [&str; 3] = ["header", "data", "seed"];

@@ -19,6 +19,7 @@ mod demo_and_endpoint;
 mod dry_run;
 mod emulator;
 mod examples;
+mod explain;
 mod flow;
 mod hostile;
 mod isolated;

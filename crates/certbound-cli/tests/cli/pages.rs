@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{offline, stderr, stdout};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "demo",
     "token",
     "assertion",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 14] = [
     "inspect",
     "verify",
     "health",
+    "explain",
     "emulator",
     "config",
     "completions",
