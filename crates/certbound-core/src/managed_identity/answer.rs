@@ -25,8 +25,8 @@ pub struct BearerAnswer {
     /// The time after which a new token should be requested: half of the lifetime. `None` if the lifetime is at most
     /// two hours.
     pub refresh_at: Option<UnixTime>,
-    /// `client_id`, `object_id`, and `mi_res_id` or `msi_res_id`: the identity that the token is for. Each value is
-    /// `None` if the response does not have the member.
+    /// `client_id`, `object_id`, and `msi_res_id` or `mi_res_id`: the identity that the token is for. `mi_res_id` is read
+    /// only if `msi_res_id` is absent. Each value is `None` if the response does not have the member.
     pub identity: [Option<String>; 3],
 }
 
@@ -50,12 +50,14 @@ impl BearerAnswer {
         }
         let expires_at = expiry::of_answer(&members, now)?;
         let life = Duration::from_secs(expires_at.as_secs() - now.as_secs());
-        let resource = text(&members, "mi_res_id").or_else(|| text(&members, "msi_res_id"));
+        // A response can have both members, in any order. `msi_res_id` is the name that the request has.
+        let has_msi = members.get("msi_res_id").is_some_and(|value| !value.is_null());
+        let resource = if has_msi { "msi_res_id" } else { "mi_res_id" };
         Ok(Self {
             access_token: token,
             expires_at,
             refresh_at: (life > HALVED_ABOVE).then(|| now.plus(life / 2)),
-            identity: [text(&members, "client_id"), text(&members, "object_id"), resource],
+            identity: ["client_id", "object_id", resource].map(|name| text(&members, name)),
         })
     }
 }
@@ -273,6 +275,24 @@ mod tests {
             r#"{"access_token":"a b","expires_in":1}"#,
         ] {
             assert!(BearerAnswer::parse(body.as_bytes(), NOW).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_resource_id_is_msi_res_id_if_the_answer_has_it() {
+        for (members, resource) in [
+            (r#""mi_res_id":"/b","msi_res_id":"/a""#, Some("/a")),
+            (r#""msi_res_id":"/a","mi_res_id":"/b""#, Some("/a")),
+            (r#""mi_res_id":"/b""#, Some("/b")),
+            (r#""mi_res_id":"/b","msi_res_id":null"#, Some("/b")),
+            // A value that cannot be compared does not confirm the identity, and `mi_res_id` does not replace it.
+            (r#""mi_res_id":"/b","msi_res_id":"""#, None),
+            (r#""mi_res_id":"/b","msi_res_id":7"#, None),
+            (r#""resource":"/a""#, None),
+        ] {
+            let body = format!(r#"{{"access_token":"a.b.c","expires_in":60,{members}}}"#);
+            let [client, object, found] = BearerAnswer::parse(body.as_bytes(), NOW).unwrap().identity;
+            assert_eq!((client, object, found.as_deref()), (None, None, resource), "{members}");
         }
     }
 

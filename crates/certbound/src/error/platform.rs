@@ -145,7 +145,7 @@ pub enum PlatformError {
     ShuttingDown,
     /// The agent did not confirm that the token is for the requested identity.
     #[error("the agent returned a token, but did not confirm that the token is for the requested identity")]
-    #[strum(props(code = "managed_identity_request_failed"))]
+    #[strum(props(code = "user_assigned_managed_identity_not_supported"))]
     #[strum(props(fix = "update the agent, or use the system-assigned identity"))]
     IdentityNotConfirmed,
     /// The request was not sent, because the platform asked the client to wait in its response to an equal

@@ -353,15 +353,26 @@ async fn a_platform_that_cannot_now_is_asked_again_by_its_table() {
 async fn an_agent_that_passes_by_the_identity_is_found_out() {
     const ARC: &[(&str, &str)] =
         &[("IDENTITY_ENDPOINT", "http://localhost:40342/x"), ("IMDS_ENDPOINT", "http://localhost:40342")];
-    let guid = "98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514";
-    for (echo, taken) in [
-        ("", false),
-        (r#","client_id":"other""#, false),
-        (r#","client_id":"98C4F2E7-1b60-4a5d-9e83-0f7d26b8c514""#, true),
+    let client = || IdentityId::client_id("98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514").unwrap();
+    let resource = || IdentityId::resource_id("/subscriptions/a").unwrap();
+    for (id, echo, taken) in [
+        (client(), "", false),
+        (client(), r#","client_id":"other""#, false),
+        (client(), r#","object_id":"98c4f2e7-1b60-4a5d-9e83-0f7d26b8c514""#, false),
+        (client(), r#","client_id":"98C4F2E7-1b60-4a5d-9e83-0f7d26b8c514""#, true),
+        (resource(), r#","msi_res_id":"/Subscriptions/A""#, true),
+        (resource(), r#","mi_res_id":"/subscriptions/a""#, true),
+        (resource(), r#","mi_res_id":"/subscriptions/b","msi_res_id":"/subscriptions/a""#, true),
+        (resource(), r#","mi_res_id":"/subscriptions/a","msi_res_id":"/subscriptions/b""#, false),
     ] {
         let body = TOKEN.replace('}', &format!("{echo}}}"));
-        let (identity, _) = answered(ARC, IdentityId::client_id(guid).unwrap(), move |_| (200, body.clone()));
-        assert_eq!(identity.bearer_token(&vault()).await.is_ok(), taken, "{echo}");
+        let (identity, _) = answered(ARC, id, move |_| (200, body.clone()));
+        let code = identity.bearer_token(&vault()).await.map(drop).map_err(|error| error.code().to_owned());
+        let expected = match taken {
+            true => Ok(()),
+            false => Err("user_assigned_managed_identity_not_supported".to_owned()),
+        };
+        assert_eq!(code, expected, "{echo}");
     }
 }
 
