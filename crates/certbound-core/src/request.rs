@@ -9,6 +9,9 @@ use crate::secret::{Secret, SecretBytes};
 /// The value of `token_type` in a request for a certificate-bound token, and in its response.
 pub const MTLS_POP: &str = "mtls_pop";
 
+/// The value of `token_type` in a managed identity's request for a Bearer token. Token services read it in any case.
+pub const BEARER: &str = "bearer";
+
 /// The grant of a token request.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -74,7 +77,8 @@ pub struct TokenRequest<'a> {
     pub proof: ClientProof<'a>,
     /// The scope, as sent.
     pub scope: &'a str,
-    /// Whether to request a token that is bound to the connection's certificate.
+    /// Whether to request a token that is bound to the connection's certificate. If it is false, the request of a managed
+    /// identity names the type [`BEARER`], and every other request names no type.
     pub bound: bool,
     /// The `claims` parameter, unchanged.
     pub claims: Option<&'a str>,
@@ -131,11 +135,21 @@ impl<'a> TokenRequest<'a> {
         parameters.push(("scope", self.scope));
         parameters.extend(self.claims.map(|claims| ("claims", claims)));
         parameters.extend(self.grant.parameters());
-        parameters.extend(self.bound.then_some(("token_type", MTLS_POP)));
+        parameters.extend(self.token_type().map(|kind| ("token_type", kind)));
         parameters.extend(self.fmi_path.map(|path| ("fmi_path", path)));
         parameters.extend(self.extra.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         parameters.retain(|(_, value)| !value.trim().is_empty());
         parameters
+    }
+
+    /// The value of `token_type`. Only a managed identity names the type of a Bearer token: its certificate alone proves
+    /// its identity, so that no other parameter distinguishes the two requests.
+    fn token_type(&self) -> Option<&'static str> {
+        match (self.bound, self.grant) {
+            (true, _) => Some(MTLS_POP),
+            (false, Grant::ManagedIdentity) => Some(BEARER),
+            (false, _) => None,
+        }
     }
 
     /// Encodes the body as `application/x-www-form-urlencoded`. The buffer is wiped when it is dropped.

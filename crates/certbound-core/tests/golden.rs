@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn the_three_forms_of_a_token_request() {
+fn the_forms_of_a_token_request() {
     let assertion = Secret::new("J.J.J");
     let leg1 = TokenRequest {
         client_id: "A",
@@ -38,10 +38,19 @@ fn the_three_forms_of_a_token_request() {
         ..leg1
     };
     let bearer = TokenRequest { bound: false, ..bound };
-    let cases: [(TokenRequest<'_>, &[u8]); 3] = [
+    let machine_bound = TokenRequest {
+        client_id: "11111111-2222-3333-4444-555555555555",
+        grant: Grant::ManagedIdentity,
+        scope: "https://graph.microsoft.com/.default",
+        ..leg1
+    };
+    let machine_bearer = TokenRequest { bound: false, ..machine_bound };
+    let cases: [(TokenRequest<'_>, &[u8]); 5] = [
         (leg1, testdata!("wire/leg1.form")),
         (bound, testdata!("wire/leg2-bound.form")),
         (bearer, testdata!("wire/leg2-bearer.form")),
+        (machine_bound, testdata!("wire/machine-bound.form")),
+        (machine_bearer, testdata!("wire/machine-bearer.form")),
     ];
     for (request, golden) in cases {
         assert_eq!(text(&request.encode()), text(golden));

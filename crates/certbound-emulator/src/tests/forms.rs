@@ -52,8 +52,10 @@ fn s67_another_token_type_is_refused_and_never_read_as_plain() {
     for value in [
         "MTLS_POP",
         "Mtls_Pop",
-        "bearer",
-        "Bearer",
+        "bearer ",
+        "bearer%00",
+        "bearer&token_type=bearer",
+        "bearer&token_type=mtls_pop",
         "pop",
         "",
         "mtls_pop ",
@@ -63,9 +65,17 @@ fn s67_another_token_type_is_refused_and_never_read_as_plain() {
         let body = format!("{}={value}", GOOD.trim_end_matches("=mtls_pop"));
         assert_eq!(code(&send(&emulator, TENANT, &body)), 9_002_313, "{value:?}");
     }
-    // Without `token_type`, the certificate alone does not authenticate the client, so no Bearer token is issued.
+    // The certificate of an application alone does not authenticate a request for a Bearer token, with and without
+    // `token_type`.
     let body = GOOD.trim_end_matches("&token_type=mtls_pop");
     assert_eq!(code(&send(&emulator, TENANT, body)), 7_000_218);
+    for value in ["bearer", "Bearer", "BEARER"] {
+        assert_eq!(
+            code(&send(&emulator, TENANT, &format!("{body}&token_type={value}"))),
+            7_000_218,
+            "{value}"
+        );
+    }
 }
 
 #[test]

@@ -40,9 +40,7 @@ impl TokenService<'_> {
         application: &Application,
         chain: &CertificateChain,
     ) -> Result<Proof, Refusal> {
-        // A certificate of a machine is accepted only in the cloud of the machine.
-        let at_home = self.cloud == self.world.machine.cloud;
-        if let Some(issued) = self.machines.known(chain.thumbprint()).filter(|_| at_home) {
+        if let Some(issued) = self.issued_to_machine(chain) {
             return by_machine(application, &issued);
         }
         if application.trusted_subjects.is_empty() {
@@ -58,6 +56,16 @@ impl TokenService<'_> {
             ));
         }
         Ok(Proof::Certificate)
+    }
+
+    /// Returns whether the machine's metadata service issued this certificate, for this cloud.
+    pub(super) fn is_of_machine(&self, chain: &CertificateChain) -> bool {
+        self.issued_to_machine(chain).is_some()
+    }
+
+    /// A certificate of a machine is accepted only in the cloud of the machine.
+    fn issued_to_machine(&self, chain: &CertificateChain) -> Option<Issued> {
+        self.machines.known(chain.thumbprint()).filter(|_| self.cloud == self.world.machine.cloud)
     }
 }
 

@@ -8,7 +8,7 @@ use certbound_core::request::ReceivedForm;
 use certbound_core::tenant::TenantId;
 use http::Request;
 
-use self::form::Credential;
+use self::form::{Credential, TokenType};
 use super::certificate::only_subject_name_or_federation;
 use super::{Caller, TokenService, assertion, federation};
 use crate::answers::{Refusal, refusal};
@@ -26,13 +26,14 @@ impl<'e> TokenService<'e> {
         form::required_parameters(&form)?;
         form::grant_type(&form)?;
         form::refuse_what_is_not_emulated(&form)?;
-        let bound = form::asks_for_a_bound_token(&form)?;
+        let token_type = form::token_type(&form, self.mutual_tls)?;
+        let bound = token_type == TokenType::Bound;
         let capabilities = form::capabilities(&form)?;
         let (application, principal) = self.application(&form, tenant)?;
         let credential = Credential::of(&form)?;
         let certificate = self.certificate(bound || matches!(credential, Credential::BoundAssertion(_)))?;
         let caller = Caller { tenant, application, bound, certificate: certificate.as_ref() };
-        let proof = self.prove(&caller, &credential)?;
+        let proof = self.prove(&caller, &credential, token_type)?;
         mutual_tls_enabled(&caller, self.mutual_tls)?;
         let (resource, audience) = self.resource(&form, bound)?;
         // This check is the last one, so that an assertion can be sent again after a refusal for a different reason.
@@ -102,13 +103,21 @@ impl<'e> TokenService<'e> {
         Ok((application, principal))
     }
 
-    fn prove(&self, caller: &Caller<'_>, credential: &Credential<'_>) -> Result<Proof, Refusal> {
+    fn prove(
+        &self,
+        caller: &Caller<'_>,
+        credential: &Credential<'_>,
+        token_type: TokenType,
+    ) -> Result<Proof, Refusal> {
         match credential {
-            // A certificate alone authenticates only the request for a bound token. A Bearer token needs an assertion
-            // too.
-            Credential::None => match caller.certificate.filter(|_| caller.bound) {
-                Some(certificate) => self.by_certificate(caller.application, certificate),
-                None => Err(refusal(
+            // A certificate alone authenticates the request for a bound token. A Bearer token needs an assertion too,
+            // except for a managed identity that names the type of its token.
+            Credential::None => match (token_type, caller.certificate) {
+                (TokenType::Bound, Some(certificate)) => self.by_certificate(caller.application, certificate),
+                (TokenType::Bearer, Some(certificate)) if self.is_of_machine(certificate) => {
+                    self.by_certificate(caller.application, certificate)
+                }
+                _ => Err(refusal(
                     7_000_218,
                     "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
                 )),

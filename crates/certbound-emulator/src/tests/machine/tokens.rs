@@ -11,17 +11,25 @@ use crate::world::builtin::{GRAPH, SYSTEM_IDENTITY, VAULT};
 const MACHINE: &str = "/subscriptions/6c1f0e4a-2d8b-4937-8a5e-f30b7d91c246/resourcegroups/demo/providers/\
      Microsoft.Compute/virtualMachines/demo";
 
-/// Sends a request for a bound token with an issued certificate, and returns the answer of the token service.
-fn bound(emulator: &Emulator, host: &str, resource: &str) -> Response<Bytes> {
+/// The request of a managed identity for a Bearer token over mutual TLS, as the protocol describes it.
+const GOLDEN: &str = include_str!("../../../../../testdata/wire/machine-bearer.form");
+
+/// Returns the facts of a connection to `host` with a certificate that the metadata service issued.
+fn with_issued(emulator: &Emulator, host: &str) -> TlsFacts {
     let answer = issued(emulator, "", &right());
     let certificate = STANDARD.decode(answer["certificate"].as_str().unwrap()).unwrap();
+    TlsFacts::with_certificate(host, vec![certificate])
+}
+
+/// Sends a request for a bound token with an issued certificate, and returns the answer of the token service.
+fn bound(emulator: &Emulator, host: &str, resource: &str) -> Response<Bytes> {
     let body = form(&[
         ("client_id", SYSTEM_IDENTITY),
         ("scope", &format!("{resource}/.default")),
         ("grant_type", "client_credentials"),
         ("token_type", "mtls_pop"),
     ]);
-    emulator.handle(NOW, &TlsFacts::with_certificate(host, vec![certificate]), post(TENANT, body))
+    emulator.handle(NOW, &with_issued(emulator, host), post(TENANT, body))
 }
 
 #[test]
@@ -78,6 +86,69 @@ fn a_bound_token_of_a_machine_lives_as_long_and_says_when_to_ask_again() {
     let body = json_of(&Ask::leg1(&emulator).send(&emulator));
     assert_eq!((&body["expires_in"], body.get("refresh_in")), (&json!(3_599), None));
     assert!(!claims(body["access_token"].as_str().unwrap()).contains("xms_mirid"));
+}
+
+#[test]
+fn s86_a_bearer_token_over_mutual_tls_is_for_the_machines_certificate_and_has_no_cnf() {
+    let emulator = emulator();
+    let golden = GOLDEN.replace("11111111-2222-3333-4444-555555555555", SYSTEM_IDENTITY);
+    let regional = "westus3.mtlsauth.microsoft.com";
+    let send =
+        |tls: &TlsFacts, body: &str| emulator.handle(NOW, tls, post(TENANT, Bytes::from(body.to_owned())));
+    for value in ["bearer", "Bearer", "BEARER"] {
+        let body = golden.replace("token_type=bearer", &format!("token_type={value}"));
+        for host in [regional, MTLS] {
+            let body = json_of(&send(&with_issued(&emulator, host), &body));
+            assert_eq!(
+                (&body["token_type"], &body["expires_in"]),
+                (&json!("Bearer"), &json!(86_399)),
+                "{body}"
+            );
+            let found = claims(body["access_token"].as_str().unwrap());
+            assert!(!found.contains("cnf") && !found.contains("xms_tbflags"), "{value} {host}");
+            assert_eq!(found.string("xms_mirid"), Some(MACHINE));
+        }
+    }
+    // A resource that refuses bound tokens accepts this token.
+    let other = golden.replace("graph.microsoft.com", "management.azure.com");
+    assert_eq!(code(&send(&with_issued(&emulator, regional), &other)), 0);
+    let bound = other.replace("token_type=bearer", "token_type=mtls_pop");
+    assert_eq!(code(&send(&with_issued(&emulator, regional), &bound)), 392_196);
+
+    let unnamed = golden.replace("&token_type=bearer", "");
+    let stranger = golden.replace(SYSTEM_IDENTITY, USER_IDENTITY);
+    for (tls, body, expected) in [
+        (with_issued(&emulator, regional), &unnamed, 7_000_218),
+        (with_issued(&emulator, regional), &stranger, 700_030),
+        (with(MTLS, emulator.client_identity()), &golden, 7_000_218),
+        (TlsFacts::without_certificate(MTLS), &golden, 392_200),
+        (TlsFacts::without_certificate(LOGIN), &golden, 9_002_313),
+    ] {
+        assert_eq!(code(&send(&tls, body)), expected, "{body}");
+    }
+}
+
+#[test]
+fn an_application_with_an_assertion_may_name_the_type_of_its_bearer_token_on_mutual_tls_hosts() {
+    let emulator = emulator();
+    let identity = emulator.client_identity();
+    let signed = |host| {
+        let assertion = signed_by(identity, signed::header(identity), signed::body(host));
+        signed::classic(assertion)
+    };
+    let by_signature = Ask { tls: with(MTLS, identity), ..signed(MTLS) };
+    let second_leg = Ask { bound: false, ..Ask::leg2(&emulator) };
+    for ask in [by_signature, second_leg] {
+        for value in ["bearer", "Bearer"] {
+            let body = [&ask.body()[..], format!("&token_type={value}").as_bytes()].concat();
+            let body = json_of(&emulator.handle(NOW, &ask.tls, post(TENANT, Bytes::from(body))));
+            assert_eq!(body["token_type"], "Bearer", "{body}");
+            assert!(!claims(body["access_token"].as_str().unwrap()).contains("cnf"));
+        }
+    }
+    let plain = [&signed(LOGIN).body()[..], b"&token_type=bearer"].concat();
+    let response = emulator.handle(NOW, &signed(LOGIN).tls, post(TENANT, Bytes::from(plain)));
+    assert_eq!(code(&response), 9_002_313);
 }
 
 #[test]

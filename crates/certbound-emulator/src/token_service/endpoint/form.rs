@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use certbound_core::credential::{JWT_BEARER, JWT_POP};
 use certbound_core::json;
-use certbound_core::request::{MTLS_POP, ReceivedForm};
+use certbound_core::request::{BEARER, MTLS_POP, ReceivedForm};
 use http::{Method, Request};
 use serde_json::Value;
 
@@ -82,15 +82,28 @@ pub(super) fn refuse_what_is_not_emulated(form: &ReceivedForm) -> Result<(), Ref
     }
 }
 
-/// Returns whether the form requests a bound token. Refuses any other value of `token_type`, because a Bearer token
-/// would be a silent downgrade.
-pub(super) fn asks_for_a_bound_token(form: &ReceivedForm) -> Result<bool, Refusal> {
+/// The type of token that a form requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenType {
+    /// `mtls_pop`: a bound token.
+    Bound,
+    /// `bearer`, in any case: a Bearer token over mutual TLS.
+    Bearer,
+    /// The form names no type, so the service issues a Bearer token.
+    Unnamed,
+}
+
+/// Returns the type of token. `bearer` is accepted on mutual-TLS hosts only. Any other value is refused, because a Bearer
+/// token would be a silent downgrade.
+pub(super) fn token_type(form: &ReceivedForm, mutual_tls: bool) -> Result<TokenType, Refusal> {
     match (form.has("token_type"), form.value("token_type")) {
-        (false, _) => Ok(false),
-        (true, Some(MTLS_POP)) => Ok(true),
+        (false, _) => Ok(TokenType::Unnamed),
+        (true, Some(MTLS_POP)) => Ok(TokenType::Bound),
+        (true, Some(name)) if mutual_tls && name.eq_ignore_ascii_case(BEARER) => Ok(TokenType::Bearer),
         (true, _) => Err(refusal(
             9_002_313,
-            "Invalid request. The value of 'token_type' is not supported: remove the parameter, or send 'mtls_pop'.",
+            "Invalid request. The value of 'token_type' is not supported: remove the parameter, send 'mtls_pop', or \
+             send 'bearer' to a mutual-TLS host.",
         )),
     }
 }
