@@ -148,6 +148,9 @@ impl Error {
             Self::PeerMisbehaved { what, .. } => what.code(),
             Self::Refused { answer, .. } => &answer.code,
             Self::Platform { what, .. } => what.code(),
+            Self::Transport { cause, target: Some(target), .. } if target.of_managed_identity => {
+                cause.code_of_managed_identity()
+            }
             Self::Transport { cause, .. } => cause.code(),
             Self::Throttled { first, .. } => first.code(),
         }

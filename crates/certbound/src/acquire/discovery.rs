@@ -178,6 +178,7 @@ impl DiscoveryRequest<'_> {
                 authority: Some(authority.host_and_port()),
                 certificate: None,
                 certificate_subject: None,
+                of_managed_identity: false,
                 clock_ahead: None,
                 attempts: 1,
             })

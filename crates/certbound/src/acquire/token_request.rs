@@ -10,7 +10,7 @@ use bytes::Bytes;
 use certbound_core::credential::{ClientProof, JWT_BEARER, JWT_POP};
 use certbound_core::endpoint::TokenEndpoint;
 use certbound_core::refusal::HeaderFacts;
-use certbound_core::request::TokenRequest;
+use certbound_core::request::{Grant, TokenRequest};
 use certbound_core::response::{AnswerError, TokenResponse};
 use certbound_core::time::UnixTime;
 use http::StatusCode;
@@ -93,7 +93,7 @@ impl Exchange<'_> {
             accept(response, request, self, sent_at)
         });
         let token = accepted.map_err(|error| {
-            let error = error.at(self.target(clock_ahead, attempts.made()));
+            let error = error.at(self.target(request, clock_ahead, attempts.made()));
             if let Some(wait) = asked {
                 let key = self.key(request.scope, request.claims);
                 self.context.throttle.keep(key, Arc::new(error.clone()), wait, clock.now());
@@ -154,7 +154,7 @@ impl Exchange<'_> {
         self.certificate.filter(|_| self.over_mtls)
     }
 
-    fn target(&self, clock_ahead: Option<i64>, attempts: u32) -> RequestTarget {
+    fn target(&self, request: &TokenRequest<'_>, clock_ahead: Option<i64>, attempts: u32) -> RequestTarget {
         RequestTarget {
             endpoint: self.endpoint.url().to_owned(),
             tenant: self.endpoint.tenant().cloned(),
@@ -164,6 +164,7 @@ impl Exchange<'_> {
             authority: None,
             certificate: self.certificate.map(BindingCertificate::thumbprint),
             certificate_subject: self.certificate.map(|certificate| certificate.chain().subject().to_owned()),
+            of_managed_identity: matches!(request.grant, Grant::ManagedIdentity),
             clock_ahead,
             attempts,
         }

@@ -218,6 +218,27 @@ impl TransportError {
         self.get_str("code").unwrap_or_default()
     }
 
+    /// The stable name of this error of a managed identity's token request. MSAL.NET has one name for every failure of the
+    /// connection. It has no name for a failure that only certbound reports.
+    pub(super) fn code_of_managed_identity(&self) -> &'static str {
+        match self {
+            Self::TimedOut { phase: Phase::Connect, .. }
+            | Self::Connect { .. }
+            | Self::Proxy { .. }
+            | Self::ProxyRefused { .. }
+            | Self::Tls { .. }
+            | Self::CertificateRefused { .. }
+            | Self::Interrupted { .. }
+            | Self::EndedAfterCertificate { .. } => "managed_identity_unreachable_network",
+            Self::TimedOut { .. }
+            | Self::Signer { .. }
+            | Self::ServerNotPinned { .. }
+            | Self::CertificateNotRequested { .. }
+            | Self::TooLarge { .. }
+            | Self::NotHttps => self.code(),
+        }
+    }
+
     /// The advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {

@@ -64,7 +64,7 @@ async fn a_server_that_does_not_take_the_certificate_is_tried_with_another_one()
             let error = identity.bound_token(&vault).await.unwrap_err();
             assert_eq!(issued(&pair), 2, "{version:?} {refusal:?}: {error}");
             let by_alert = refusal == Refusal::Revoked;
-            let code = if by_alert { "certificate_refused" } else { "connection_interrupted" };
+            let code = "managed_identity_unreachable_network";
             assert_eq!((error.code(), error.is_transient()), (code, !by_alert), "{version:?}: {error}");
             assert_eq!(error.to_string().contains("TLS alert certificate_revoked"), by_alert, "{error}");
             // After the pause, the same rule applies to Leg 1 and Leg 2.
@@ -84,7 +84,8 @@ async fn a_server_that_nobody_vouches_for_says_nothing_of_the_certificate() {
         let stranger = TestServer::start(Asks::ForCertificate, token()).await;
         let identity = machine(&pair, &server, &stranger.network().build().unwrap()).build().unwrap();
         let error = identity.bound_token(&vault).await.unwrap_err();
-        assert_eq!((error.code(), issued(&pair)), ("tls_failed", 1), "{error}");
+        let code = "managed_identity_unreachable_network";
+        assert_eq!((error.code(), issued(&pair)), (code, 1), "{error}");
     }
 }
 
