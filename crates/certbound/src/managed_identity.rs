@@ -50,7 +50,8 @@ use crate::token::{BearerToken, BoundToken};
 
 /// A managed identity of the machine or platform on which this program runs. It is cheap to clone.
 ///
-/// Every platform issues Bearer tokens. Bound tokens need version 2 of IMDS, which issues certificates. A managed
+/// Every platform issues Bearer tokens. Bound tokens, and [Bearer tokens over mutual
+/// TLS](ManagedIdentityBuilder::bearer_over_mtls), need version 2 of IMDS, which issues certificates. A managed
 /// identity can be a Leg 1: pass it to [`ClientBuilder::with_assertions`](crate::ClientBuilder::with_assertions). It
 /// cannot be a Leg 2. An acquisition sends no probes: the environment or the builder names the platform.
 ///
@@ -89,6 +90,8 @@ pub(crate) struct Machine {
     strength: KeyStrength,
     pub(crate) attestation: Option<Arc<dyn AnyAttestation>>,
     pub(crate) min_strength: Option<KeyStrength>,
+    /// Whether Bearer tokens are requested from the token service with the certificate.
+    bearer_over_mtls: bool,
     /// The limit of parallel requests to IMDS.
     pub(crate) imds_calls: Arc<Semaphore>,
     /// The responses of the platform with `Retry-After`, by URL and body.
@@ -116,7 +119,8 @@ impl ManagedIdentity {
         Acquire::new(&self.platform, scope)
     }
 
-    /// Requests a Bearer token for `scope`. Set options on the returned [`Acquire`], then await it.
+    /// Requests a Bearer token for `scope`. Set options on the returned [`Acquire`], then await it. The platform issues the
+    /// token, unless the identity was built with [`ManagedIdentityBuilder::bearer_over_mtls`].
     pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.platform, scope)
     }
@@ -133,7 +137,7 @@ impl ManagedIdentity {
         self.machine().keys.is_persistent()
     }
 
-    /// Returns the source of the tokens, which the environment or the builder names. To learn whether the source can
+    /// Returns the source of the tokens, which the environment or the builder names. To learn whether the machine can
     /// bind tokens, call [`ManagedIdentity::capabilities`].
     pub fn origin(&self) -> MachineSource {
         self.machine().endpoint.origin()

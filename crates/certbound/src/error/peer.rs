@@ -5,6 +5,7 @@ use certbound_core::authority::server_metadata::MetadataError;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::jws::JwsError;
 use certbound_core::own_secrets::OwnSecrets;
+use certbound_core::request::MTLS_POP;
 use certbound_core::response::MalformedAnswer;
 use certbound_core::time::UnixTime;
 use strum::EnumProperty as _;
@@ -162,6 +163,9 @@ impl PeerMisbehaved {
             Self::Malformed(error) => error.fix(),
             Self::Metadata(error) => error.fix(),
             Self::BadAssertion(error) => error.fix(),
+            Self::TokenTypeDowngraded { asked, .. } if *asked != MTLS_POP => {
+                "report the error to the service; a proxy between this program and the service may have changed the answer"
+            }
             _ => self.get_str("fix").unwrap_or_default(),
         }
     }

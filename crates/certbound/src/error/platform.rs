@@ -62,20 +62,27 @@ pub enum PlatformError {
         #[source]
         cause: TransportError,
     },
-    /// A bound token was requested, but the source cannot bind tokens. No request was sent.
-    #[error("tokens from {origin} cannot be bound to a certificate")]
+    /// A bound token, or a Bearer token over mutual TLS, was requested, but the source issues no certificates. No request
+    /// was sent.
+    #[error(
+        "{origin} issues no certificates, so its tokens cannot be bound to a certificate or be requested over mutual TLS"
+    )]
     #[strum(props(code = "mtls_pop_not_supported_for_environment"))]
-    #[strum(props(fix = "request a Bearer token, or use an application that has a certificate"))]
+    #[strum(props(
+        fix = "request a Bearer token without mutual TLS, or use an application that has a certificate"
+    ))]
     SourceCannotBind {
         /// The source of the managed identity.
         origin: MachineSource,
     },
     /// The metadata service issues no certificates.
     #[error(
-        "this machine's metadata service issues no certificates, so its tokens cannot be bound to a certificate"
+        "this machine's metadata service issues no certificates, so its tokens cannot be bound to a certificate or be requested over mutual TLS"
     )]
     #[strum(props(code = "mtls_pop_token_not_supported_in_imds_v1"))]
-    #[strum(props(fix = "request a Bearer token, or use a newer image or another region"))]
+    #[strum(props(
+        fix = "request a Bearer token without mutual TLS, or use a newer image or another region"
+    ))]
     NoCertificates,
     /// The source cannot select the identity.
     #[error(transparent)]

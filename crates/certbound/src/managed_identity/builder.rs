@@ -38,6 +38,7 @@ pub struct ManagedIdentityBuilder {
     min_strength: Option<KeyStrength>,
     imds_calls: Option<Arc<Semaphore>>,
     demands_observed: bool,
+    bearer_over_mtls: bool,
 }
 
 impl ManagedIdentityBuilder {
@@ -54,10 +55,12 @@ impl ManagedIdentityBuilder {
             min_strength: None,
             imds_calls: None,
             demands_observed: false,
+            bearer_over_mtls: false,
         }
     }
 
-    /// Sets the source of the tokens. The default is the source that the environment names.
+    /// Sets the source of the tokens. The default is the source that the environment names. The other variables of the
+    /// source, such as its endpoint, are read from the environment.
     pub fn at(mut self, origin: MachineSource) -> Self {
         self.origin = Some(origin);
         self
@@ -147,8 +150,20 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Refuses bound tokens, before any request, if the key strength is lower than `strength`. By default, there is no
-    /// minimum.
+    /// Requests Bearer tokens from the token service over mutual TLS, with the certificate of the machine. By default the
+    /// platform itself issues Bearer tokens.
+    ///
+    /// The tokens are not bound: everybody who has such a token can use it. They are requested with the same certificate
+    /// as bound tokens, and cached apart from the tokens that the platform issues. A request fails before it is sent if
+    /// the source issues no certificates. If the identity is an
+    /// [unbound assertion](crate::ClientBuilder::with_unbound_assertions), the assertion is requested in this way too.
+    pub fn bearer_over_mtls(mut self) -> Self {
+        self.bearer_over_mtls = true;
+        self
+    }
+
+    /// Refuses bound tokens, and Bearer tokens over mutual TLS, before any request if the key strength is lower than
+    /// `strength`. By default, there is no minimum.
     pub fn min_strength(mut self, strength: KeyStrength) -> Self {
         self.min_strength = Some(strength);
         self
@@ -183,13 +198,13 @@ impl ManagedIdentityBuilder {
         });
         let (provider, keys) = self.keys.unwrap_or_else(shared_keys);
         let key_strength = keys.strength();
-        // Tokens are not shared between different machines, sources, attestations and key strengths. Tokens of
-        // different keys with equal strength have different certificates.
+        // Tokens are not shared between different machines, sources, attestations, issuers of Bearer tokens and key
+        // strengths. Tokens of different keys with equal strength have different certificates.
         let server = endpoint
             .pin()
             .map_or_else(|| endpoint.base().to_owned(), |pin| format!("{} {pin}", endpoint.base()));
-        let attested = self.attestation.is_some();
-        let who = format!("{} {server} {attested} {key_strength} {}", endpoint.origin(), self.id);
+        let (attested, over_mtls) = (self.attestation.is_some(), self.bearer_over_mtls);
+        let who = format!("{} {server} {attested} {over_mtls} {key_strength} {}", endpoint.origin(), self.id);
         let strength = match self.min_strength {
             None => "managed identity",
             Some(KeyStrength::Software) => "managed identity, software",
@@ -212,6 +227,7 @@ impl ManagedIdentityBuilder {
             strength: key_strength,
             attestation: self.attestation,
             min_strength: self.min_strength,
+            bearer_over_mtls: self.bearer_over_mtls,
             imds_calls: self.imds_calls.unwrap_or_else(imds::shared_calls),
             throttle,
             discoveries: SingleFlight::default(),

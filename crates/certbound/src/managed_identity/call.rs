@@ -21,6 +21,7 @@ pub(super) fn blame(leg: Option<Leg>) -> impl Fn(PlatformError) -> Error + Copy 
 /// One request to the token service with a certificate of the machine.
 pub(super) struct TokenCall<'a> {
     pub(super) machine: &'a Machine,
+    pub(super) kind: Kind,
     pub(super) certificate: &'a IssuedCertificate,
     pub(super) leg: Option<Leg>,
     pub(super) options: &'a Options,
@@ -52,7 +53,7 @@ impl TokenCall<'_> {
             grant: Grant::ManagedIdentity,
             proof: wire_proof(&Proof::CertificateOnly),
             scope,
-            bound: true,
+            bound: self.kind == Kind::Bound,
             claims: claims.as_deref(),
             fmi_path: None,
             extra: &[],
@@ -61,7 +62,7 @@ impl TokenCall<'_> {
             context,
             leg: self.leg,
             endpoint: &certificate.endpoint,
-            kind: Kind::Bound,
+            kind: self.kind,
             api: headers::api_of_identity(machine.id.is_system()),
             certificate: Some(binding),
             over_mtls: true,

@@ -14,6 +14,7 @@ use super::certificates::{KeyName, Name};
 use super::issued_certificate::IssuedCertificate;
 use super::keys::MachineKey;
 use crate::background::Background;
+use crate::cache::Kind;
 use crate::cache::single_flight::{Load, LoadFailure, this_runtime};
 use crate::certificate::Blame;
 use crate::correlation::CorrelationId;
@@ -123,7 +124,12 @@ impl Machine {
         })
     }
 
-    /// Refuses a source that cannot bind tokens, and a key that is too weak, before any request.
+    /// Returns whether a request for a token of this kind presents the certificate of the machine.
+    pub(super) fn presents(&self, kind: Kind) -> bool {
+        kind == Kind::Bound || self.bearer_over_mtls
+    }
+
+    /// Refuses a source that issues no certificates, and a key that is too weak, before any request.
     pub(crate) fn check_binds(&self) -> Result<(), PlatformError> {
         let origin = self.endpoint.origin();
         if !origin.binds() {

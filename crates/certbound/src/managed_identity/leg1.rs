@@ -15,6 +15,7 @@ use super::issued_certificate::IssuedCertificate;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
 use crate::acquire::headers::RefreshReason;
+use crate::cache::Kind;
 use crate::certificate::{BindingCertificate, Blame};
 use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, BoundAssertion, Leg1, UnboundAssertions};
@@ -68,7 +69,9 @@ impl ManagedIdentity {
     ) -> Result<BoundAssertion, Error> {
         let cloud = Cloud::of_host(certificate.endpoint.host()).unwrap_or(Cloud::Public);
         let scope = ExchangeScope::of(cloud);
-        let call = TokenCall { machine: self.machine(), certificate, leg: LEG, options, correlation_id };
+        let kind = Kind::Bound;
+        let call =
+            TokenCall { machine: self.machine(), kind, certificate, leg: LEG, options, correlation_id };
         let (token, report) = call.send(scope.as_str(), RefreshReason::NoCachedToken).await?;
         Ok(BoundAssertion::new(token.secret, certificate.binding.clone(), token.expires_at, Some(report)))
     }
@@ -153,12 +156,7 @@ impl Leg1 for ManagedIdentity {
         binding: &BindingCertificate,
         request: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
-        let options = Options {
-            claims: request.claims.clone(),
-            correlation_id: Some(request.correlation_id),
-            observer: request.observer.clone(),
-            ..Options::default()
-        };
+        let options = options_of(request);
         self.machine().check_binds().map_err(blame(LEG))?;
         let certificate = match self.machine().find_certificate(binding.thumbprint()) {
             Some(certificate) => certificate,
@@ -168,12 +166,47 @@ impl Leg1 for ManagedIdentity {
     }
 }
 
+fn options_of(request: &AssertionRequest) -> Options {
+    Options {
+        claims: request.claims.clone(),
+        correlation_id: Some(request.correlation_id),
+        observer: request.observer.clone(),
+        ..Options::default()
+    }
+}
+
+impl ManagedIdentity {
+    /// Requests a Bearer token over mutual TLS as an assertion. If the service blames the certificate, the request is
+    /// repeated once with a different certificate.
+    async fn bearer_over_mtls(
+        &self,
+        scope: &ExchangeScope,
+        request: &AssertionRequest,
+    ) -> Result<Secret, Error> {
+        let (machine, options, id) = (self.machine(), &options_of(request), request.correlation_id);
+        let send = async |certificate: &IssuedCertificate| {
+            let call =
+                TokenCall { machine, kind: Kind::Bearer, certificate, leg: LEG, options, correlation_id: id };
+            call.send(scope.as_str(), RefreshReason::NoCachedToken).await
+        };
+        let certificate = machine.certificate(None, id).await.map_err(blame(LEG))?;
+        let sent = match send(&certificate).await {
+            Err(error) => send(&*machine.replacement_after(&certificate, error, LEG, id).await?).await,
+            sent => sent,
+        };
+        sent.map(|(token, _)| token.secret)
+    }
+}
+
 /// The exchange without a binding, for Bearer tokens only. A Bearer token of the identity is the assertion.
 impl UnboundAssertions for ManagedIdentity {
     async fn assertion(&self, request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
         let cloud =
             request.token_endpoint.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next());
         let cloud = cloud.and_then(Cloud::of_host).unwrap_or(Cloud::Public);
+        if self.machine().presents(Kind::Bearer) {
+            return self.bearer_over_mtls(&ExchangeScope::of(cloud), request).await.map(Arc::new);
+        }
         let answer = bearer::token(self.machine(), cloud.exchange_uri(), None, request.correlation_id).await;
         answer.map(|answer| Arc::new(answer.access_token)).map_err(blame(LEG))
     }

@@ -38,27 +38,27 @@ impl Issuer for Platform {
     }
 
     fn has_certificate(&self, kind: Kind) -> bool {
-        kind == Kind::Bearer || matches!(self.0.ready(), Ok(Some(_)))
+        !self.0.presents(kind) || matches!(self.0.ready(), Ok(Some(_)))
     }
 
     async fn certificate(&self, kind: Kind, id: CorrelationId) -> Result<Option<Self::Certificate>, Error> {
-        match kind {
-            Kind::Bearer => Ok(None),
-            Kind::Bound => match self.0.ready().map_err(blame(None))? {
-                Some(certificate) => Ok(Some(certificate)),
-                None => {
-                    // This case is rare, so its future is boxed. The box keeps the future of a usual acquisition small.
-                    let issued = Box::pin(self.0.certificate(None, id)).await;
-                    issued.map(Some).map_err(blame(None))
-                }
-            },
+        if !self.0.presents(kind) {
+            return Ok(None);
+        }
+        match self.0.ready().map_err(blame(None))? {
+            Some(certificate) => Ok(Some(certificate)),
+            None => {
+                // This case is rare, so its future is boxed. The box keeps the future of a usual acquisition small.
+                let issued = Box::pin(self.0.certificate(None, id)).await;
+                issued.map(Some).map_err(blame(None))
+            }
         }
     }
 
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>> {
-        match kind {
-            Kind::Bearer => Some(None),
-            Kind::Bound => self.0.current_thumbprint(self.0.context.clock.now()).map(Some),
+        match self.0.presents(kind) {
+            false => Some(None),
+            true => self.0.current_thumbprint(self.0.context.clock.now()).map(Some),
         }
     }
 
@@ -103,20 +103,22 @@ impl Issuer for Platform {
         asked: &FetchRequest<'_>,
     ) -> Result<Fetched, Error> {
         match certificate {
-            Some(certificate) => self.fetch_bound(certificate, asked).await,
-            None => self.fetch_bearer(asked).await,
+            Some(certificate) => self.fetch_over_mtls(certificate, asked).await,
+            None => self.fetch_from_platform(asked).await,
         }
     }
 }
 
 impl Platform {
-    async fn fetch_bound(
+    /// Requests a token from the token service with the certificate of the machine.
+    async fn fetch_over_mtls(
         &self,
         certificate: &IssuedCertificate,
         asked: &FetchRequest<'_>,
     ) -> Result<Fetched, Error> {
         let call = TokenCall {
             machine: &self.0,
+            kind: asked.kind,
             certificate,
             leg: None,
             options: asked.options,
@@ -137,7 +139,8 @@ impl Platform {
         })
     }
 
-    async fn fetch_bearer(&self, asked: &FetchRequest<'_>) -> Result<Fetched, Error> {
+    /// Requests a Bearer token from the platform itself.
+    async fn fetch_from_platform(&self, asked: &FetchRequest<'_>) -> Result<Fetched, Error> {
         let (machine, clock) = (&self.0, &self.0.context.clock);
         let before = clock.monotonic();
         let answer =

@@ -11,6 +11,7 @@ mod error_facts;
 mod fail_closed;
 mod headers;
 mod hostile_answers;
+mod machine_bearer_mtls;
 mod machine_blame;
 mod machine_cancelled;
 mod machine_capabilities;
