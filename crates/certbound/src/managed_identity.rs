@@ -92,6 +92,8 @@ pub(crate) struct Machine {
     pub(crate) min_strength: Option<KeyStrength>,
     /// Whether Bearer tokens are requested from the token service with the certificate.
     bearer_over_mtls: bool,
+    /// Whether `MSAL_MI_DISABLE_IMDS_V2` was set when the identity was built.
+    imds_v2_disabled: bool,
     /// The limit of parallel requests to IMDS.
     pub(crate) imds_calls: Arc<Semaphore>,
     /// The responses of the platform with `Retry-After`, by URL and body.
@@ -114,7 +116,8 @@ impl ManagedIdentity {
     /// [`Acquire`], then await it.
     ///
     /// # Errors
-    /// [`PlatformError::SourceCannotBind`], before any request, if the platform issues no certificates.
+    /// [`PlatformError::SourceCannotBind`] or [`PlatformError::ImdsV2Disabled`], before any request, if the platform
+    /// issues no certificates or the environment disables them.
     pub fn bound_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BoundToken> {
         Acquire::new(&self.platform, scope)
     }
@@ -141,6 +144,13 @@ impl ManagedIdentity {
     /// bind tokens, call [`ManagedIdentity::capabilities`].
     pub fn origin(&self) -> MachineSource {
         self.machine().endpoint.origin()
+    }
+
+    /// Returns whether a request for a bound token would be sent. It is false if the source issues no certificates, or if
+    /// the environment disables them (`MSAL_MI_DISABLE_IMDS_V2`). It sends no request, so it does not tell whether the
+    /// metadata service of this machine issues certificates: see [`ManagedIdentity::capabilities`].
+    pub fn may_bind(&self) -> bool {
+        self.origin().binds() && !self.machine().imds_v2_disabled
     }
 }
 

@@ -84,6 +84,18 @@ pub enum PlatformError {
         fix = "request a Bearer token without mutual TLS, or use a newer image or another region"
     ))]
     NoCertificates,
+    /// A bound token, or a Bearer token over mutual TLS, was requested, but the environment disables version 2 of the
+    /// metadata service. Nothing was sent.
+    #[error(
+        "the environment variable MSAL_MI_DISABLE_IMDS_V2 disables version 2 of the metadata service, which issues certificates{}",
+        unmet(*.required)
+    )]
+    #[strum(props(code = "mtls_pop_token_not_supported_in_imds_v1"))]
+    #[strum(props(fix = "remove the variable, or request a Bearer token without mutual TLS from version 1"))]
+    ImdsV2Disabled {
+        /// The key strength that the application requires. Version 1 has no key, so no strength is met.
+        required: Option<KeyStrength>,
+    },
     /// The source cannot select the identity.
     #[error(transparent)]
     Identity(#[from] SourceError),
@@ -164,6 +176,11 @@ pub enum PlatformError {
         /// The time until the next request is sent.
         left: Duration,
     },
+}
+
+/// Returns the end of a sentence about a required key strength.
+fn unmet(required: Option<KeyStrength>) -> String {
+    required.map_or_else(String::new, |required| format!(", so the key strength {required} cannot be met"))
 }
 
 /// The address of the metadata service on a virtual machine.
@@ -255,6 +272,7 @@ impl PlatformError {
                 cause: cause @ TransportError::TimedOut { phase: Phase::Exchange, .. },
                 ..
             } => cause.code(),
+            Self::ImdsV2Disabled { required: Some(_) } => "min_strength_not_met",
             Self::Identity(error) => error.code(),
             Self::State(error) => error.code(),
             Self::Throttled { first, .. } => first.code(),

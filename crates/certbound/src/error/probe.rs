@@ -25,18 +25,22 @@ pub enum ProbeFailure {
     },
     /// No response arrived.
     Unreachable(TransportError),
+    /// The environment disables this version (`MSAL_MI_DISABLE_IMDS_V2`), so no probe was sent.
+    Disabled,
 }
 
 impl NoImds {
     /// Whether neither probe got a response.
     pub fn is_unreachable(&self) -> bool {
-        [&self.v2, &self.v1].iter().all(|failure| matches!(failure, ProbeFailure::Unreachable(_)))
+        let got_response = |failure: &&ProbeFailure| matches!(failure, ProbeFailure::Answered { .. });
+        ![&self.v2, &self.v1].iter().any(got_response)
     }
 
     pub(crate) fn is_transient(&self) -> bool {
         [&self.v2, &self.v1].iter().any(|failure| match failure {
             ProbeFailure::Answered { status } => matches!(status, 408 | 410 | 429 | 500..=599),
             ProbeFailure::Unreachable(cause) => cause.is_transient(),
+            ProbeFailure::Disabled => false,
         })
     }
 }
@@ -58,6 +62,9 @@ impl fmt::Display for ProbeFailure {
                 write!(f, "the service answered with status {status} instead of 400")
             }
             Self::Unreachable(cause) => cause.fmt(f),
+            Self::Disabled => {
+                f.write_str("the environment variable MSAL_MI_DISABLE_IMDS_V2 disables this version")
+            }
         }
     }
 }

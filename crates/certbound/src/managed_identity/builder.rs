@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::attestation::{AnyAttestation, Attestation};
 use super::certificates::MachineCertificates;
 use super::endpoint::Endpoint;
-use super::environment::EnvironmentError;
+use super::environment::{EnvironmentError, disables_imds_v2};
 use super::keys::{AnyKeys, KeyProvider, ProviderId, SoftwareKeys};
 use super::platform::Platform;
 use super::{Machine, ManagedIdentity, imds};
@@ -68,6 +68,9 @@ impl ManagedIdentityBuilder {
 
     /// Reads environment variables with the function `variable`. The default reads the variables of the process. They
     /// are read once, by [`ManagedIdentityBuilder::build`].
+    ///
+    /// `MSAL_MI_DISABLE_IMDS_V2`, if it is `true` in any case or `1`, disables version 2 of the metadata service: bound
+    /// tokens and Bearer tokens over mutual TLS are refused before any request.
     pub fn with_environment(
         mut self,
         variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
@@ -191,6 +194,7 @@ impl ManagedIdentityBuilder {
         let has_arc_agent = self.variable.is_none() && Endpoint::has_arc_agent();
         let endpoint = Endpoint::find(&self.id, self.origin, variable, has_arc_agent)?;
         endpoint.origin().check_identity(&self.id)?;
+        let imds_v2_disabled = endpoint.origin() == MachineSource::Imds && disables_imds_v2(variable);
         let own_transport = self.context.transport.is_some();
         let certificates = self.certificates.unwrap_or_else(|| match own_transport {
             true => MachineCertificates::new(),
@@ -228,6 +232,7 @@ impl ManagedIdentityBuilder {
             attestation: self.attestation,
             min_strength: self.min_strength,
             bearer_over_mtls: self.bearer_over_mtls,
+            imds_v2_disabled,
             imds_calls: self.imds_calls.unwrap_or_else(imds::shared_calls),
             throttle,
             discoveries: SingleFlight::default(),

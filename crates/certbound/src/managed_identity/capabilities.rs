@@ -26,6 +26,9 @@ pub struct Capabilities {
     /// bind tokens, it is `Software` if Microsoft's own clients would have a key on this kind of machine. Otherwise it
     /// is `None`.
     pub strength: Option<KeyStrength>,
+    /// Whether the environment disables version 2 of IMDS (`MSAL_MI_DISABLE_IMDS_V2`). Version 2 was then not probed, so
+    /// `imds` is version 1, and `strength` is `None`.
+    pub imds_v2_disabled: bool,
 }
 
 /// A version of the instance metadata service.
@@ -60,7 +63,8 @@ impl ManagedIdentity {
         let machine = self.machine();
         let origin = machine.endpoint.origin();
         if !origin.binds() {
-            return Ok(Capabilities { origin, imds: None, binds: false, strength: None });
+            let (imds, strength) = (None, None);
+            return Ok(Capabilities { origin, imds, binds: false, strength, imds_v2_disabled: false });
         }
         let discover = || {
             let machine = Arc::clone(machine);
@@ -69,19 +73,25 @@ impl ManagedIdentity {
         let (found, _) = machine.discoveries.run((), discover).await;
         let found = found.map_err(|failure| Error::provider(None, failure.into()))?;
         let (imds, strength) = found.map_err(|what| Error::Platform { leg: None, what })?;
-        Ok(Capabilities { origin, imds: Some(imds), binds: imds == ImdsVersion::V2, strength })
+        let (binds, imds_v2_disabled) = (imds == ImdsVersion::V2, machine.imds_v2_disabled);
+        Ok(Capabilities { origin, imds: Some(imds), binds, strength, imds_v2_disabled })
     }
 }
 
 impl Machine {
     /// Returns the version of IMDS and the key strength. Version 2 is probed first, because it answers the probe of
-    /// version 1 too.
+    /// version 1 too. If the environment disables version 2, only version 1 is probed.
     async fn discover(&self) -> Result<(ImdsVersion, Option<KeyStrength>), PlatformError> {
         let id = CorrelationId::random();
         let v2 = ("/metadata/identity/getplatformmetadata", ("cred-api-version", "2.0"));
         let v1 = ("/metadata/identity/oauth2/token", ("api-version", "2018-02-01"));
-        let Err(v2) = self.probe(v2, id).await? else { return Ok((ImdsVersion::V2, Some(self.strength))) };
+        let v2 = match self.imds_v2_disabled {
+            true => Err(ProbeFailure::Disabled),
+            false => self.probe(v2, id).await?,
+        };
+        let Err(v2) = v2 else { return Ok((ImdsVersion::V2, Some(self.strength))) };
         match self.probe(v1, id).await? {
+            Ok(()) if self.imds_v2_disabled => Ok((ImdsVersion::V1, None)),
             Ok(()) => {
                 let guards_keys = self.guards_keys(id).await;
                 Ok((ImdsVersion::V1, guards_keys.then_some(KeyStrength::Software)))

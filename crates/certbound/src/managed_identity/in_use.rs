@@ -135,6 +135,9 @@ impl Machine {
         if !origin.binds() {
             return Err(PlatformError::SourceCannotBind { origin });
         }
+        if self.imds_v2_disabled {
+            return Err(PlatformError::ImdsV2Disabled { required: self.min_strength });
+        }
         let actual = self.strength;
         match self.min_strength.filter(|required| actual < *required) {
             Some(required) => Err(PlatformError::Strength { actual, required }),

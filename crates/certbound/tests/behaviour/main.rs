@@ -24,6 +24,7 @@ mod machine_requests;
 mod machine_retries;
 mod machine_state;
 mod machine_suspected;
+mod machine_switch;
 mod machine_threads;
 mod managed_identity;
 mod observers;
