@@ -150,6 +150,16 @@ pub enum PlatformError {
         fix = "run the program on a machine that has managed identities, or set the platform's variables; the program must reach 169.254.169.254 without a proxy"
     ))]
     NoSource(Box<NoImds>),
+    /// The search for the metadata service took longer than the caller allowed. Nothing is remembered.
+    #[error("the search for the metadata service took longer than {} s", .limit.as_secs_f32())]
+    #[strum(props(code = "request_timeout"))]
+    #[strum(props(
+        fix = "allow more time, because each probe is repeated for up to 7 s while the metadata service is busy, and for up to 70 s while it is being updated"
+    ))]
+    DiscoveryTimedOut {
+        /// The time limit of the whole search.
+        limit: Duration,
+    },
     /// The request has no valid URL.
     #[error("the request to {origin} has no valid URL")]
     #[strum(props(code = "invalid_managed_identity_endpoint"))]
@@ -309,7 +319,7 @@ impl PlatformError {
             Self::Refused { answer, .. } => answer.is_transient(),
             Self::Unreachable { cause, .. } => cause.is_transient(),
             Self::NoSource(found) => found.is_transient(),
-            Self::ShuttingDown | Self::Throttled { .. } => true,
+            Self::ShuttingDown | Self::Throttled { .. } | Self::DiscoveryTimedOut { .. } => true,
             _ => false,
         }
     }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use certbound_core::managed_identity::{ComputeMetadata, MachineSource};
+use futures_util::future::{Either, select};
 use http::Request;
 
 use super::{Machine, ManagedIdentity};
@@ -55,7 +57,8 @@ impl ManagedIdentity {
     /// parallel callers. It sends no request if the environment or the builder names a different platform. It creates
     /// no key.
     ///
-    /// The result is not remembered, and requests for tokens do not need it.
+    /// The result is not remembered, and requests for tokens do not need it. The call has no time limit of its own:
+    /// [`capabilities_within`](ManagedIdentity::capabilities_within) has one.
     ///
     /// # Errors
     /// [`PlatformError::NoSource`] with the reasons, if no version of IMDS is found.
@@ -75,6 +78,40 @@ impl ManagedIdentity {
         let (imds, strength) = found.map_err(|what| Error::Platform { leg: None, what })?;
         let (binds, imds_v2_disabled) = (imds == ImdsVersion::V2, machine.imds_v2_disabled);
         Ok(Capabilities { origin, imds: Some(imds), binds, strength, imds_v2_disabled })
+    }
+}
+
+impl ManagedIdentity {
+    /// Does the same as [`ManagedIdentity::capabilities`] with a time limit for all of it: both probes, their retries and
+    /// the request for the description of the machine. A limit of zero ends before the first probe. If the environment or
+    /// the builder names a different platform, nothing is requested, and the limit has no effect.
+    ///
+    /// # Errors
+    /// [`PlatformError::DiscoveryTimedOut`], whose code is `request_timeout`, if the limit is exceeded. Nothing is
+    /// remembered, so the next call starts anew. Otherwise the errors of [`ManagedIdentity::capabilities`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use certbound::ManagedIdentity;
+    ///
+    /// let identity = ManagedIdentity::system_assigned().build()?;
+    /// let found = identity.capabilities_within(Duration::from_secs(1)).await;
+    /// println!("this machine binds tokens: {}", found.is_ok_and(|found| found.binds));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn capabilities_within(&self, limit: Duration) -> Result<Capabilities, Error> {
+        let timed_out = || Error::Platform { leg: None, what: PlatformError::DiscoveryTimedOut { limit } };
+        if limit.is_zero() && self.origin().binds() {
+            return Err(timed_out());
+        }
+        match select(Box::pin(self.capabilities()), self.machine().context.clock.wait(limit)).await {
+            Either::Left((found, _)) => found,
+            // The dropped future ends the search, unless another caller waits for it too.
+            Either::Right(((), _)) => Err(timed_out()),
+        }
     }
 }
 

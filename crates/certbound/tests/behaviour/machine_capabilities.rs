@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use certbound::clock::Clock as _;
 use certbound::error::{KeyError, Phase, ProbeFailure, TransportError};
 use certbound::managed_identity::{
     Capabilities, IdentityId, ImdsVersion, KeyProvider, KeyStrength, MachineKey, MachineSource,
     ManagedIdentityBuilder,
 };
+use certbound::transport::{Answer, Via};
 use certbound::{ManagedIdentity, Transport, UnixTime};
 use certbound_testkit::{AnsweringTransport, ManualClock, NeverTransport, Pair, ScriptedTransport, Seen};
 
@@ -181,6 +183,64 @@ async fn a_hundred_who_ask_at_once_probe_once() {
         assert!(all.iter().all(|found| found.is_ok() == (v2 == 400)));
         assert_eq!(urls(&transport), expected);
     }
+}
+
+/// Answers no request.
+struct Silent;
+
+impl Transport for Silent {
+    async fn send(&self, _: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_exceeds_its_limit_is_a_timeout_and_nothing_is_remembered() {
+    // The limit holds for a service that does not answer, and for retries of which each one is quick.
+    let clock = clock();
+    let limit = Duration::from_secs(3);
+    let silent = builder(Silent).with_clock(clock.clone()).build().unwrap();
+    let error = silent.capabilities_within(limit).await.unwrap_err();
+    assert_eq!((error.code(), error.is_transient()), ("request_timeout", true));
+    assert!(error.to_string().contains("took longer than 3 s"), "{error}");
+    assert_eq!(clock.waited(), [limit]);
+
+    let status = Arc::new(AtomicUsize::new(503));
+    let answered = Arc::clone(&status);
+    let transport = AnsweringTransport::new(move |_| (answered.load(Ordering::SeqCst) as u16, String::new()));
+    let identity = builder(transport.clone()).build().unwrap();
+    let error = identity.capabilities_within(limit).await.unwrap_err();
+    assert_eq!(error.code(), "request_timeout");
+    // The search has ended, so no retry follows.
+    let probes = urls(&transport).len();
+    for _ in 0..500 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(urls(&transport).len(), probes);
+    status.store(400, Ordering::SeqCst);
+    assert!(identity.capabilities_within(limit).await.unwrap().binds);
+    assert_eq!(urls(&transport), vec![V2; probes + 1]);
+}
+
+#[tokio::test]
+async fn a_limit_does_not_delay_a_result_and_zero_sends_nothing() {
+    let identity = builder(answering(400, 400, "{}")).build().unwrap();
+    assert!(identity.capabilities_within(Duration::MAX).await.unwrap().binds);
+    let zero = builder(NeverTransport).build().unwrap();
+    assert_eq!(zero.capabilities_within(Duration::ZERO).await.unwrap_err().code(), "request_timeout");
+    let variable = |name: &str| (name == "MSI_ENDPOINT").then(|| "http://127.0.0.1:42".to_owned());
+    let named = builder(NeverTransport).with_environment(variable).build().unwrap();
+    let can = named.capabilities_within(Duration::ZERO).await.unwrap();
+    assert_eq!(can.origin, MachineSource::CloudShell);
+    // The caller with the limit gives up, and the other caller's search continues.
+    let silent = builder(Silent).build().unwrap();
+    let other = tokio::spawn({
+        let silent = silent.clone();
+        async move { silent.capabilities().await.is_ok() }
+    });
+    silent.capabilities_within(Duration::from_secs(1)).await.unwrap_err();
+    assert!(!other.is_finished());
+    other.abort();
 }
 
 /// Reports a key strength, and counts the requests for the key.
