@@ -25,9 +25,9 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::flags::{
-    self, AssertionFlags, CallFlags, CommonFlags, CompletionsFlags, ConfigCommand, DemoFlags,
-    EmulatorCommand, EndpointFlags, ExchangeFlags, ExplainFlags, HealthFlags, InspectFlags, LogFormat,
-    MachineFlags, ManFlags, TokenFlags, VerifyFlags,
+    self, AssertionFlags, CallFlags, CapabilitiesFlags, CommonFlags, CompletionsFlags, ConfigCommand,
+    DemoFlags, EmulatorCommand, EndpointFlags, ExchangeFlags, ExplainFlags, HealthFlags, InspectFlags,
+    LogFormat, ManFlags, TokenFlags, VerifyFlags,
 };
 use crate::output::Terminal;
 
@@ -84,8 +84,9 @@ pub(crate) enum Command {
     /// Print the capabilities of this machine's managed identity.
     ///
     /// The command trusts the environment variables of a platform. Without these variables it probes the metadata service.
-    /// If no metadata service answers, the result is an error.
-    Capabilities(MachineFlags),
+    /// If no metadata service answers, the result is an error. MSAL_MI_DISABLE_IMDS_V2=true disables version 2 of the
+    /// metadata service, for every command.
+    Capabilities(CapabilitiesFlags),
     /// Print the content of a token without verifying it.
     ///
     /// Anybody can write a token with this content. With --certificate the command also shows whether the token is

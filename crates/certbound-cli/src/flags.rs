@@ -21,8 +21,9 @@ use clap::{Args, ColorChoice, ValueEnum};
 
 pub(crate) use self::call::CallFlags;
 pub(crate) use self::client::{
-    AssertionFlags, CacheFlags, CacheKeyFlag, CertificateFlags, ClientFlags, CredentialFlags, ExchangeFlags,
-    IdentityFlags, KindFlags, Leg1Flags, MachineFlags, RunFlags, SecretFlags, TokenFlags,
+    AssertionFlags, CacheFlags, CacheKeyFlag, CapabilitiesFlags, CertificateFlags, ClientFlags,
+    CredentialFlags, ExchangeFlags, IdentityFlags, KindFlags, Leg1Flags, MachineFlags, RunFlags, SecretFlags,
+    TokenFlags,
 };
 pub(crate) use self::config::{ConfigCheckFlags, ConfigCommand, ConfigShowFlags};
 pub(crate) use self::emulator::{

@@ -22,7 +22,9 @@ pub(crate) use self::assertion::stand_in;
 pub(crate) use self::authority::scope;
 pub(crate) use self::certificate::check as check_certificate;
 pub(crate) use self::direct::{by_certificate, direct};
-pub(crate) use self::machine::{assertion as machine_assertion, at as machine_at};
+pub(crate) use self::machine::{
+    assertion as machine_assertion, at as machine_at, presents as presents_machine,
+};
 use self::prover::Prover;
 pub(crate) use self::reach::Reach;
 pub(crate) use self::region::{in_region_of_environment, region};

@@ -1,19 +1,24 @@
 //! `capabilities`: prints the capabilities of this machine.
 
+use std::time::Duration;
+
 use certbound::managed_identity::Capabilities;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::flags::{Format, MachineFlags};
+use crate::flags::{CapabilitiesFlags, Format};
 use crate::output::{self, Terminal};
 use crate::plan;
 
-pub(super) async fn run(flags: &MachineFlags, terminal: Terminal) -> Result<(), Failure> {
+pub(super) async fn run(flags: &CapabilitiesFlags, terminal: Terminal) -> Result<(), Failure> {
     let format = terminal.format_of(&[Format::Json, Format::Table, Format::Env, Format::Shell])?;
-    let id = flags.managed_identity.as_deref().unwrap_or("system");
-    let identity = plan::machine_at(flags, id)?.build()?;
-    let can = identity.capabilities().await?;
+    let id = flags.machine.managed_identity.as_deref().unwrap_or("system");
+    let identity = plan::machine_at(&flags.machine, id)?.build()?;
+    let can = match flags.timeout {
+        None => identity.capabilities().await?,
+        Some(seconds) => identity.capabilities_within(Duration::from_secs(seconds)).await?,
+    };
     let id = identity.id().to_string();
     match format {
         Format::Json => output::print(&output::json(&as_json(&id, &can), 0)?),
@@ -29,6 +34,7 @@ fn as_json(id: &str, can: &Capabilities) -> serde_json::Value {
         "metadataService": can.imds.map(|version| version.to_string()),
         "bearer": true,
         "bound": can.binds,
+        "imdsV2Disabled": can.imds_v2_disabled,
         "keyStrength": can.strength.map(|strength| strength.to_string()),
     })
 }
@@ -49,6 +55,9 @@ fn as_table(id: &str, can: &Capabilities) -> String {
             let strength =
                 can.strength.map_or_else(String::new, |strength| format!("; key strength: {strength}"));
             format!("yes{strength}")
+        }
+        (false, Some(_)) if can.imds_v2_disabled => {
+            "no: MSAL_MI_DISABLE_IMDS_V2 disables version 2 of the metadata service".to_owned()
         }
         (false, Some(_)) => "no: this metadata service issues no certificates".to_owned(),
         (false, None) => "no: this platform issues no certificates".to_owned(),

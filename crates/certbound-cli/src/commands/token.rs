@@ -50,7 +50,8 @@ pub(super) fn tell_ending_key(client: &ClientFlags) {
     }
 }
 
-/// Dry-runs the direct flow. For a bound token of a machine, only the first request to the metadata service is known.
+/// Dry-runs the direct flow. For a token that needs a certificate of the machine, only the first request to the metadata
+/// service is known.
 pub(super) async fn dry_direct(
     dry: &mut DryRun,
     client: &ClientFlags,
@@ -60,7 +61,7 @@ pub(super) async fn dry_direct(
 ) -> Result<(), Failure> {
     let reach = Reach::fresh(NeverTransport).told_to(dry.witness());
     let source = plan::direct(client, credential, kind, &reach)?.client;
-    if client.machine.managed_identity.is_some() && kind == Kind::Bound {
+    if client.machine.managed_identity.is_some() && plan::presents_machine(credential, kind) {
         dry.stops_there();
     }
     stopped(plan::acquire(&source, scope, kind, dry.observer()).await)

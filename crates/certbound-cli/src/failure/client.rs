@@ -44,7 +44,10 @@ impl Failure {
             } => REFUSED,
             Error::Transport { cause: TransportError::NotHttps, .. } => USAGE,
             Error::Transport { .. } => NETWORK,
-            Error::Platform { what: PlatformError::Unreachable { .. }, .. } => NETWORK,
+            Error::Platform {
+                what: PlatformError::Unreachable { .. } | PlatformError::DiscoveryTimedOut { .. },
+                ..
+            } => NETWORK,
             Error::Platform { what: PlatformError::NoSource(found), .. } if found.is_unreachable() => NETWORK,
             Error::Platform {
                 what:
@@ -52,6 +55,7 @@ impl Failure {
                     | PlatformError::Identity(_)
                     | PlatformError::Url { .. }
                     | PlatformError::State(_)
+                    | PlatformError::ImdsV2Disabled { .. }
                     | PlatformError::Strength { .. },
                 ..
             } => USAGE,

@@ -98,7 +98,8 @@ pub(crate) struct SecretFlags {
     pub(crate) client_secret_env: Option<String>,
     /// Present the certificate for a Bearer token.
     ///
-    /// The client presents the certificate in TLS, and the request contains the signed assertion too.
+    /// The client presents the certificate in TLS. The request of an application contains the signed assertion too. With
+    /// --managed-identity the token service issues the token instead of the platform, for the certificate of the machine.
     #[arg(long, env = "CERTBOUND_BEARER_OVER_MTLS", value_parser = switch(), hide_short_help = true)]
     pub(crate) bearer_over_mtls: bool,
     /// Leave x5c out of the signed assertion.
@@ -285,6 +286,19 @@ pub(crate) struct MachineFlags {
         hide_short_help = true
     )]
     pub(crate) managed_identity_source: Option<PlatformFlag>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CapabilitiesFlags {
+    #[command(flatten)]
+    pub(crate) machine: MachineFlags,
+    /// The time limit of the search.
+    ///
+    /// It is the limit of all probes of the metadata service and their retries together. By default there is no limit: a
+    /// machine without a metadata service takes up to 2 seconds, and one whose metadata service is being updated more than
+    /// a minute.
+    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_TIMEOUT", value_parser = seconds())]
+    pub(crate) timeout: Option<u64>,
 }
 
 /// The storage of a machine's key and certificates.

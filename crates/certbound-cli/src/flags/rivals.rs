@@ -26,7 +26,6 @@ const RIVALS: Rivals = &[
             "certificate-key",
             "certificate-password-env",
             "client-secret-env",
-            "bearer-over-mtls",
             "no-x5c",
             "assertion-file",
             "leg1-certificate",

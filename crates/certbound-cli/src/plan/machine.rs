@@ -18,11 +18,19 @@ pub(super) fn direct<T: Transport + Clone>(
     reach: &Reach<T>,
 ) -> Result<(ManagedIdentity, String), Failure> {
     refuse_beside(flags, credential)?;
-    let prover = match kind {
-        Kind::Bound if flags.machine_state.machine_state.is_none() => Prover::Passing,
-        _ => Prover::machine(identity),
-    };
-    build(flags, identity, reach, reach.cache(&prover))
+    // Without a folder the next command has a different certificate, so it would never find the token.
+    let passes = presents(credential, kind) && flags.machine_state.machine_state.is_none();
+    let prover = if passes { Prover::Passing } else { Prover::machine(identity) };
+    let mut builder = builder(flags, identity, reach)?.with_cache(reach.cache(&prover));
+    if credential.secret.bearer_over_mtls {
+        builder = builder.bearer_over_mtls();
+    }
+    build(builder)
+}
+
+/// Whether the request of an identity for its own token presents the certificate of the machine.
+pub(crate) fn presents(credential: &CredentialFlags, kind: Kind) -> bool {
+    kind == Kind::Bound || credential.secret.bearer_over_mtls
 }
 
 /// Returns the identity as Leg 1. Its assertions are never stored.
@@ -31,7 +39,7 @@ pub(crate) fn leg1<T: Transport + Clone>(
     identity: &str,
     reach: &Reach<T>,
 ) -> Result<(ManagedIdentity, String), Failure> {
-    build(flags, identity, reach, TokenCache::none())
+    build(builder(flags, identity, reach)?.with_cache(TokenCache::none()))
 }
 
 /// Returns the identity as Leg 1 alone. Flags that conflict with a managed identity are refused.
@@ -54,14 +62,12 @@ pub(crate) fn at(flags: &MachineFlags, identity: &str) -> Result<ManagedIdentity
     })
 }
 
-fn build<T: Transport + Clone>(
+fn builder<T: Transport + Clone>(
     flags: &ClientFlags,
     identity: &str,
     reach: &Reach<T>,
-    cache: TokenCache,
-) -> Result<(ManagedIdentity, String), Failure> {
-    let builder = at(&flags.machine, identity)?;
-    let mut builder = builder.with_transport(reach.transport()).with_cache(cache);
+) -> Result<ManagedIdentityBuilder, Failure> {
+    let mut builder = at(&flags.machine, identity)?.with_transport(reach.transport());
     if reach.sees_bindings {
         builder = builder.require_observed_binding();
     }
@@ -72,6 +78,10 @@ fn build<T: Transport + Clone>(
             .with_certificates(MachineCertificates::kept_in(&state))
             .with_keys(SoftwareKeys::kept_in(&state));
     }
+    Ok(builder)
+}
+
+fn build(builder: ManagedIdentityBuilder) -> Result<(ManagedIdentity, String), Failure> {
     let identity = builder.build()?;
     let source = format!("managed-identity:{}", identity.id());
     Ok((identity, source))
@@ -86,7 +96,6 @@ fn refuse_beside(flags: &ClientFlags, credential: &CredentialFlags) -> Result<()
         ("--certificate-password-env", certificate.certificate_password_env.is_some()),
         ("--client-secret-env", credential.secret.client_secret_env.is_some()),
         ("--assertion-file", credential.assertion_file.is_some()),
-        ("--bearer-over-mtls", credential.secret.bearer_over_mtls),
         ("--no-x5c", credential.secret.no_x5c),
         ("--issuer", identity.issuer.is_some()),
         ("--client-id", identity.client_id.is_some()),

@@ -50,9 +50,10 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     Ok(Plan { client: client.into(), source })
 }
 
-/// Returns whether Leg 1 is a Bearer token of the identity, because its platform cannot bind tokens.
+/// Returns whether Leg 1 is a Bearer token of the identity, because its platform cannot bind tokens, or because the environment
+/// does not allow it.
 fn is_unbound(kind: Kind, identity: &ManagedIdentity) -> bool {
-    kind == Kind::Bearer && !identity.origin().binds()
+    kind == Kind::Bearer && !identity.may_bind()
 }
 
 /// Returns a client for a Bearer token with a platform that cannot bind tokens: Leg 1 is a Bearer token of the

@@ -69,7 +69,9 @@ fn what_is_typed_beside_a_managed_identity_is_not_passed_by() {
     let of_the_direct_flow: [&[&str]; 3] =
         [&["--client-secret-env", "THE_SECRET"], &["--bearer-over-mtls"], &["--no-x5c"]];
     let of_token: [&[&str]; 1] = [&["--assertion-file", certificate]];
-    let direct = [&anywhere[..], &of_the_direct_flow].concat();
+    // A managed identity can request a Bearer token over mutual TLS too.
+    let without_mtls = of_the_direct_flow.into_iter().filter(|flag| flag != &["--bearer-over-mtls"]);
+    let direct: Vec<&[&str]> = anywhere.into_iter().chain(without_mtls).collect();
     for (command, others) in [
         (&["token", "--scope", VAULT][..], [&direct[..], &of_token].concat()),
         (&["call", CALL], direct),
@@ -117,7 +119,8 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
 
     let (token, call) = (["token", "--scope", VAULT], ["call", CALL]);
     let exchange = ["exchange", "--scope", VAULT];
-    let rows: [Row<'_>; 27] = [
+    let over_mtls = ("CERTBOUND_BEARER_OVER_MTLS", "true");
+    let rows: [Row<'_>; 29] = [
         // A flag overrides all other settings in the environment.
         (
             &[app, tenant, region, sdk, sdk_key, secret, assertion, ("CERTBOUND_BEARER_OVER_MTLS", "true")],
@@ -164,6 +167,8 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
         ),
         // Variables that conflict with each other.
         (&[machine, sdk, sdk_key, app, tenant, region], &token, &[], "machine"),
+        (&[machine, sdk, over_mtls, app, tenant], &token, &["--bearer"], "machine"),
+        (&[sdk, over_mtls, app, tenant], &token, &["--bearer", "--managed-identity", "system"], "machine"),
         (&[leg1_machine, sdk, sdk_key, app, tenant, region], &exchange, &[], "machine"),
         (&[leg1_certificate, sdk, sdk_key, app, tenant], &exchange, &[], "leg 1 by certificate"),
         (&[secret, sdk, app, tenant], &token, &["--bearer"], "secret"),

@@ -149,6 +149,13 @@ fn a_dry_run_shows_the_first_request() {
             true,
             1,
         ),
+        ([&token[..], &["--bearer", "--bearer-over-mtls"]].concat(), metadata, false, 1),
+        (
+            [&call[..], &["--bearer"]].concat(),
+            "/metadata/identity/oauth2/token?api-version=2018-02-01",
+            true,
+            2,
+        ),
     ] {
         let shown = shown(&[], &args);
         let first = &shown["requests"][0];

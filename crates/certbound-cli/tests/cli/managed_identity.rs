@@ -210,7 +210,7 @@ fn what_a_machine_can_do_is_found_out() {
     let machine = json(&capabilities(imds, &[], &["-o", "json", "--managed-identity", USER]));
     let expected = serde_json::json!({
         "identity": USER, "source": "imds", "metadataService": "2", "bearer": true, "bound": true,
-        "keyStrength": "software",
+        "imdsV2Disabled": false, "keyStrength": "software",
     });
     assert_eq!(machine, expected);
     let table = stdout(&capabilities(imds, &[], &["-o", "table"]));
@@ -267,6 +267,98 @@ fn another_platform_is_believed_without_asking() {
     let unnamed = [("MSI_ENDPOINT", "http://127.0.0.1:9/x"), ("MSI_SECRET", "x")];
     let unnamed = refusal(&capabilities(NOWHERE, &unnamed, &["-o", "json"]));
     assert_eq!(unnamed, (2, "invalid_managed_identity_id_type".to_owned()));
+}
+
+#[test]
+fn a_variable_disables_version_2_for_every_command() {
+    const CODE: &str = "mtls_pop_token_not_supported_in_imds_v1";
+    let emulator = Emulator::start();
+    let run = |args: &[&str]| {
+        let mut command = certbound();
+        command.env("HTTPS_PROXY", emulator.text("proxy")).env("SSL_CERT_FILE", emulator.text("ca"));
+        command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.text("imds"));
+        command.env("MSAL_MI_DISABLE_IMDS_V2", "True");
+        command.args(args).args(["-o", "json"]).output().unwrap()
+    };
+    let system = ["--managed-identity", "system"];
+    let token = [&["token", "--scope", VAULT], &system[..]].concat();
+    let over_mtls = [&token[..], &["--bearer", "--bearer-over-mtls"]].concat();
+    for args in [&token, &over_mtls, &[&["assertion"], &system[..]].concat()] {
+        let refused = run(args);
+        assert_eq!(refusal(&refused), (2, CODE.to_owned()), "{args:?}");
+        assert!(stderr(&refused).contains("MSAL_MI_DISABLE_IMDS_V2"), "{}", stderr(&refused));
+    }
+    assert_eq!(json(&run(&[&token[..], &["--bearer"]].concat()))["tokenType"], "Bearer");
+    // A Bearer exchange has an unbound Leg 1, as on a platform that cannot bind tokens.
+    let app = ["--client-id", TARGET, "--tenant", TENANT, "--scope", VAULT];
+    let exchange = [&["exchange", "--leg1-managed-identity", "system"], &app[..]].concat();
+    let unbound = json(&run(&[&exchange[..], &["--bearer"]].concat()));
+    let kind = unbound["legs"].as_array().unwrap().last().unwrap()["clientAssertionType"].clone();
+    assert!(kind.as_str().unwrap().ends_with("jwt-bearer"), "{unbound}");
+    assert_eq!(refusal(&run(&exchange)), (2, CODE.to_owned()));
+
+    let disabled = [("MSAL_MI_DISABLE_IMDS_V2", "1")];
+    let imds = emulator.text("imds");
+    let machine = json(&capabilities(imds, &disabled, &["-o", "json"]));
+    let expected = serde_json::json!({
+        "identity": "system", "source": "imds", "metadataService": "1", "bearer": true, "bound": false,
+        "imdsV2Disabled": true, "keyStrength": null,
+    });
+    assert_eq!(machine, expected);
+    let table = stdout(&capabilities(imds, &disabled, &["-o", "table"]));
+    assert!(table.contains("bound     no: MSAL_MI_DISABLE_IMDS_V2 disables version 2"), "{table}");
+    let nobody = capabilities(NOWHERE, &disabled, &["-o", "json"]);
+    assert_eq!(refusal(&nobody), (3, "managed_identity_all_sources_unavailable".to_owned()));
+    assert!(stderr(&nobody).contains("MSAL_MI_DISABLE_IMDS_V2"), "{}", stderr(&nobody));
+}
+
+#[test]
+fn a_search_that_takes_too_long_is_a_failure_of_the_network() {
+    // The service asks for a retry after 10 s, seven times.
+    let updating = answering(|_| 410);
+    let late = capabilities(&updating, &[], &["-o", "json", "--timeout", "1"]);
+    assert_eq!(refusal(&late), (3, "request_timeout".to_owned()));
+    assert!(stderr(&late).contains("took longer than 1 s"), "{}", stderr(&late));
+    for wrong in ["0", "-1", "3601", "soon"] {
+        let output = capabilities(&updating, &[], &["-o", "json", "--timeout", wrong]);
+        assert_eq!(refusal(&output).0, 2, "{wrong}");
+    }
+}
+
+#[test]
+fn a_bearer_token_over_mutual_tls_is_issued_by_the_token_service() {
+    let emulator = Emulator::start();
+    let state = tempfile::tempdir().unwrap();
+    let state = state.path().join("state");
+    for identity in ["system", USER] {
+        let token = ["token", "--managed-identity", identity, "--scope", VAULT, "--bearer-over-mtls"];
+        let output = on_machine(&emulator, &[&token[..], &["--bearer"]].concat());
+        let bearer = json(&output);
+        assert_eq!((&bearer["tokenType"], &bearer["region"]), (&"Bearer".into(), &"westus3".into()));
+        let endpoint = bearer["endpoint"].as_str().unwrap();
+        assert!(endpoint.starts_with("https://westus3.mtlsauth.microsoft.com/"), "{endpoint}");
+        assert_eq!(bearer["bindingCertificate"], serde_json::Value::Null);
+        // The token needs no key, so nothing is lost with the command.
+        assert!(!stderr(&output).contains("its private key ends"), "{output:?}");
+        // As for an application, the flag has no effect on a bound token.
+        assert_eq!(json(&on_machine(&emulator, &token))["tokenType"], "mtls_pop");
+        let stored = ["--bearer", "--machine-state", state.to_str().unwrap()];
+        assert_eq!(json(&on_machine(&emulator, &[&token[..], &stored].concat()))["tokenType"], "Bearer");
+    }
+    let url = "https://demo.vault.azure.net/secrets/demo";
+    let call = ["call", "--managed-identity", "system", "--bearer", "--bearer-over-mtls", "--trace", url];
+    let called = on_machine(&emulator, &call);
+    assert!(stdout(&called).contains("a secret that is none"), "{}", stdout(&called));
+    let told = stderr(&called);
+    assert!(
+        told.contains("> token_type=bearer") && told.contains("> TLS presents the certificate "),
+        "{told}"
+    );
+    // A platform without certificates is refused before a request is sent.
+    let mut command = certbound();
+    command.env("MSI_ENDPOINT", "http://127.0.0.1:9").args(["token", "--scope", VAULT]);
+    command.args(["--managed-identity", "system", "--bearer", "--bearer-over-mtls", "-o", "json"]);
+    assert_eq!(refusal(&command.output().unwrap()), (2, "mtls_pop_not_supported_for_environment".to_owned()));
 }
 
 /// Returns the URL of a server that answers each path with a status and an empty body.
