@@ -17,8 +17,9 @@ use self::instance::Environment;
 pub use self::place::AuthorityKind;
 use self::place::Place;
 use self::server_metadata::ServerMetadata;
-use crate::environment::{Cloud, known_environment};
+use crate::environment::{Cloud, NoExchangeAudience, known_environment};
 use crate::region::{Region, RegionChoice, RegionOutcome};
+use crate::scope::ExchangeScope;
 use crate::shown::shown;
 use crate::tenant::{TenantId, is_host_name};
 
@@ -231,6 +232,36 @@ impl Authority {
     /// The cloud of the login host. `None` if the host is unknown.
     pub fn cloud_if_known(&self) -> Option<Cloud> {
         Cloud::of_host(&self.host)
+    }
+
+    /// The cloud whose token exchange the authority has. For a host of no known cloud, the environment from custom
+    /// metadata or from discovery determines the cloud.
+    fn exchange_cloud(&self) -> Result<Cloud, NoExchangeAudience> {
+        let of_environment = || {
+            let environment = self.environment.as_deref().or(self.discovered.as_deref())?;
+            Cloud::of_host(environment.preferred_network())
+                .or_else(|| Cloud::of_host(environment.preferred_cache()))
+        };
+        let unknown = || NoExchangeAudience::UnknownHost { host: self.host.to_string() };
+        self.cloud_if_known().or_else(of_environment).ok_or_else(unknown)
+    }
+
+    /// The audience of the authority's token exchange.
+    ///
+    /// # Errors
+    /// [`NoExchangeAudience`], if the cloud has no token exchange, or if no known cloud has the host. The metadata of an
+    /// environment can state that an unknown host is another name of a known host.
+    pub fn exchange_uri(&self) -> Result<&'static str, NoExchangeAudience> {
+        let cloud = self.exchange_cloud()?;
+        cloud.exchange_uri().ok_or(NoExchangeAudience::Cloud { cloud })
+    }
+
+    /// The scope of Leg 1 at this authority.
+    ///
+    /// # Errors
+    /// The errors of [`Authority::exchange_uri`].
+    pub fn exchange_scope(&self) -> Result<ExchangeScope, NoExchangeAudience> {
+        ExchangeScope::of(self.exchange_cloud()?)
     }
 
     /// The canonical URL, for Entra `https://host[:port]/tenant/`. It does not contain the region.

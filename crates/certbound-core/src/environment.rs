@@ -1,6 +1,6 @@
 //! The clouds, and the login hosts that are known without instance discovery.
 
-use strum::VariantArray as _;
+use strum::{EnumProperty as _, VariantArray as _};
 
 /// A Microsoft Entra cloud.
 ///
@@ -24,6 +24,8 @@ pub enum Cloud {
     Germany,
     /// The Singaporean sovereign cloud.
     Singapore,
+    /// Microsoft's pre-production ring of the worldwide cloud.
+    Ppe,
 }
 
 impl Cloud {
@@ -40,20 +42,25 @@ impl Cloud {
             Cloud::France => "login.sovcloud-identity.fr",
             Cloud::Germany => "login.sovcloud-identity.de",
             Cloud::Singapore => "login.sovcloud-identity.sg",
+            Cloud::Ppe => "login.windows-ppe.net",
         }
     }
 
     /// The audience of a token exchange: the `aud` of an assertion, and the resource of Leg 1.
     ///
-    /// Clouds without an audience of their own use the public cloud's audience.
-    pub const fn exchange_uri(self) -> &'static str {
-        match self {
-            Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
+    /// Each cloud has an audience of its own, and refuses the audience of another cloud (AADSTS7002206). `None` for
+    /// [`Cloud::GermanyLegacy`], which has no token exchange.
+    pub const fn exchange_uri(self) -> Option<&'static str> {
+        Some(match self {
+            Cloud::Public => "api://AzureADTokenExchange",
             Cloud::China => "api://AzureADTokenExchangeChina",
-            Cloud::Public | Cloud::GermanyLegacy | Cloud::France | Cloud::Germany | Cloud::Singapore => {
-                "api://AzureADTokenExchange"
-            }
-        }
+            Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
+            Cloud::GermanyLegacy => return None,
+            Cloud::France => "api://AzureADTokenExchangeFrance",
+            Cloud::Germany => "api://AzureADTokenExchangeGermany",
+            Cloud::Singapore => "api://AzureADTokenExchangeGovSG",
+            Cloud::Ppe => "api://AzureADTokenExchangePpe",
+        })
     }
 
     /// The Microsoft Graph resource, without a trailing slash.
@@ -69,6 +76,7 @@ impl Cloud {
             Cloud::France => "https://graph.svc.sovcloud.fr",
             Cloud::Germany => "https://graph.svc.sovcloud.de",
             Cloud::Singapore => "https://graph.svc.sovcloud.sg",
+            Cloud::Ppe => "https://graph.microsoft-ppe.com",
         }
     }
 
@@ -82,6 +90,7 @@ impl Cloud {
             Cloud::France => "https://vault.sovcloud-api.fr",
             Cloud::Germany => "https://vault.sovcloud-api.de",
             Cloud::Singapore => "https://vault.sovcloud-api.sg",
+            Cloud::Ppe => "https://vault-int.azure-int.net",
         }
     }
 
@@ -106,10 +115,43 @@ impl Cloud {
 const CLOSED_EXCHANGE_URIS: [&str; 2] =
     ["api://AzureADTokenExchangeUSNat", "api://AzureADTokenExchangeUSSec"];
 
-/// Returns the audiences of a token exchange in every cloud, including the two whose hosts are not public. An audience
-/// that several clouds share is returned several times.
+/// Returns the audiences of a token exchange in every cloud, including the two whose hosts are not public.
 pub fn exchange_uris() -> impl Iterator<Item = &'static str> {
-    Cloud::ALL.iter().map(|cloud| cloud.exchange_uri()).chain(CLOSED_EXCHANGE_URIS)
+    Cloud::ALL.iter().filter_map(|cloud| cloud.exchange_uri()).chain(CLOSED_EXCHANGE_URIS)
+}
+
+/// The reason why the token exchange of an authority has no known audience.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
+#[non_exhaustive]
+pub enum NoExchangeAudience {
+    /// The cloud has no token exchange.
+    #[error("the cloud {cloud} has no token exchange, so Leg 1 can obtain no assertion in this cloud")]
+    #[strum(props(fix = "use an authority of a cloud with a token exchange for both legs"))]
+    Cloud {
+        /// The cloud.
+        cloud: Cloud,
+    },
+    /// The login host belongs to no known cloud. Each cloud refuses the audience of another cloud, so none is assumed.
+    #[error("no known cloud has the host `{host}`, so the audience of its token exchange is unknown")]
+    #[strum(props(
+        fix = "use the login host of a known cloud, such as login.microsoftonline.com; for a private name of such a host, give the client instance metadata whose `preferred_network` is that login host"
+    ))]
+    UnknownHost {
+        /// The host.
+        host: String,
+    },
+}
+
+impl NoExchangeAudience {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        "token_exchange_not_supported"
+    }
+
+    /// Returns advice on how to fix the error.
+    pub fn fix(&self) -> &'static str {
+        self.get_str("fix").unwrap_or_default()
+    }
 }
 
 /// A set of login hosts that belong to one environment, and the two preferred hosts of the environment.
@@ -152,9 +194,9 @@ static KNOWN: [KnownEnvironment; 9] = [
     of_its_own(&["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"], Cloud::China),
     of_its_own(&["login.microsoftonline.de"], Cloud::GermanyLegacy),
     of_its_own(&["login.microsoftonline.us", "login.usgovcloudapi.net"], Cloud::UsGovernment),
-    of_its_own(&["login-us.microsoftonline.com"], Cloud::UsGovernment),
-    // Microsoft's pre-production ring of the public cloud.
-    of_its_own(&["login.windows-ppe.net", "sts.windows-ppe.net", "login.microsoft-ppe.com"], Cloud::Public),
+    // The token exchange of this host has the worldwide cloud's audience.
+    of_its_own(&["login-us.microsoftonline.com"], Cloud::Public),
+    of_its_own(&["login.windows-ppe.net", "sts.windows-ppe.net", "login.microsoft-ppe.com"], Cloud::Ppe),
     of_its_own(&["login.sovcloud-identity.fr"], Cloud::France),
     of_its_own(&["login.sovcloud-identity.de"], Cloud::Germany),
     of_its_own(&["login.sovcloud-identity.sg"], Cloud::Singapore),
@@ -210,6 +252,7 @@ mod tests {
             ("USGovVirginia.mtlsauth.microsoftonline.us", Some(Cloud::UsGovernment)),
             ("chinaeast2.mtlsauth.partner.microsoftonline.cn", Some(Cloud::China)),
             ("mtlsauth.sovcloud-identity.sg", Some(Cloud::Singapore)),
+            ("eastus.mtlsauth.windows-ppe.net", Some(Cloud::Ppe)),
             ("a.b.login.microsoft.com", None),
             ("login.example.com", None),
         ] {
@@ -217,10 +260,47 @@ mod tests {
         }
     }
 
+    /// The rows repeat the documented table of MSAL.NET 4.92.0.
     #[test]
-    fn the_exchange_audience_is_by_cloud() {
-        assert_eq!(Cloud::Public.exchange_uri(), "api://AzureADTokenExchange");
-        assert_eq!(Cloud::UsGovernment.exchange_uri(), "api://AzureADTokenExchangeUSGov");
-        assert_eq!(Cloud::China.exchange_uri(), "api://AzureADTokenExchangeChina");
+    fn the_exchange_audience_is_by_login_host() {
+        for (hosts, audience) in [
+            (
+                &[
+                    "login.microsoftonline.com",
+                    "login.windows.net",
+                    "login.microsoft.com",
+                    "sts.windows.net",
+                    "login-us.microsoftonline.com",
+                ][..],
+                Some("api://AzureADTokenExchange"),
+            ),
+            (
+                &["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"],
+                Some("api://AzureADTokenExchangeChina"),
+            ),
+            (
+                &["login.microsoftonline.us", "login.usgovcloudapi.net"],
+                Some("api://AzureADTokenExchangeUSGov"),
+            ),
+            (&["login.sovcloud-identity.fr"], Some("api://AzureADTokenExchangeFrance")),
+            (&["login.sovcloud-identity.de"], Some("api://AzureADTokenExchangeGermany")),
+            (&["login.sovcloud-identity.sg"], Some("api://AzureADTokenExchangeGovSG")),
+            (
+                &["login.windows-ppe.net", "sts.windows-ppe.net", "login.microsoft-ppe.com"],
+                Some("api://AzureADTokenExchangePpe"),
+            ),
+            (&["login.microsoftonline.de"], None),
+        ] {
+            for host in hosts {
+                assert_eq!(Cloud::of_host(host).unwrap().exchange_uri(), audience, "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_clouds_share_an_exchange_audience() {
+        let mut seen = std::collections::HashSet::new();
+        assert!(exchange_uris().all(|uri| seen.insert(uri)));
+        assert_eq!(seen.len(), Cloud::ALL.len() - 1 + CLOSED_EXCHANGE_URIS.len(), "one cloud has none");
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use strum::EnumProperty as _;
 
-use crate::environment::{Cloud, exchange_uris};
+use crate::environment::{Cloud, NoExchangeAudience, exchange_uris};
 
 const DEFAULT_SUFFIX: &str = "/.default";
 const MAX_LENGTH: usize = 1024;
@@ -170,15 +170,31 @@ impl fmt::Display for ResourceScope {
 /// ```
 /// use certbound_core::{environment::Cloud, scope::ExchangeScope};
 ///
-/// assert_eq!(ExchangeScope::of(Cloud::Public).as_str(), "api://AzureADTokenExchange/.default");
+/// assert_eq!(ExchangeScope::of(Cloud::Public)?.as_str(), "api://AzureADTokenExchange/.default");
+/// assert!(ExchangeScope::of(Cloud::GermanyLegacy).is_err());
+/// # Ok::<(), certbound_core::environment::NoExchangeAudience>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExchangeScope(Arc<str>);
 
 impl ExchangeScope {
     /// Returns the exchange scope of `cloud`.
-    pub fn of(cloud: Cloud) -> Self {
-        Self([cloud.exchange_uri(), DEFAULT_SUFFIX].concat().into())
+    ///
+    /// # Errors
+    /// [`NoExchangeAudience::Cloud`], if the cloud has no token exchange.
+    pub fn of(cloud: Cloud) -> Result<Self, NoExchangeAudience> {
+        let uri = cloud.exchange_uri().ok_or(NoExchangeAudience::Cloud { cloud })?;
+        Ok(Self([uri, DEFAULT_SUFFIX].concat().into()))
+    }
+
+    /// Returns the exchange scope of the cloud of a token endpoint's host. The host may be in its ordinary, regional or
+    /// mutual-TLS form.
+    ///
+    /// # Errors
+    /// [`NoExchangeAudience`], if the cloud has no token exchange, or if no known cloud has the host.
+    pub fn at_host(host: &str) -> Result<Self, NoExchangeAudience> {
+        let unknown = || NoExchangeAudience::UnknownHost { host: host.to_owned() };
+        Self::of(Cloud::of_host(host).ok_or_else(unknown)?)
     }
 
     /// The whole scope, as sent.
@@ -293,6 +309,10 @@ mod tests {
             ("api://AzureADTokenExchange//.default", "exchange_scope_not_a_resource"),
             ("api://AzureADTokenExchangeUSGov/.default", "exchange_scope_not_a_resource"),
             ("api://AzureADTokenExchangeChina/.default", "exchange_scope_not_a_resource"),
+            ("api://AzureADTokenExchangeFrance/.default", "exchange_scope_not_a_resource"),
+            ("api://AzureADTokenExchangeGermany/.default", "exchange_scope_not_a_resource"),
+            ("api://azureadtokenexchangegovsg/.default", "exchange_scope_not_a_resource"),
+            ("api://AzureADTokenExchangePpe/.default", "exchange_scope_not_a_resource"),
             ("api://AzureADTokenExchangeUSNat/.default", "exchange_scope_not_a_resource"),
             ("api://AzureADTokenExchangeUSSec/.default", "exchange_scope_not_a_resource"),
             ("fb60f99c-7a34-4190-8149-302f77469936/.default", "exchange_scope_not_a_resource"),

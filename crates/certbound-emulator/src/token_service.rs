@@ -82,6 +82,16 @@ fn only_by_mutual_tls() -> Refusal {
     refusal(50_171, "The given audience can only be used in Mutual-TLS token calls.")
 }
 
+/// Returns the refusal of a token exchange whose audience belongs to another cloud.
+fn other_clouds_exchange(audience: &str) -> Refusal {
+    refusal(
+        7_002_206,
+        format!(
+            "The audience '{audience}' belongs to the token exchange of another cloud and cannot be used in this cloud."
+        ),
+    )
+}
+
 /// The facts of the caller that are known before its credential is checked.
 pub(crate) struct Caller<'a> {
     pub(crate) tenant: &'a Tenant,

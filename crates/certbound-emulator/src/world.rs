@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use certbound_core::environment::Cloud;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::cloud::is_only_elsewhere;
+pub(crate) use self::cloud::{is_exchange_elsewhere, is_only_elsewhere};
 pub use self::error::{WorldError, WorldMistake};
 
 /// The configuration of the emulator. It does not change while the emulator runs.

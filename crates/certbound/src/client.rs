@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use certbound_core::authority::Authority;
 use certbound_core::certificate::Thumbprint;
-use certbound_core::scope::{ExchangeScope, ResourceScope};
+use certbound_core::scope::ResourceScope;
 use certbound_core::secret::Secret;
 
 pub use self::builder::ClientBuilder;
@@ -133,10 +133,6 @@ impl Leg1 for Client<ByCertificate> {
 impl<C> Client<C> {
     pub(crate) fn core(&self) -> &ClientCore {
         &self.issuer.client
-    }
-
-    pub(crate) fn exchange_scope(&self) -> ExchangeScope {
-        ExchangeScope::of(self.core().authority.cloud())
     }
 }
 

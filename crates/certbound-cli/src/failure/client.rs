@@ -1,7 +1,7 @@
 //! Errors of the libraries: their exit codes, and the facts of an error of the client.
 
 use certbound::Error;
-use certbound::authority::{AuthorityUrlError, RegionError, TenantError};
+use certbound::authority::{AuthorityUrlError, NoExchangeAudience, RegionError, TenantError};
 use certbound::error::{
     AssertionError, BindingCertificateError, BuildError, Leg, Misuse, NetworkError, PlatformError,
     StateError, TransportError,
@@ -127,6 +127,7 @@ input! {
     RegionError => "the region cannot be used",
     AuthorityUrlError => "the authority cannot be used",
     EndpointError => "the authority cannot be used",
+    NoExchangeAudience => "the authority cannot be used for Leg 1",
     ScopeError => "the scope cannot be used",
     BindingCertificateError => "the certificate cannot be used",
     AssertionError => "the assertion cannot be used",

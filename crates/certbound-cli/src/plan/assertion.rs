@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use certbound::clock::{Clock as _, SystemClock};
-use certbound::{BindingCertificate, BoundAssertion, Cloud, Secret};
+use certbound::{BindingCertificate, BoundAssertion, Secret};
 use certbound_core::jws;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -25,12 +25,13 @@ pub(super) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
     input::text(path, &input::file_or_stdin(path, MAX_BYTES)?)
 }
 
-/// Returns an unsigned placeholder for the assertion of Leg 1. No service accepts it, and it is never sent.
-pub(crate) fn stand_in(binding: &BindingCertificate, cloud: Cloud) -> Result<BoundAssertion, Failure> {
+/// Returns an unsigned placeholder for the assertion of Leg 1, for the token exchange with this audience. No service
+/// accepts it, and it is never sent.
+pub(crate) fn stand_in(binding: &BindingCertificate, audience: &str) -> Result<BoundAssertion, Failure> {
     let expiry = SystemClock::new().now().as_secs().saturating_add(3600);
     let header = object(json!({"alg": "RS256", "typ": "JWT"}));
     let claims = object(json!({
-        "aud": cloud.exchange_uri(),
+        "aud": audience,
         "exp": expiry,
         "cnf": {"x5t#S256": binding.thumbprint().x5t_s256()},
     }));

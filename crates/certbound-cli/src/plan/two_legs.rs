@@ -101,7 +101,8 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
     let authority = authority(&flags.identity)?;
     let (certificate, _) = certificate_of_leg1(flags, leg1)?;
     let first = leg1_client(flags, &authority, leg1, certificate.clone(), reach)?;
-    let stand_in = stand_in(&certificate, authority.cloud())?;
+    let audience = authority.exchange_uri()?;
+    let stand_in = stand_in(&certificate, audience)?;
     let second = leg2(flags, authority, stand_in, reach, &Prover::Passing)?;
     Ok(DryPlan { leg1: Some(DryLeg1::Certificate(first)), leg2: Some(second.into()) })
 }

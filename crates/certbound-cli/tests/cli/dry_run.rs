@@ -52,3 +52,29 @@ fn nothing_secret_is_shown_and_nothing_is_sent() {
         }
     }
 }
+
+/// Each cloud has an audience of its own. The legacy German cloud has none, and that of an unknown host is unknown.
+#[test]
+fn leg_1_has_the_audience_of_its_cloud_or_is_refused() {
+    let emulator = Emulator::start();
+    let dry = |command: &str, authority: &str| {
+        let leg1 = if command == "exchange" { "--leg1-certificate" } else { "--certificate" };
+        let mut args = vec![command, "--dry-run", "--authority", authority, "--client-id", APP];
+        args.extend([leg1, emulator.certificate(), "--no-authority-validation"]);
+        if command == "exchange" {
+            args.extend(["--scope", VAULT]);
+        }
+        offline(&args)
+    };
+    let france = format!("https://login.sovcloud-identity.fr/{TENANT}");
+    for command in ["assertion", "exchange"] {
+        let shown = json(&dry(command, &france));
+        assert_eq!(shown["requests"][0]["body"]["scope"], "api://AzureADTokenExchangeFrance/.default");
+        for host in ["login.microsoftonline.de", "login.private.example"] {
+            let output = dry(command, &format!("https://{host}/{TENANT}"));
+            let told = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{command} {host}: {told}");
+            assert!(told.contains("token_exchange_not_supported"), "{command} {host}: {told}");
+        }
+    }
+}

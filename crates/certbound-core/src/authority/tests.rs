@@ -208,6 +208,31 @@ fn the_cloud_follows_from_the_host() {
     assert_eq!(Authority::parse("https://login.example/contoso.com").unwrap().cloud(), Cloud::Public);
 }
 
+#[test]
+fn the_exchange_audience_follows_from_the_host_or_its_environment() {
+    let at = |url: &str| Authority::parse(url).unwrap();
+    let uri = |authority: &Authority| authority.exchange_uri().map_err(|error| error.to_string());
+    assert_eq!(uri(&at("https://login.usgovcloudapi.net/t.example")), Ok("api://AzureADTokenExchangeUSGov"));
+    let error = at("https://login.microsoftonline.de/t.example").exchange_uri().unwrap_err();
+    assert_eq!(error, NoExchangeAudience::Cloud { cloud: Cloud::GermanyLegacy });
+    assert!(error.to_string().contains("germany_legacy") && !error.fix().is_empty());
+    let unknown = at("https://login.example/t.example");
+    let error = unknown.exchange_uri().unwrap_err();
+    assert_eq!(error, NoExchangeAudience::UnknownHost { host: "login.example".to_owned() });
+    assert!(error.fix().contains("instance metadata"));
+    // Metadata can state that the host is another name of a known host.
+    let metadata = |network: &str| {
+        let document = format!(
+            r#"{{"metadata":[{{"preferred_network":"{network}","preferred_cache":"login.example","aliases":["login.example"]}}]}}"#
+        );
+        instance::InstanceMetadata::parse(document.as_bytes()).unwrap()
+    };
+    let of_france = unknown.clone().with_instance_metadata(&metadata("login.sovcloud-identity.fr")).unwrap();
+    assert_eq!(uri(&of_france), Ok("api://AzureADTokenExchangeFrance"));
+    let private = unknown.with_instance_metadata(&metadata("login.private.example")).unwrap();
+    assert!(private.exchange_uri().is_err(), "a private cloud has an audience that this table does not know");
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in any::<String>()) {

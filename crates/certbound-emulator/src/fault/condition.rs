@@ -97,7 +97,7 @@ impl LegKind {
             return None;
         }
         let resource = scope::of_resource(form.value("scope")?)?.strip_suffix("/.default")?;
-        let exchange = Cloud::ALL.iter().any(|cloud| cloud.exchange_uri() == resource);
+        let exchange = Cloud::ALL.iter().any(|cloud| cloud.exchange_uri() == Some(resource));
         Some(if exchange { Self::Leg1 } else { Self::Direct })
     }
 }

@@ -76,7 +76,8 @@ fn compute(platform: &Platform<'_>) -> Value {
         Cloud::UsGovernment => "AzureUSGovernmentCloud",
         Cloud::China => "AzureChinaCloud",
         Cloud::GermanyLegacy => "AzureGermanCloud",
-        // The names of the newer clouds are not documented.
+        Cloud::France => "AzureBleuCloud",
+        // The names of the other clouds are not known.
         _ => return compute,
     };
     compute["azEnvironment"] = json!(environment);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Platform, Rejection, reject};
 use crate::fault::FaultResult;
 use crate::issue::{self, Grant, MachineClaims, Proof};
-use crate::world::{ManagedIdentity, Resource, Tenant, is_only_elsewhere};
+use crate::world::{ManagedIdentity, Resource, Tenant, is_exchange_elsewhere, is_only_elsewhere};
 
 impl Platform<'_> {
     /// Returns the token in the form of a token service's answer. Each platform changes this form.
@@ -24,6 +24,12 @@ impl Platform<'_> {
             self.world.resources.iter().find(|known| known.uris.iter().any(|uri| uri == audience));
         let cloud = self.world.machine.cloud;
         let found = found.filter(|_| !is_only_elsewhere(cloud, audience)).ok_or_else(|| {
+            if is_exchange_elsewhere(cloud, audience) {
+                let text = format!(
+                    "AADSTS7002206: The audience '{resource}' belongs to the token exchange of another cloud."
+                );
+                return reject(400, "invalid_client", text);
+            }
             let text =
                 format!("AADSTS500011: The resource principal named {resource} was not found in the tenant.");
             reject(400, "invalid_resource", text)

@@ -148,13 +148,16 @@ fn s70_the_audience_is_one_and_in_uri_form() {
         assert_eq!(leg_2_with(vec![near]), expected, "{audience}");
     }
     let emulator = with_external_issuer();
-    for audience in [
-        json!(["api://AzureADTokenExchange", "x"]),
-        json!(exchange_audience()),
-        json!("api://AzureADTokenExchangeChina"),
+    for (audience, expected) in [
+        (json!(["api://AzureADTokenExchange", "x"]), 700_212),
+        (json!(exchange_audience()), 700_212),
+        (json!("api://AzureADTokenExchangeX"), 700_212),
+        // The token exchange of another cloud.
+        (json!("api://AzureADTokenExchangeChina"), 7_002_206),
+        (json!("api://AzureADTokenExchangePpe"), 7_002_206),
     ] {
         let body = changed(external_body(), "aud", audience.clone());
-        assert_eq!(external(external_header(), body).code(&emulator), 700_212, "{audience}");
+        assert_eq!(external(external_header(), body).code(&emulator), expected, "{audience}");
     }
 }
 

@@ -132,9 +132,27 @@ fn both_legs_work_in_every_cloud_and_region_by_its_own_names() {
         ),
         (
             "mtlsauth.sovcloud-identity.fr",
-            "api://AzureADTokenExchange",
+            "api://AzureADTokenExchangeFrance",
             "login.sovcloud-identity.fr",
             "https://vault.sovcloud-api.fr",
+        ),
+        (
+            "mtlsauth.sovcloud-identity.de",
+            "api://AzureADTokenExchangeGermany",
+            "login.sovcloud-identity.de",
+            "https://vault.sovcloud-api.de",
+        ),
+        (
+            "mtlsauth.sovcloud-identity.sg",
+            "api://AzureADTokenExchangeGovSG",
+            "login.sovcloud-identity.sg",
+            "https://vault.sovcloud-api.sg",
+        ),
+        (
+            "eastus.mtlsauth.windows-ppe.net",
+            "api://AzureADTokenExchangePpe",
+            "login.windows-ppe.net",
+            "https://vault-int.azure-int.net",
         ),
     ] {
         let scope = format!("{exchange}/.default");
@@ -149,10 +167,11 @@ fn both_legs_work_in_every_cloud_and_region_by_its_own_names() {
             ..Ask::leg1(&emulator)
         };
         assert_eq!(leg_2(&vault).code(&emulator), 0, "{host}");
-        // In this cloud, the vault and the token-exchange audience of a different cloud are not resources.
+        // The vault of a different cloud is not a resource in this cloud.
         let elsewhere =
             if issuer.ends_with(".com") { "https://vault.azure.cn/.default" } else { VAULT_SCOPE };
         assert_eq!(leg_2(elsewhere).code(&emulator), 500_011, "{host}");
+        // The audience of a different cloud's token exchange has a refusal of its own.
         let exchange = if exchange.ends_with("USGov") {
             "api://AzureADTokenExchange"
         } else {
@@ -161,7 +180,7 @@ fn both_legs_work_in_every_cloud_and_region_by_its_own_names() {
         let scope = format!("{exchange}/.default");
         assert_eq!(
             Ask { tls: tls.clone(), scope: &scope, ..Ask::leg1(&emulator) }.code(&emulator),
-            500_011,
+            7_002_206,
             "{host}"
         );
     }

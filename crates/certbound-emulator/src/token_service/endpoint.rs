@@ -10,12 +10,12 @@ use http::Request;
 
 use self::form::{Credential, TokenType};
 use super::certificate::only_subject_name_or_federation;
-use super::{Caller, TokenService, assertion, federation};
+use super::{Caller, TokenService, assertion, federation, other_clouds_exchange};
 use crate::answers::{Refusal, refusal};
 use crate::issue::{Grant, MachineClaims, Proof};
 use crate::scope;
 use crate::world::hosts::TOKEN_PATH;
-use crate::world::{Application, BoundTokens, Resource, Tenant, is_only_elsewhere};
+use crate::world::{Application, BoundTokens, Resource, Tenant, is_exchange_elsewhere, is_only_elsewhere};
 
 impl<'e> TokenService<'e> {
     /// Makes all checks of a request. The path ends in [`TOKEN_PATH`].
@@ -159,6 +159,9 @@ impl<'e> TokenService<'e> {
                 70_011,
                 "The provided value for the input parameter 'scope' names no resource.",
             ));
+        }
+        if is_exchange_elsewhere(self.cloud, name) {
+            return Err(other_clouds_exchange(name));
         }
         let elsewhere = is_only_elsewhere(self.cloud, name);
         let Some(resource) = self.world.resource(name).filter(|_| !elsewhere) else {

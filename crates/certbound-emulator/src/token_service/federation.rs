@@ -7,12 +7,12 @@ use certbound_core::environment::{Cloud, known_environment};
 use certbound_core::jws::{Algorithm, PublicKey};
 
 use super::assertion::Assertion;
-use super::{Caller, TokenService, issuers, only_by_mutual_tls, other_certificate};
+use super::{Caller, TokenService, issuers, only_by_mutual_tls, other_certificate, other_clouds_exchange};
 use crate::answers::{Refusal, refusal};
 use crate::issue::Proof;
 use crate::world::builtin::EXCHANGE_APP_ID;
 use crate::world::expression::Expression;
-use crate::world::{Application, FederatedCredential};
+use crate::world::{Application, FederatedCredential, is_exchange_elsewhere};
 
 /// The assertion type under which the client sent the assertion.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,7 +133,9 @@ fn matching(
     // A credential names the URI of the token-exchange audience, but Entra's own tokens contain the GUID of this
     // audience.
     let audience = match (audiences.as_slice(), issuer) {
-        ([one], Issuer::Entra { .. }) if *one == EXCHANGE_APP_ID => service.cloud.exchange_uri(),
+        ([one], Issuer::Entra { .. }) if *one == EXCHANGE_APP_ID => {
+            service.cloud.exchange_uri().unwrap_or_default()
+        }
         ([one], _) => one,
         _ => "",
     };
@@ -175,6 +177,9 @@ fn matching(
             700_214,
             "The audience of the federated identity credential must be in URI form.",
         ));
+    }
+    if is_exchange_elsewhere(service.cloud, audience) {
+        return Err(other_clouds_exchange(audience));
     }
     if !candidates.any(|it| !audience.is_empty() && it.audience == audience) {
         return Err(no_match(700_212, "audience"));

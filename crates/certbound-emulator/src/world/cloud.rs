@@ -6,7 +6,7 @@ use serde::{Deserialize as _, Deserializer, Serializer};
 
 /// The names of all clouds, in the order of [`Cloud::ALL`].
 const NAMES: &[&str] =
-    &["public", "china", "us_government", "germany_legacy", "france", "germany", "singapore"];
+    &["public", "china", "us_government", "germany_legacy", "france", "germany", "singapore", "ppe"];
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(super) fn serialize<S: Serializer>(cloud: &Cloud, serializer: S) -> Result<S::Ok, S::Error> {
@@ -22,8 +22,15 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 /// Returns whether a URI is a well-known resource that other clouds have and this cloud does not have.
 pub(crate) fn is_only_elsewhere(cloud: Cloud, name: &str) -> bool {
     let bare = name.strip_suffix('/').unwrap_or(name);
-    let has = |cloud: &Cloud| [cloud.exchange_uri(), cloud.vault_uri(), cloud.graph_uri()].contains(&bare);
+    let has = |cloud: &Cloud| {
+        cloud.exchange_uri() == Some(bare) || [cloud.vault_uri(), cloud.graph_uri()].contains(&bare)
+    };
     !has(&cloud) && Cloud::ALL.iter().any(has)
+}
+
+/// Returns whether a URI is the audience of the token exchange of another cloud.
+pub(crate) fn is_exchange_elsewhere(cloud: Cloud, name: &str) -> bool {
+    cloud.exchange_uri() != Some(name) && Cloud::ALL.iter().any(|other| other.exchange_uri() == Some(name))
 }
 
 #[cfg(test)]

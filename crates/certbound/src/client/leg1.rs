@@ -104,7 +104,7 @@ impl<'a> AcquireLeg1<'a> {
         let blame = |misuse: Misuse| Error::misuse(Some(Leg::One), misuse);
         let endpoint = authority.token_endpoint(Flow::ClientCredentials, Channel::MutualTls);
         let endpoint = endpoint.map_err(|error| blame(error.into()))?;
-        let scope = self.client.exchange_scope();
+        let scope = authority.exchange_scope().map_err(|error| blame(error.into()))?;
         let claims = self.options.merged_claims(&self.capabilities).map_err(blame)?;
         let request = TokenRequest {
             client_id: &core.client_id,

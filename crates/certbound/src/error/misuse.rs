@@ -4,6 +4,7 @@ use certbound_core::authority::AuthorityKind;
 use certbound_core::authority::instance::InstanceError;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::endpoint::EndpointError;
+use certbound_core::environment::NoExchangeAudience;
 use certbound_core::scope::ScopeError;
 use certbound_core::time::UnixTime;
 use strum::EnumProperty as _;
@@ -186,6 +187,9 @@ pub enum Misuse {
         /// The kind of the authority.
         kind: AuthorityKind,
     },
+    /// Leg 1 was requested in a cloud without a token exchange, or at a host of no known cloud.
+    #[error(transparent)]
+    ExchangeAudience(#[from] NoExchangeAudience),
     /// An acquisition of a managed identity used an option that only clients support, such as a tenant or a parameter.
     #[error(
         "a request to a managed identity cannot have a tenant, an authority, an FMI path, parameters or client claims"
@@ -214,6 +218,7 @@ impl Misuse {
             Self::Scope(error) => error.code(),
             Self::AuthorityHost { kind: AuthorityKind::B2c, .. } => "B2C_authority_host_mismatch",
             Self::InstanceMetadata(error) => error.code(),
+            Self::ExchangeAudience(error) => error.code(),
             _ => self.get_str("code").unwrap_or_default(),
         }
     }
@@ -227,6 +232,7 @@ impl Misuse {
             Self::CertificateNotValidNow(error) => error.fix(),
             Self::Scope(error) => error.fix(),
             Self::InstanceMetadata(error) => error.fix(),
+            Self::ExchangeAudience(error) => error.fix(),
             _ => self.get_str("fix").unwrap_or_default(),
         }
     }

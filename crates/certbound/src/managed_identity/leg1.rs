@@ -4,8 +4,9 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use certbound_core::authority::Authority;
 use certbound_core::certificate::Thumbprint;
-use certbound_core::environment::Cloud;
+use certbound_core::environment::NoExchangeAudience;
 use certbound_core::scope::ExchangeScope;
 use certbound_core::secret::Secret;
 
@@ -29,7 +30,8 @@ impl ManagedIdentity {
     /// Requests only Leg 1: an assertion for the token exchange that is bound to the machine's certificate. The
     /// assertion is never cached.
     ///
-    /// Its audience is the token-exchange audience of the cloud in which the certificate is used.
+    /// Its audience is the token-exchange audience of the cloud in which the certificate is used. If no known cloud has the
+    /// host of its token service, this is an error; in an exchange, the cloud of Leg 2 is used.
     ///
     /// # Errors
     /// The errors of [`ManagedIdentity::bound_token`].
@@ -50,12 +52,19 @@ impl ManagedIdentity {
         certificate: Arc<IssuedCertificate>,
         options: &Options,
         correlation_id: CorrelationId,
+        exchange: Option<&Authority>,
     ) -> Result<BoundAssertion, Error> {
-        match self.ask(&certificate, options, correlation_id).await {
+        // The cloud of the exchange is known even if the platform names an unknown host.
+        let scope = match (ExchangeScope::at_host(certificate.endpoint.host()), exchange) {
+            (Err(NoExchangeAudience::UnknownHost { .. }), Some(exchange)) => exchange.exchange_scope(),
+            (scope, _) => scope,
+        };
+        let scope = &scope.map_err(|error| Error::misuse(LEG, error))?;
+        match self.ask(&certificate, scope, options, correlation_id).await {
             Err(error) => {
                 let certificate =
                     self.machine().replacement_after(&certificate, error, LEG, correlation_id).await?;
-                self.ask(&certificate, options, correlation_id).await
+                self.ask(&certificate, scope, options, correlation_id).await
             }
             assertion => assertion,
         }
@@ -64,11 +73,10 @@ impl ManagedIdentity {
     async fn ask(
         &self,
         certificate: &IssuedCertificate,
+        scope: &ExchangeScope,
         options: &Options,
         correlation_id: CorrelationId,
     ) -> Result<BoundAssertion, Error> {
-        let cloud = Cloud::of_host(certificate.endpoint.host()).unwrap_or(Cloud::Public);
-        let scope = ExchangeScope::of(cloud);
         let kind = Kind::Bound;
         let call =
             TokenCall { machine: self.machine(), kind, certificate, leg: LEG, options, correlation_id };
@@ -108,7 +116,7 @@ impl<'a> IntoFuture for AcquireMachineLeg1<'a> {
         Box::pin(span::in_leg1(async move {
             let id = *options.correlation_id.get_or_insert_with(CorrelationId::random);
             let certificate = identity.machine().certificate(None, id).await.map_err(blame(LEG))?;
-            identity.exchange(certificate, &options, id).await
+            identity.exchange(certificate, &options, id, None).await
         }))
     }
 }
@@ -162,7 +170,7 @@ impl Leg1 for ManagedIdentity {
             Some(certificate) => certificate,
             None => self.machine().certificate(None, request.correlation_id).await.map_err(blame(LEG))?,
         };
-        self.exchange(certificate, &options, request.correlation_id).await
+        self.exchange(certificate, &options, request.correlation_id, Some(&request.authority)).await
     }
 }
 
@@ -201,13 +209,13 @@ impl ManagedIdentity {
 /// The exchange without a binding, for Bearer tokens only. A Bearer token of the identity is the assertion.
 impl UnboundAssertions for ManagedIdentity {
     async fn assertion(&self, request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
-        let cloud =
-            request.token_endpoint.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next());
-        let cloud = cloud.and_then(Cloud::of_host).unwrap_or(Cloud::Public);
+        let misuse = |error| Error::misuse(LEG, error);
         if self.machine().presents(Kind::Bearer) {
-            return self.bearer_over_mtls(&ExchangeScope::of(cloud), request).await.map(Arc::new);
+            let scope = request.authority.exchange_scope().map_err(misuse)?;
+            return self.bearer_over_mtls(&scope, request).await.map(Arc::new);
         }
-        let answer = bearer::token(self.machine(), cloud.exchange_uri(), None, request.correlation_id).await;
+        let audience = request.authority.exchange_uri().map_err(misuse)?;
+        let answer = bearer::token(self.machine(), audience, None, request.correlation_id).await;
         answer.map(|answer| Arc::new(answer.access_token)).map_err(blame(LEG))
     }
 

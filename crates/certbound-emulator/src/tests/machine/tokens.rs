@@ -186,10 +186,12 @@ fn a_machine_in_another_cloud_has_that_clouds_hosts_tokens_and_resources() {
         let path = format!("/metadata/identity/oauth2/token?api-version=2018-02-01&resource={resource}");
         send(&emulator, get(&path), "")
     };
-    let exchange = json_of(&plain(Cloud::UsGovernment.exchange_uri()));
+    let exchange = json_of(&plain(Cloud::UsGovernment.exchange_uri().unwrap()));
     let found = claims(exchange["access_token"].as_str().unwrap());
     let issuer = format!("https://login.microsoftonline.us/{TENANT}/v2.0");
     assert_eq!(found.string("iss"), Some(issuer.as_str()));
+    let elsewhere = json_of(&plain("api://AzureADTokenExchange"));
+    assert!(elsewhere["error_description"].as_str().unwrap().starts_with("AADSTS7002206"), "{elsewhere}");
     for elsewhere in [VAULT, GRAPH] {
         let response = plain(elsewhere);
         assert_eq!(
