@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use bytes::Bytes;
 use certbound_core::environment::Cloud;
 use certbound_core::time::UnixTime;
-use http::header::HOST;
+use http::header::{AUTHORIZATION, HOST};
 use http::{Request, Response};
 
 use crate::answers::{AnswerContext, error_response};
@@ -260,7 +260,8 @@ impl Emulator {
     ) -> (Response<Bytes>, Option<&'static str>) {
         let path = request.uri().path();
         let leg = LegKind::of(host, path, request.body());
-        let asked = RequestFacts { host: name, path, leg, ..RequestFacts::default() };
+        let has_token = request.headers().contains_key(AUTHORIZATION);
+        let asked = RequestFacts { host: name, path, leg, has_token, ..RequestFacts::default() };
         let context = AnswerContext::new(now, host.cloud().login_host(), request.headers());
         let (world, keys) = (&self.world, &self.signing);
         self.with_fault(&asked, &context, |fault| match *host {

@@ -51,6 +51,13 @@ impl Fault {
         let of_request = path_contains.is_some() || leg.is_some();
         let of_machine = platform.is_some() || endpoint.is_some();
         match &self.result {
+            FaultResult::ClaimsChallenge { .. }
+                if of_machine || leg.is_some_and(|leg| leg != LegKind::Resource) =>
+            {
+                Err(
+                    "this result applies to calls of a resource only: remove `platform` and `endpoint` from the condition, and give no `leg` other than `resource`",
+                )
+            }
             result if result.is_of_handshake() && of_request => Err(
                 "this result applies before any request, when neither a path nor a leg is known: remove `path_contains` and `leg` from the condition",
             ),
@@ -90,9 +97,13 @@ impl Faults {
     }
 
     /// Returns the result of the first rule that matches the request, and reduces the count of the rule. Skips rules of
-    /// the handshake.
+    /// the handshake, and claims challenges for a request that is not a call of a resource with a token.
     pub(crate) fn take(&self, asked: &RequestFacts<'_>) -> Option<FaultResult> {
-        self.first(asked, |result| !result.is_of_handshake())
+        let is_call = asked.leg == Some(LegKind::Resource) && asked.has_token;
+        self.first(asked, |result| match result {
+            FaultResult::ClaimsChallenge { .. } => is_call,
+            result => !result.is_of_handshake(),
+        })
     }
 
     /// Returns whether a rule with the result `wanted` matches the handshake, and reduces the count of the rule.
@@ -159,6 +170,21 @@ mod tests {
             (r#""leg":"leg1""#, "no_cnf", true),
         ] {
             assert_eq!(check(condition, result).is_ok(), is_right, "{condition} {result}");
+        }
+        for (condition, is_right) in [
+            ("", true),
+            (r#""leg":"resource""#, true),
+            (r#""host_suffix":".vault.azure.net""#, true),
+            (r#""leg":"leg2""#, false),
+            (r#""platform":"imds""#, false),
+            (r#""endpoint":"token""#, false),
+        ] {
+            let rule = format!(r#"{{"condition":{{{condition}}},"result":{{"claims_challenge":{{}}}}}}"#);
+            assert_eq!(
+                serde_json::from_str::<Fault>(&rule).unwrap().check().is_ok(),
+                is_right,
+                "{condition}"
+            );
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) leg: Option<LegKind>,
     pub(crate) platform: Option<PlatformKind>,
     pub(crate) endpoint: Option<PlatformEndpoint>,
+    /// Whether the request has the header `Authorization`.
+    pub(crate) has_token: bool,
 }
 
 impl Condition {

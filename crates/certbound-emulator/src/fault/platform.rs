@@ -93,6 +93,6 @@ impl<'r> RequestFacts<'r> {
                 Some(PlatformEndpoint::Token)
             }
         };
-        Self { host, path, leg: None, platform, endpoint }
+        Self { host, path, platform, endpoint, ..Self::default() }
     }
 }

@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, SERVER, TRANSFER_ENCODING};
+use certbound_core::time::UnixTime;
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, SERVER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use strum::IntoStaticStr;
 
-use crate::answers::{AnswerContext, refusal};
+use crate::answers::{AnswerContext, nested_error_response, refusal};
 use crate::issue::{Alteration, TokenForm};
 
 /// The longest delay.
@@ -57,6 +62,13 @@ pub enum FaultResult {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         suberror: Option<String>,
         /// `claims`: a claims challenge, verbatim.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claims: Option<String>,
+    },
+    /// A resource demands other claims by a challenge under `Bearer`, as in continuous access evaluation. The fault applies
+    /// only to calls of a resource with a token, and the resource does not examine such a call.
+    ClaimsChallenge {
+        /// The claims, verbatim. Default: a token that is issued from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         claims: Option<String>,
     },
@@ -193,6 +205,22 @@ impl FaultResult {
                 }
             }
             Self::ConnectionReset => *response.status_mut() = StatusCode::BAD_GATEWAY,
+            Self::ClaimsChallenge { claims } => {
+                response = nested_error_response(
+                    401,
+                    "InvalidAuthenticationToken",
+                    "A rule of this emulator demands other claims: request a new token with the claims of the challenge.",
+                );
+                let claims = claims.clone().unwrap_or_else(|| issued_from(context.now));
+                let challenge = format!(
+                    r#"Bearer realm="", authorization_uri="https://{}/common/oauth2/authorize", error="insufficient_claims", claims="{}""#,
+                    context.login_host,
+                    STANDARD.encode(claims)
+                );
+                if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                }
+            }
             _ => return None,
         }
         Some(response)
@@ -231,6 +259,12 @@ impl FaultResult {
             _ => {}
         }
     }
+}
+
+/// Returns the claims that continuous access evaluation demands after an event: a token that is issued from `now` on.
+fn issued_from(now: UnixTime) -> String {
+    let value = now.as_secs().to_string();
+    json!({ "access_token": { "nbf": { "essential": true, "value": value } } }).to_string()
 }
 
 /// Reads headers that can be sent. Refuses `Content-Length` and `Transfer-Encoding`, because the transport sets them.

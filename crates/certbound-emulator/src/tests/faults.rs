@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use certbound_core::received::Received;
 
+use crate::world::builtin::VAULT_HOST;
 use crate::{Condition, Fault, FaultEffect, FaultResult, LegKind, TokenForm};
 
 #[test]
@@ -122,4 +123,31 @@ fn what_only_a_transport_can_do_is_left_to_it() {
         (response.status().as_u16(), &response.headers()["retry-after"]),
         (429, &"60".parse().unwrap())
     );
+}
+
+#[test]
+fn a_claims_challenge_is_for_calls_with_a_token_and_stands_under_bearer() {
+    let emulator = emulator();
+    let bound_token = Ask { scope: VAULT_SCOPE, ..Ask::leg1(&emulator) }.token(&emulator);
+    let call = |token: Option<&str>| {
+        let mut request = http::Request::get("/secrets/demo").header("host", VAULT_HOST);
+        if let Some(token) = token {
+            let value = format!("mtls_pop {token}");
+            request = request.header("authorization", value).header("x-ms-tokenboundauth", "true");
+        }
+        let request = request.body(bytes::Bytes::new()).unwrap();
+        emulator.handle(NOW, &with(VAULT_HOST, emulator.client_identity()), request)
+    };
+    emulator.add_fault(Fault::once(Condition::any(), FaultResult::ClaimsChallenge { claims: None }));
+    // Neither a token request nor a call without a token uses the rule up.
+    Ask::leg2(&emulator).token(&emulator);
+    assert!(!call(None).headers()["www-authenticate"].to_str().unwrap().contains("claims"));
+    let challenged = call(Some(&bound_token));
+    assert_eq!(challenged.status(), 401);
+    let challenge = challenged.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.starts_with("Bearer realm=\"\", authorization_uri=\"https://login."), "{challenge}");
+    assert!(challenge.contains("error=\"insufficient_claims\", claims=\""), "{challenge}");
+    assert_eq!(call(Some(&bound_token)).status(), 200, "once");
+    let faults: Vec<_> = emulator.journal().iter().filter_map(|entry| entry.fault).collect();
+    assert_eq!(faults, ["claims_challenge"]);
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use certbound::clock::Clock as _;
 use certbound::error::TransportError;
 use certbound::resource::ResourceProfile;
 use certbound::transport::{Answer, Via};
 use certbound::{Cloud, Error, Resource, ResourceScope, Transport};
 use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::emulator::{Condition, Fault, FaultResult};
 use certbound_testkit::{MemoryTransport, Pair};
 
 use crate::two_leg::vault;
@@ -167,6 +169,38 @@ async fn challenged(status: u16, times: usize) -> (u16, Vec<Option<String>>) {
     let journal = pair.emulator().journal();
     let legs_2 = journal.iter().filter(|entry| entry.parameter("client_assertion").is_some());
     (answer.status().as_u16(), legs_2.map(|entry| entry.parameter("claims").map(str::to_owned)).collect())
+}
+
+/// The resource plants its challenge under `Bearer`, where clients of Entra look for it, although the token was sent under
+/// `mtls_pop`.
+#[tokio::test]
+async fn a_challenge_of_each_resource_is_answered_over_the_binding() {
+    let own = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+    for (scope, url) in
+        [(vault(), SECRET_URL), (ResourceScope::graph(Cloud::Public), GRAPH_URL), (orders(), ORDERS_URL)]
+    {
+        for claims in [None, Some(own.to_owned())] {
+            let pair = Pair::new();
+            let leg2 = pair.leg2();
+            let challenge = FaultResult::ClaimsChallenge { claims: claims.clone() };
+            pair.emulator().add_fault(Fault::once(Condition::any(), challenge));
+            let answer = leg2.resource(&scope).call(get(url)).await.unwrap();
+            assert_eq!(answer.status(), 200, "{url}");
+            let journal = pair.emulator().journal();
+            let legs_2: Vec<_> = journal
+                .iter()
+                .filter(|entry| entry.parameter("client_assertion").is_some())
+                .map(|entry| entry.parameter("claims").map(str::to_owned))
+                .collect();
+            let now = pair.clock().now().as_secs();
+            let default = format!(r#"{{"access_token":{{"nbf":{{"essential":true,"value":"{now}"}}}}}}"#);
+            assert_eq!(legs_2, [None, Some(claims.unwrap_or(default))], "{url}");
+            let calls = journal.iter().filter(|entry| url.contains(&entry.host));
+            let calls: Vec<_> =
+                calls.map(|entry| (entry.status, entry.client_certificate.is_some())).collect();
+            assert_eq!(calls, [(401, true), (200, true)], "{url}");
+        }
+    }
 }
 
 #[tokio::test]
