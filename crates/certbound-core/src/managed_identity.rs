@@ -15,7 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use self::answer::{BearerAnswer, MachineError, MalformedMachineAnswer};
-pub use self::compute::ComputeMetadata;
+pub use self::compute::{COMPUTE_PATH, COMPUTE_VERSION, ComputeMetadata};
 pub use self::csr::{CertificationRequest, CertificationRequestError};
 pub use self::location::{LOCATION_PATH, LOCATION_VERSION, location, location_target, newest_version};
 pub use self::pin::{ServerThumbprint, ServerThumbprintError};

@@ -17,10 +17,13 @@ use crate::error::PlatformError;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AttestationRequest {
-    /// The URL of the attestation service that the platform named.
+    /// The URL of the attestation service: that of the machine's cloud and region, or else the URL that the platform
+    /// named.
     pub endpoint: String,
     /// The identity that the certificate is for.
     pub client_id: String,
+    /// The tenant of the identity.
+    pub tenant_id: String,
     /// The key. [`MachineKey::signer`] returns the signer of its provider.
     pub key: MachineKey,
 }

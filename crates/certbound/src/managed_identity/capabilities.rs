@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound_core::managed_identity::{ComputeMetadata, MachineSource};
+use certbound_core::managed_identity::{COMPUTE_PATH, COMPUTE_VERSION, ComputeMetadata, MachineSource};
 use futures_util::future::{Either, select};
 use http::Request;
 
@@ -162,11 +162,14 @@ impl Machine {
 
     /// Returns [`ComputeMetadata::guards_keys`] of this machine. It is false if the metadata cannot be read.
     async fn guards_keys(&self, id: CorrelationId) -> bool {
-        let url = self.endpoint.imds("/metadata/instance/compute", &[("api-version", "2021-02-01")]);
-        let Ok(request) = self.request(Request::get(url), id, Bytes::new()) else { return false };
-        let answer = self.ask(request).await.ok().filter(|answer| answer.status() == 200);
-        answer.is_some_and(|answer| {
-            ComputeMetadata::parse(answer.body()).is_ok_and(|machine| machine.guards_keys())
-        })
+        self.compute_metadata(id).await.is_some_and(|machine| machine.guards_keys())
+    }
+
+    /// Returns the metadata service's description of the machine. `None` if it cannot be read.
+    pub(super) async fn compute_metadata(&self, id: CorrelationId) -> Option<ComputeMetadata> {
+        let url = self.endpoint.imds(COMPUTE_PATH, &[("api-version", COMPUTE_VERSION)]);
+        let request = self.request(Request::get(url), id, Bytes::new()).ok()?;
+        let answer = self.ask(request).await.ok().filter(|answer| answer.status() == 200)?;
+        ComputeMetadata::parse(answer.body()).ok()
     }
 }

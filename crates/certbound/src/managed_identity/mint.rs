@@ -70,7 +70,7 @@ impl Machine {
                 return Ok(found);
             }
         }
-        let attestation = self.attest(&metadata, &key).await?;
+        let attestation = self.attest(&metadata, &key, correlation_id).await?;
         let request = self.signed_request(&metadata, &key).await?;
         let blame = blame.or_else(|| cell.lost_its_certificate().then_some(Blame::Refused));
         let issued = self.issue(&request, attestation.as_deref(), blame.is_some(), correlation_id).await?;
@@ -102,9 +102,14 @@ impl Machine {
         key: &MachineKey,
     ) -> Result<Option<Arc<Secret>>, PlatformError> {
         let Some(hook) = &self.attestation else { return Ok(None) };
-        let endpoint = metadata.attestation_endpoint.clone();
-        let request =
-            AttestationRequest { endpoint, client_id: metadata.client_id.clone(), key: key.clone() };
+        let compute = self.compute_metadata(correlation_id).await;
+        let of_region = compute.and_then(|compute| compute.attestation_endpoint());
+        let request = AttestationRequest {
+            endpoint: of_region.unwrap_or_else(|| metadata.attestation_endpoint.clone()),
+            client_id: metadata.client_id.clone(),
+            tenant_id: metadata.tenant_id.clone(),
+            key: key.clone(),
+        };
         let attested = self.certificates.attested();
         attested.token(hook, request, self.context.clock.now()).await.map(Some)
     }

@@ -3,8 +3,8 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use certbound::certificate::{SignatureScheme, Signer};
@@ -16,11 +16,12 @@ use certbound::managed_identity::{
 use certbound::state::StateDirectory;
 use certbound::{ManagedIdentity, Secret};
 use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::emulator::{Condition, Fault, FaultResult, PlatformEndpoint};
 use certbound_testkit::{GatedTransport, Pair};
 
 use crate::machine_blame::Words;
 use crate::machine_certificates::{DAY, HOUR, until};
-use crate::managed_identity::refuse_once;
+use crate::managed_identity::{CLAIMS, asked, refuse_once};
 use crate::two_leg::vault;
 
 /// A signer that supports these schemes and never signs.
@@ -163,6 +164,63 @@ async fn an_attestation_hook_that_hangs_is_given_up() {
     let error = identity.bound_token(&vault()).await.unwrap_err();
     assert_eq!(error.code(), "attestation_failed");
     assert!(error.to_string().contains("60 s"), "{error}");
+}
+
+/// A hook that records its requests: endpoint, client id and tenant.
+struct Recording(Words, Arc<Mutex<Vec<[String; 3]>>>);
+
+impl Attestation for Recording {
+    async fn attest(&self, request: &AttestationRequest) -> Result<Secret, String> {
+        let AttestationRequest { endpoint, client_id, tenant_id, .. } = request;
+        self.1.lock().unwrap().push([endpoint.clone(), client_id.clone(), tenant_id.clone()]);
+        self.0.attest(request).await
+    }
+}
+
+/// The endpoint follows from the cloud and the region of the machine, unless the metadata service does not name them or
+/// the region could lead to another host.
+#[tokio::test]
+async fn the_attestation_hook_is_told_the_endpoint_of_the_region_and_the_tenant() {
+    let status = |status: u16, body: &str| FaultResult::Status {
+        status,
+        body: body.to_owned(),
+        retry_after: None,
+        headers: [].into(),
+    };
+    let without = |name: &str| FaultResult::WithoutMember { name: name.to_owned() };
+    let named = "https://certbound.attest.azure.net";
+    let of_region = "https://westus3.attestation.microsoft.com";
+    for (fault, endpoint) in [
+        (None, of_region),
+        (Some(without("azEnvironment")), named),
+        (Some(without("location")), named),
+        (Some(status(404, "")), named),
+        (Some(FaultResult::MalformedJson), named),
+        (Some(status(200, r#"{"azEnvironment":"AzurePublicCloud","location":"evil.example/"}"#)), named),
+        (
+            Some(status(200, r#"{"azEnvironment":"AzureBleuCloud","location":"FranceCentral"}"#)),
+            "https://francecentral.attestation.sovcloud-identity.fr",
+        ),
+    ] {
+        let pair = Pair::new();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let hook = Recording(Words::of(&pair, &["right"]).0, Arc::clone(&seen));
+        let identity = pair.managed_identity(IdentityId::System).with_attestation(hook).build().unwrap();
+        let case = format!("{fault:?}");
+        if let Some(fault) = fault {
+            let condition = Condition::endpoint(PlatformEndpoint::InstanceMetadata);
+            pair.emulator().add_fault(Fault::always(condition, fault));
+        }
+        identity.bound_token(&vault()).await.unwrap();
+        let seen = seen.lock().unwrap().clone();
+        assert_eq!(seen.len(), 1, "{case}");
+        assert_eq!(seen[0], [endpoint, builtin::SYSTEM_IDENTITY, builtin::TENANT], "{case}");
+    }
+    // Without a hook the description of the machine is not needed.
+    let pair = Pair::new();
+    let identity = pair.managed_identity(IdentityId::System).build().unwrap();
+    identity.bound_token(&vault()).await.unwrap();
+    assert_eq!(asked(&pair), ["getplatformmetadata", "issuecredential", "token"]);
 }
 
 /// A provider whose first call panics. Each caller gets an error, and the next call succeeds.
