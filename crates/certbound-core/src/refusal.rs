@@ -1,5 +1,7 @@
 //! The token service's error response. The client parses it, and the emulator writes it.
 
+pub mod recovery;
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! A fault is a rule with a condition, a result and a count. By default there is no rule.
 
+mod cause;
 mod condition;
 mod platform;
 mod result;

@@ -22,6 +22,7 @@
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token response | `accept.rs` |
 //! | an AADSTS number with its meaning and advice | `certbound-core/src/catalogue/aadsts.rs` |
+//! | whether a failure costs the certificate | `certbound-core/src/refusal/recovery.rs` |
 //! | an option of an acquisition | `setters.rs` for callers, `options.rs` for its effect |
 //! | the region of a request | `region.rs`; the detection itself is in `crate::region` |
 //! | a source of tokens | implement the trait `Issuer` of `issuer.rs` |
@@ -47,6 +48,7 @@ pub(crate) mod token_service;
 
 use std::sync::Arc;
 
+use certbound_core::refusal::recovery::Failure;
 use certbound_core::scope::ResourceScope;
 use tracing::{Instrument as _, Span};
 
@@ -63,6 +65,7 @@ pub use self::setters::Acquire;
 use crate::background::Background;
 use crate::cache::key::{KeyHead, KeyRef};
 use crate::cache::{Kind, LoadKey, LoadRequest, Loaded, Obtained, Payload};
+use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::rejected::TokenHash;
@@ -87,7 +90,8 @@ impl<I: Issuer> Acquisition<I> {
         if let Err(misuse) = self.issuer.check(options).and_then(|()| options.check(self.kind)) {
             return observation.end(Err(Error::misuse(self.issuer.leg(), misuse)));
         }
-        if !self.issuer.has_certificate(self.kind) {
+        let has_certificate = self.issuer.has_certificate(self.kind);
+        if !has_certificate {
             observation.open(self.scope.as_str());
         }
         // The certificate is chosen once. The cache key, TLS and the token use the same certificate.
@@ -108,7 +112,9 @@ impl<I: Issuer> Acquisition<I> {
             return Ok((entry, Obtained::FROM_CACHE));
         }
         observation.open(self.scope.as_str());
-        let load = Box::pin(self.fetch(certificate, replaces));
+        // A certificate that this acquisition requested is new already.
+        let wish = options.wish().filter(|_| has_certificate);
+        let load = Box::pin(self.fetch(certificate, replaces, wish));
         let loaded = cache.load(request, load).instrument(observation.span()).await;
         observation.end(loaded)
     }
@@ -151,20 +157,25 @@ impl<I: Issuer> Acquisition<I> {
             let certificate = self.issuer.certificate(self.kind, id).await?;
             let request = self.load_request(certificate.as_ref(), None);
             let cache = self.context().cache.clone();
-            cache.refresh(request, Box::pin(self.fetch(certificate, None))).await
+            cache.refresh(request, Box::pin(self.fetch(certificate, None, None))).await
         };
         let refreshed = refreshed.instrument(observation.span()).await;
         observation.end_refresh(refreshed)
     }
 
-    /// Requests a token on a miss. If the certificate is refused and has a successor, the request is repeated once with
-    /// the successor.
+    /// Requests a token on a miss. `wish` explains a request that can demand a new certificate. If the certificate is
+    /// refused and has a successor, the request is repeated once with the successor.
     async fn fetch(
         self,
         certificate: Option<I::Certificate>,
         replaces: Option<TokenHash>,
+        wish: Option<Failure>,
     ) -> Result<Loaded, Error> {
         let id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
+        let certificate = match wish {
+            Some(wish) => Box::pin(self.issuer.renewed(wish, certificate, id)).await?,
+            None => certificate,
+        };
         match self.attempt(certificate.as_ref(), replaces, id).await {
             Err(error) => {
                 // A replacement is rare, so its future is boxed. The box keeps the future of a usual acquisition small.

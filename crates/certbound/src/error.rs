@@ -23,6 +23,7 @@ pub use certbound_core::cause::Cause;
 pub use certbound_core::managed_identity::MachineError;
 use certbound_core::own_secrets::OwnSecrets;
 pub use certbound_core::refusal::AuthorityError;
+pub use certbound_core::refusal::recovery::{CertificateAction, Failure, Party, Recovery};
 use certbound_core::region::{Region, RegionOutcome};
 pub use certbound_core::response::MalformedAnswer;
 use certbound_core::tenant::TenantId;
@@ -247,6 +248,20 @@ impl Error {
             Self::Refused { answer, .. } => answer.aadsts(),
             Self::Throttled { first, .. } => first.aadsts(),
             _ => None,
+        }
+    }
+
+    /// The kind of this failure in the table of recoveries. `None` if the calling code, a part of the application or the
+    /// platform failed. A throttled request has [`Failure::TooManyRequests`], because it was not sent.
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Refused { answer, .. } => Some(Failure::of_refusal(answer)),
+            Self::Transport { cause, .. } => cause.failure(),
+            Self::Throttled { .. } => Some(Failure::TooManyRequests),
+            Self::Misuse { .. }
+            | Self::Provider { .. }
+            | Self::PeerMisbehaved { .. }
+            | Self::Platform { .. } => None,
         }
     }
 

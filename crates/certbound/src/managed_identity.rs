@@ -3,7 +3,6 @@
 mod arc;
 mod attestation;
 mod bearer;
-mod blame;
 mod builder;
 mod call;
 mod capabilities;
@@ -18,6 +17,7 @@ mod issued_certificate;
 mod keys;
 mod leg1;
 mod mint;
+mod mint_reason;
 mod platform;
 
 use std::fmt;

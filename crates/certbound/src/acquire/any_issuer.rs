@@ -11,6 +11,7 @@ use super::context::Context;
 use super::issuer::Issuer;
 use super::options::Options;
 use crate::cache::{Kind, Loaded};
+use crate::certificate::BindingCertificate;
 use crate::error::{Error, Leg};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
+use certbound_core::refusal::recovery::Failure;
 use certbound_core::region::{Region, RegionOutcome};
 use certbound_core::scope::ResourceScope;
 
@@ -80,6 +81,21 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         error: Error,
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
+
+    /// Returns the certificate for a request that `wish` explains: a new certificate if the table of recoveries demands
+    /// it, otherwise the same certificate. By default, it is the same certificate.
+    ///
+    /// # Errors
+    /// The error of requesting a new certificate.
+    fn renewed(
+        &self,
+        wish: Failure,
+        certificate: Option<Self::Certificate>,
+        id: CorrelationId,
+    ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send {
+        let _ = (wish, id);
+        std::future::ready(Ok(certificate))
+    }
 
     /// Whether a request to the platform must name the token that the new token replaces.
     fn names_replaced_token(&self) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use certbound_core::authority::Authority;
 use certbound_core::endpoint::{Flow, TokenEndpoint};
+use certbound_core::refusal::recovery::Failure;
 use certbound_core::request::{Grant, TokenRequest};
 use certbound_core::secret::Secret;
 
@@ -120,6 +121,15 @@ impl Options {
             rejected: None,
             force_refresh: false,
             ..self
+        }
+    }
+
+    /// Returns the row of the table of recoveries for a caller that does not want the cached token.
+    pub(super) fn wish(&self) -> Option<Failure> {
+        match (self.force_refresh, &self.claims) {
+            (true, _) => Some(Failure::ForcedRefresh),
+            (false, Some(_)) => Some(Failure::ClaimsChallenge),
+            (false, None) => None,
         }
     }
 

@@ -102,7 +102,8 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Requests a new token even if a valid token is cached.
+    /// Requests a new token even if a valid token is cached. A bound token of a managed identity is then requested with a
+    /// new certificate; if the metadata service is unavailable, with the certificate in use.
     pub fn force_refresh(mut self) -> Self {
         self.option().force_refresh = true;
         self

@@ -89,13 +89,8 @@ impl Issuer for TokenService {
     ) -> Result<Option<BindingCertificate>, Error> {
         let changed = matches!(error, Error::Misuse { what: Misuse::BindingChanged { .. }, .. });
         let replaced = changed
-            || match (failed, Blame::of(&error)) {
-                (Some(binding), Some(blame)) => {
-                    // An error of Leg 1 can be about the certificate that Leg 1 uses. The credential decides whether it
-                    // is the same certificate.
-                    let blame = if error.leg() == self.leg() { blame } else { Blame::Suspected };
-                    self.credential.replace(binding, blame).await?
-                }
+            || match (failed, self.blame_of(&error)) {
+                (Some(binding), Some(blame)) => self.credential.replace(binding, blame).await?,
                 _ => false,
             };
         if replaced { self.credential.certificate().await } else { Err(error) }
@@ -139,6 +134,17 @@ impl Issuer for TokenService {
 }
 
 impl TokenService {
+    /// Returns whether an error blames the certificate of this acquisition.
+    fn blame_of(&self, error: &Error) -> Option<Blame> {
+        match (self.leg(), error.leg()) {
+            (Some(Leg::Two), Some(Leg::Two)) => Blame::of_leg1(error),
+            // An error of Leg 1 can be about the certificate that Leg 1 uses. The credential decides whether it is the
+            // same certificate.
+            (own, other) if own != other => Blame::of(error).map(|_| Blame::Suspected),
+            _ => Blame::of(error),
+        }
+    }
+
     /// Requests the token from this authority, whose region is known. `of_leg1` is the assertion of Leg 1, if Leg 1 has
     /// been run for this acquisition.
     async fn fetch_at(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Entry, Report};
+use crate::certificate::BindingCertificate;
 
 /// The place where an acquisition got its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +35,7 @@ impl Obtained {
 
     /// Returns the source of a token from the store. `cache` is the duration of the look-up.
     pub(crate) fn from_store(cache: Duration) -> Self {
-        Self { source: Source::Store, report: Some(Arc::new(Report { cache, ..Report::default() })) }
+        Self { source: Source::Store, ..Self::from_service(Report { cache, ..Report::default() }) }
     }
 
     pub(crate) fn from_service(report: Report) -> Self {

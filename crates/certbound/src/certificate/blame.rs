@@ -1,41 +1,43 @@
-//! The errors that blame the client's certificate.
+//! The errors that blame the client's certificate, by the table of recoveries.
 
-use crate::error::{Error, TransportError};
+use certbound_core::refusal::recovery::{CertificateAction, Recovery};
 
-/// The AADSTS numbers that blame the certificate. In this order: the certificate is not registered; its subject is not
-/// authorised; it is not trusted by subject name and issuer; it has expired.
-const BLAMED_BY: [u32; 4] = [700_027, 700_030, 392_189, 392_204];
+use crate::error::Error;
 
 /// The certainty that a certificate is the cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Blame {
     /// The token service or its TLS server refused the certificate.
-    Refused,
+    Refused {
+        /// The number by which the token service refused it. `None` for a TLS alert.
+        aadsts: Option<u32>,
+    },
     /// The connection ended after the certificate was sent. The end of a connection can have other causes too.
     Suspected,
 }
 
 impl Blame {
-    /// Returns the certainty with which an error blames the client's certificate. It is `None` if a different
-    /// certificate would not help.
+    /// Returns the certainty with which an error blames the certificate of a client. It is `None` if a different certificate would not
+    /// help.
     pub(crate) fn of(error: &Error) -> Option<Self> {
-        // No request was sent, so there is no new information about the certificate.
-        if error.is_throttled() {
-            return None;
-        }
-        let refused = error.aadsts().is_some_and(|number| BLAMED_BY.contains(&number));
-        refused.then_some(Self::Refused).or_else(|| Self::in_tls(error))
+        Self::by(error, |row| row.source)
     }
 
-    /// Returns the certainty with which a server blames the client's certificate in TLS. The server sends an alert, or
-    /// closes the connection after the certificate was sent. The result is `None` if the client refused the server's
-    /// certificate.
-    pub(crate) fn in_tls(error: &Error) -> Option<Self> {
-        let Error::Transport { cause, .. } = error else { return None };
-        match cause {
-            TransportError::CertificateRefused { .. } => Some(Self::Refused),
-            TransportError::EndedAfterCertificate { .. } => Some(Self::Suspected),
+    /// Returns the certainty with which an error of Leg 2 blames the certificate of the Leg 1 whose assertion was presented.
+    pub(crate) fn of_leg1(error: &Error) -> Option<Self> {
+        Self::by(error, |row| row.leg1)
+    }
+
+    /// Returns the certainty with which an error blames the certificate of a managed identity.
+    pub(crate) fn of_machine(error: &Error) -> Option<Self> {
+        Self::by(error, |row| row.machine)
+    }
+
+    fn by(error: &Error, column: fn(&Recovery) -> CertificateAction) -> Option<Self> {
+        match column(&error.failure()?.recovery()) {
+            CertificateAction::Refuse => Some(Self::Refused { aadsts: error.aadsts() }),
+            CertificateAction::Suspect => Some(Self::Suspected),
             _ => None,
         }
     }
@@ -54,8 +56,10 @@ mod tests {
     fn a_request_that_was_not_sent_blames_nothing() {
         let body = br#"{"error":"invalid_client","error_codes":[700027]}"#;
         let first = Error::refused(None, AuthorityError::parse(401, &Default::default(), body));
-        assert_eq!(Blame::of(&first), Some(Blame::Refused));
+        let refused = Some(Blame::Refused { aadsts: Some(700_027) });
+        assert_eq!([Blame::of(&first), Blame::of_leg1(&first), Blame::of_machine(&first)], [refused; 3]);
         let error = Error::Throttled { first: Arc::new(first), left: Duration::from_secs(1) };
-        assert_eq!((Blame::of(&error), error.aadsts()), (None, Some(700_027)));
+        assert_eq!((Blame::of(&error), Blame::of_machine(&error)), (None, None));
+        assert_eq!(error.aadsts(), Some(700_027));
     }
 }

@@ -67,8 +67,9 @@ pub trait CertificateSource: Send + Sync + 'static {
     /// Looks for a replacement of the certificate `refused`. If the source finds a replacement,
     /// [`CertificateSource::current`] must return it afterwards, and the acquisition is repeated once with the
     /// replacement. A client calls this function after the token service refused the certificate, or may have refused
-    /// it; `blame` distinguishes these two cases. A client makes only one call at a time, and callers that wait for the
-    /// call use the certificate that it found. After 60 seconds the client cancels the call and reports a transient
+    /// it; `blame` distinguishes these two cases, and has the AADSTS number of a refusal. A client makes only one call at a
+    /// time, and callers that wait for the call use the certificate that it found. After 60 seconds the client cancels the
+    /// call and reports a transient
     /// error. By default, the function does nothing.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::time::Duration;
 use certbound_core::cause::Cause;
 use certbound_core::managed_identity::ServerThumbprint;
 pub use certbound_core::phase::Phase;
+use certbound_core::refusal::recovery::Failure;
 pub use certbound_core::untrusted::Untrusted;
 use http::StatusCode;
 use strum::EnumProperty as _;
@@ -213,6 +214,23 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    /// The kind of this failure in the table of recoveries. `None` if the caller or the signer of the key failed.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::CertificateRefused { .. } => Some(Failure::CertificateAlert),
+            Self::EndedAfterCertificate { .. } => Some(Failure::EndedAfterCertificate),
+            Self::Tls { .. } | Self::ServerNotPinned { .. } | Self::CertificateNotRequested { .. } => {
+                Some(Failure::ServerRejected)
+            }
+            Self::Connect { .. } | Self::Proxy { .. } | Self::ProxyRefused { .. } => {
+                Some(Failure::NotConnected)
+            }
+            Self::Interrupted { .. } | Self::TooLarge { .. } => Some(Failure::ConnectionLost),
+            Self::TimedOut { .. } => Some(Failure::TimedOut),
+            Self::Signer { .. } | Self::NotHttps => None,
+        }
+    }
+
     /// The stable name of this error.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()

@@ -11,7 +11,7 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::issued_certificate::IssuedCertificate;
-use crate::certificate::Blame;
+use super::mint_reason::MintReason;
 
 /// The maximum number of earlier certificates, which are stored for their tokens.
 const REMEMBERED: usize = 8;
@@ -82,8 +82,8 @@ impl CertificateCell {
         lasting.map(|certificate| certificate.binding.thumbprint()).collect()
     }
 
-    /// Stores a new certificate, which was obtained at `now`. `blame` is set if it replaces a blamed certificate.
-    pub(super) fn put(&self, certificate: &Arc<IssuedCertificate>, blame: Option<Blame>, now: UnixTime) {
+    /// Stores a new certificate, which was obtained at `now`.
+    pub(super) fn put(&self, certificate: &Arc<IssuedCertificate>, reason: MintReason, now: UnixTime) {
         let (mut past, new) = (self.past(), certificate.binding.thumbprint());
         let previous = self.current.swap(Some(Arc::clone(certificate)));
         let previous = previous.filter(|previous| previous.binding.thumbprint() != new);
@@ -91,15 +91,16 @@ impl CertificateCell {
             past.earlier.push_front(previous);
         }
         past.earlier.truncate(REMEMBERED);
-        past.suspected = match blame {
-            Some(Blame::Suspected) if past.replaced.is_some_and(|at| now < at.plus(LONGEST)) => {
+        past.suspected = match reason {
+            MintReason::Suspected if past.replaced.is_some_and(|at| now < at.plus(LONGEST)) => {
                 past.suspected + 1
             }
-            Some(Blame::Suspected) => 1,
-            Some(Blame::Refused) => past.suspected,
-            None => 0,
+            MintReason::Suspected => 1,
+            // A forced refresh says nothing about a suspicion.
+            MintReason::Refused | MintReason::Forced => past.suspected,
+            MintReason::Needed => 0,
         };
-        past.replaced = blame.map(|_| now).or(past.replaced);
+        past.replaced = reason.is_blame().then_some(now).or(past.replaced);
         self.renewal.store(0, Ordering::Relaxed);
     }
 
@@ -131,12 +132,14 @@ impl CertificateCell {
 
     /// Returns whether a blamed certificate was replaced a short time ago. If that replacement did not help, a second
     /// replacement would not help either.
-    pub(super) fn was_just_replaced(&self, blame: Blame, now: UnixTime) -> bool {
+    pub(super) fn was_just_replaced(&self, reason: MintReason, now: UnixTime) -> bool {
         let past = self.past();
-        let pause = match blame {
+        let pause = match reason {
             // Three minutes times 4^5 is more than a day.
-            Blame::Suspected => (PAUSE * 4_u32.pow(past.suspected.saturating_sub(1).min(5))).min(LONGEST),
-            Blame::Refused => PAUSE,
+            MintReason::Suspected => {
+                (PAUSE * 4_u32.pow(past.suspected.saturating_sub(1).min(5))).min(LONGEST)
+            }
+            _ => PAUSE,
         };
         // If the clock was set back to a time before the replacement, there is no pause.
         past.replaced.is_some_and(|at| at <= now && now < at.plus(pause))

@@ -12,8 +12,8 @@ use super::attestation::Attested;
 use super::certificate_cell::CertificateCell;
 use super::issued_certificate::IssuedCertificate;
 use super::keys::{MachineKey, ProviderId};
+use super::mint_reason::MintReason;
 use crate::cache::single_flight::SingleFlight;
-use crate::certificate::Blame;
 use crate::error::{KeyStrength, PlatformError};
 use crate::state::StateDirectory;
 
@@ -46,7 +46,7 @@ pub(super) type Mints = SingleFlight<MintKey, Result<Arc<IssuedCertificate>, Pla
 
 /// The runtime is part of the key: the default certificates are shared by all identities of the process, and a runtime
 /// whose tasks are not polled must not delay the identities of a different runtime.
-type MintKey = (Name, Option<Thumbprint>, Option<Blame>, Option<tokio::runtime::Id>);
+type MintKey = (Name, Option<Thumbprint>, MintReason, Option<tokio::runtime::Id>);
 
 /// The facts that distinguish the certificate of an identity from other certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use certbound_core::certificate::Thumbprint;
+use certbound_core::refusal::recovery::{CertificateAction, Failure};
 use certbound_core::time::UnixTime;
 use tracing::Instrument as _;
 
 use super::Machine;
-use super::blame::{blame_of, blames_attestation};
 use super::call::blame;
 use super::certificate_cell::CertificateCell;
 use super::certificates::{KeyName, Name};
 use super::issued_certificate::IssuedCertificate;
 use super::keys::MachineKey;
+use super::mint_reason::MintReason;
 use crate::background::Background;
 use crate::cache::Kind;
 use crate::cache::single_flight::{Load, LoadFailure, this_runtime};
-use crate::certificate::Blame;
+use crate::certificate::{BindingCertificate, Blame};
 use crate::correlation::CorrelationId;
 use crate::error::{Error, KeyError, Leg, PlatformError};
 use crate::span;
@@ -79,10 +80,10 @@ impl Machine {
     /// certificate until it expires.
     pub(super) async fn certificate(
         self: &Arc<Self>,
-        not: Option<(Thumbprint, Blame)>,
+        not: Option<(Thumbprint, MintReason)>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
-        let (not, blame) = not.unzip();
+        let (not, reason) = not.unzip();
         let fits = |certificate: &Arc<IssuedCertificate>| not != Some(certificate.binding.thumbprint());
         if let Some(certificate) = self.ready()?.filter(fits) {
             return Ok(certificate);
@@ -90,7 +91,7 @@ impl Machine {
         // A caller whose certificate is not fresh any more joins its renewal.
         let present = self.known_cell().and_then(|cell| cell.usable(self.context.clock.now()));
         let old = not.or_else(|| Some(present.as_ref()?.binding.thumbprint()));
-        match self.shared_mint(old, blame, correlation_id).await {
+        match self.shared_mint(old, reason.unwrap_or(MintReason::Needed), correlation_id).await {
             Err(error) if error.is_transient() => present.filter(fits).ok_or(error),
             result => result,
         }
@@ -100,21 +101,21 @@ impl Machine {
     async fn shared_mint(
         self: &Arc<Self>,
         not: Option<Thumbprint>,
-        blame: Option<Blame>,
+        reason: MintReason,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
         let machine = Arc::clone(self);
         let load = move || -> Load<_> {
             Box::pin(async move {
                 let span = span::certificate(correlation_id);
-                let issued = machine.mint(not, blame, correlation_id).instrument(span.clone()).await;
+                let issued = machine.mint(not, reason, correlation_id).instrument(span.clone()).await;
                 if let Err(error) = &issued {
                     span::failed(&span, error.code());
                 }
                 issued
             })
         };
-        let key = (self.requested_name(), not, blame, this_runtime());
+        let key = (self.requested_name(), not, reason, this_runtime());
         let (issued, _) = self.certificates.mints().run(key, load).await;
         issued.unwrap_or_else(|failure| match failure {
             LoadFailure::Panicked => {
@@ -154,7 +155,9 @@ impl Machine {
         }
         let (machine, old) = (Arc::clone(self), certificate.binding.thumbprint());
         Background::spawn(&self.context.background, async move {
-            let Err(error) = machine.shared_mint(Some(old), None, CorrelationId::random()).await else {
+            let Err(error) =
+                machine.shared_mint(Some(old), MintReason::Needed, CorrelationId::random()).await
+            else {
                 return;
             };
             if let Some(cell) = machine.known_cell() {
@@ -179,7 +182,7 @@ impl Machine {
         leg: Option<Leg>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, Error> {
-        let Some(why) = blame_of(&error) else { return Err(error) };
+        let Some(why) = Blame::of_machine(&error) else { return Err(error) };
         // The future is boxed because this case is rare.
         let replacement = Box::pin(self.replacement(certificate.binding.thumbprint(), why, correlation_id));
         replacement.await.map_err(blame(leg))?.ok_or(error)
@@ -193,23 +196,45 @@ impl Machine {
         blame: Blame,
         correlation_id: CorrelationId,
     ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
+        let reason = MintReason::from(blame);
         // The pause is read before the certificate, so that a certificate that another caller stores in between is
         // returned.
         let pauses =
-            self.known_cell().is_some_and(|cell| cell.was_just_replaced(blame, self.context.clock.now()));
+            self.known_cell().is_some_and(|cell| cell.was_just_replaced(reason, self.context.clock.now()));
         if pauses {
             return Ok(self.ready()?.filter(|certificate| certificate.binding.thumbprint() != blamed));
         }
-        self.certificate(Some((blamed, blame)), correlation_id).await.map(Some)
+        self.certificate(Some((blamed, reason)), correlation_id).await.map(Some)
+    }
+
+    /// Returns a new certificate for a request that `wish` explains, if the table of recoveries demands it. If no
+    /// certificate can be obtained because of an outage, the result is `current`.
+    pub(super) async fn renewed_for(
+        self: &Arc<Self>,
+        wish: Failure,
+        current: Arc<IssuedCertificate>,
+        correlation_id: CorrelationId,
+    ) -> Result<Arc<IssuedCertificate>, PlatformError> {
+        if wish.recovery().machine != CertificateAction::Renew {
+            return Ok(current);
+        }
+        let old = current.binding.thumbprint();
+        match self.shared_mint(Some(old), MintReason::Forced, correlation_id).await {
+            Err(error) if error.is_transient() && current.is_usable(self.context.clock.now()) => {
+                tracing::warn!(%error, "no new certificate was issued for a forced refresh; the certificate in use is used");
+                Ok(current)
+            }
+            result => result,
+        }
     }
 
     /// Handles the blame of an error. A refused certificate is not presented again, even if there is no other
     /// certificate.
     pub(super) async fn blamed(&self, certificate: &IssuedCertificate, error: &Error) {
-        if blames_attestation(error) {
+        if error.failure().is_some_and(|failure| failure.recovery().attests_again) {
             self.certificates.attested().forget(certificate.binding.chain().public_key_info());
         }
-        if blame_of(error) == Some(Blame::Refused) {
+        if let Some(Blame::Refused { .. }) = Blame::of_machine(error) {
             self.refuse(certificate.binding.thumbprint()).await;
         }
     }

@@ -143,7 +143,7 @@ impl Leg1 for ManagedIdentity {
     /// still be used for its valid tokens.
     async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         let blamed = blamed.thumbprint();
-        if blame == Blame::Refused {
+        if let Blame::Refused { .. } = blame {
             self.machine().refuse(blamed).await;
         }
         let found = self.machine().replacement(blamed, blame, CorrelationId::random()).await;

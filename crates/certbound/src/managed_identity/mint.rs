@@ -13,7 +13,7 @@ use super::attestation::AttestationRequest;
 use super::certificate_file::{StoredCertificate, blocking};
 use super::issued_certificate::IssuedCertificate;
 use super::keys::MachineKey;
-use crate::certificate::Blame;
+use super::mint_reason::MintReason;
 use crate::correlation::CorrelationId;
 use crate::error::{KeyError, PlatformError};
 
@@ -24,11 +24,11 @@ const TURN_LIMIT: Duration = Duration::from_secs(180);
 
 impl Machine {
     /// Requests a certificate from the platform. The platform may have a different name for the identity, and a
-    /// certificate may exist for that name. `not` is a certificate to replace, because of `blame` or its age.
+    /// certificate may exist for that name. `not` is a certificate to replace.
     pub(super) async fn mint(
         &self,
         not: Option<Thumbprint>,
-        blame: Option<Blame>,
+        reason: MintReason,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
         let is_different = |known: &Arc<IssuedCertificate>| not != Some(known.binding.thumbprint());
@@ -66,14 +66,18 @@ impl Machine {
             if cell.is_refused(found.binding.thumbprint()) {
                 stored.remove().await?;
             } else if is_different(&found) {
-                cell.put(&found, blame, self.context.clock.now());
+                cell.put(&found, reason, self.context.clock.now());
                 return Ok(found);
             }
         }
         let attestation = self.attest(&metadata, &key, correlation_id).await?;
         let request = self.signed_request(&metadata, &key).await?;
-        let blame = blame.or_else(|| cell.lost_its_certificate().then_some(Blame::Refused));
-        let issued = self.issue(&request, attestation.as_deref(), blame.is_some(), correlation_id).await?;
+        let reason = match reason {
+            MintReason::Needed if cell.lost_its_certificate() => MintReason::Refused,
+            reason => reason,
+        };
+        let bypasses = reason.bypasses_cache();
+        let issued = self.issue(&request, attestation.as_deref(), bypasses, correlation_id).await?;
         let now = self.context.clock.now();
         let certificate = IssuedCertificate::new(&issued, &metadata, &key, now, now)?;
         if cell.is_refused(certificate.binding.thumbprint()) {
@@ -83,7 +87,7 @@ impl Machine {
         }
         let certificate = Arc::new(certificate.at(stored.as_ref().map(StoredCertificate::file)));
         tracing::info!(client_id = %certificate.client_id, not_after = %certificate.binding.chain().not_after(), "certificate issued");
-        cell.put(&certificate, blame, now);
+        cell.put(&certificate, reason, now);
         if let Some(stored) = stored {
             stored.write(&issued, now).await?;
         }
@@ -100,6 +104,7 @@ impl Machine {
         &self,
         metadata: &PlatformMetadata,
         key: &MachineKey,
+        correlation_id: CorrelationId,
     ) -> Result<Option<Arc<Secret>>, PlatformError> {
         let Some(hook) = &self.attestation else { return Ok(None) };
         let compute = self.compute_metadata(correlation_id).await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::managed_identity::MachineSource;
+use certbound_core::refusal::recovery::Failure;
 
-use super::blame::blame_of;
 use super::call::{TokenCall, blame};
 use super::issued_certificate::IssuedCertificate;
 use super::{Machine, bearer};
@@ -14,7 +14,7 @@ use crate::acquire::accept::Accepted;
 use crate::acquire::issuer::{FetchRequest, Fetched, Issuer};
 use crate::acquire::{Context, Options};
 use crate::cache::Kind;
-use crate::certificate::BindingCertificate;
+use crate::certificate::{BindingCertificate, Blame};
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, Misuse};
 
@@ -79,7 +79,7 @@ impl Issuer for Platform {
     }
 
     fn blames(error: &Error) -> bool {
-        blame_of(error).is_some()
+        Blame::of_machine(error).is_some()
     }
 
     async fn replace(
@@ -90,6 +90,16 @@ impl Issuer for Platform {
     ) -> Result<Option<Self::Certificate>, Error> {
         let Some(failed) = failed else { return Err(error) };
         self.0.replacement_after(failed, error, None, id).await.map(Some)
+    }
+
+    async fn renewed(
+        &self,
+        wish: Failure,
+        certificate: Option<Self::Certificate>,
+        id: CorrelationId,
+    ) -> Result<Option<Self::Certificate>, Error> {
+        let Some(current) = certificate else { return Ok(None) };
+        self.0.renewed_for(wish, current, id).await.map(Some).map_err(blame(None))
     }
 
     /// Service Fabric returns its own cached token, unless the request names the token to replace by its hash.

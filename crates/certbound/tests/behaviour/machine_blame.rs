@@ -18,7 +18,7 @@ use certbound_testkit::emulator::{
 use certbound_testkit::{ManualClock, Pair};
 
 use crate::machine_certificates::count;
-use crate::managed_identity::{asked, past_the_cache, refuse_once, system};
+use crate::managed_identity::{CLAIMS, asked, past_the_cache, refuse_once, system};
 use crate::two_leg::vault;
 
 /// A hook that returns a token for the next word at each call. After the last word it repeats the last word.
@@ -65,7 +65,7 @@ async fn s84_an_attestation_that_is_blamed_is_obtained_anew() {
 }
 
 /// Answers the next request for platform metadata with this status.
-fn refuse_metadata_once(pair: &Pair, status: u16) {
+pub(crate) fn refuse_metadata_once(pair: &Pair, status: u16) {
     let endpoint = Some(PlatformEndpoint::PlatformMetadata);
     let condition = Condition { endpoint, ..Condition::platform(PlatformKind::Imds) };
     let result = FaultResult::Status { status, body: String::new(), retry_after: None, headers: [].into() };
@@ -86,7 +86,7 @@ async fn a_refused_certificate_is_not_presented_again_even_if_there_is_no_other(
     let refused = identity.bound_token(&vault()).await.unwrap().binding().thumbprint().x5t_s256();
     refuse_once(&pair, 1_000_901);
     refuse_metadata_once(&pair, 403);
-    let error = identity.bound_token(&vault()).force_refresh().await.unwrap_err();
+    let error = identity.bound_token(&vault()).claims(CLAIMS).await.unwrap_err();
     assert_eq!(error.code(), "managed_identity_request_failed");
     pair.emulator().clear_journal();
     process().bound_token(&vault()).await.unwrap();
@@ -103,7 +103,7 @@ async fn whoever_comes_next_asks_past_the_cache_for_another_one_too() {
     identity.bound_token(&vault()).await.unwrap();
     refuse_once(&pair, 1_000_901);
     refuse_metadata_once(&pair, 403);
-    identity.bound_token(&vault()).force_refresh().await.unwrap_err();
+    identity.bound_token(&vault()).claims(CLAIMS).await.unwrap_err();
     pair.emulator().clear_journal();
     identity.bound_token(&vault()).await.unwrap();
     assert_eq!(past_the_cache(&pair), [true], "the metadata service may have cached the refused certificate");

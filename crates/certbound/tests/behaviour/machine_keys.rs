@@ -263,7 +263,7 @@ async fn an_attestation_of_a_key_is_used_until_it_nears_its_end() {
     let calls = || calls.load(Ordering::SeqCst);
     let mint = async |identity: &ManagedIdentity| {
         refuse_once(&pair, 1_000_901);
-        identity.bound_token(&vault()).force_refresh().await.unwrap();
+        identity.bound_token(&vault()).claims(CLAIMS).await.unwrap();
     };
     identity.bound_token(&vault()).await.unwrap();
     mint(&identity).await;

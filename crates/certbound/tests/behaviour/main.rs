@@ -32,6 +32,7 @@ mod oracle;
 mod outage;
 mod overlap;
 mod providers;
+mod recovery;
 mod refresh;
 mod region_faults;
 mod region_unreachable;

@@ -17,6 +17,9 @@ pub(crate) fn system(pair: &Pair) -> ManagedIdentity {
     pair.managed_identity(IdentityId::System).build().unwrap()
 }
 
+/// A claims challenge. With these claims a token is requested although one is cached, with the same certificate.
+pub(crate) const CLAIMS: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1785000000"}}}"#;
+
 /// Returns the last part of each requested path.
 pub(crate) fn asked(pair: &Pair) -> Vec<String> {
     let journal = pair.emulator().journal();
@@ -49,8 +52,8 @@ async fn a_machine_binds_tokens_to_the_certificate_it_is_issued() {
     assert_eq!(asked(&pair), ["token"]);
     let again = identity.bound_token(&vault).await.unwrap();
     assert_eq!((again.details().source, asked(&pair)), (Source::Cache, vec![]));
-    let forced = identity.bound_token(&vault).force_refresh().await.unwrap();
-    assert_eq!((forced.binding(), asked(&pair)), (token.binding(), vec!["token".to_owned()]));
+    let challenged = identity.bound_token(&vault).claims(CLAIMS).await.unwrap();
+    assert_eq!((challenged.binding(), asked(&pair)), (token.binding(), vec!["token".to_owned()]));
 }
 
 #[tokio::test]
@@ -142,7 +145,7 @@ async fn a_certificate_that_is_blamed_is_replaced_once() {
     let first = identity.bound_token(&vault()).await.unwrap();
     assert_eq!((past_the_cache(&pair), asked(&pair).len()), (vec![false], 3));
     refuse_once(&pair, 1_000_901);
-    let second = identity.bound_token(&vault()).force_refresh().await.unwrap();
+    let second = identity.bound_token(&vault()).claims(CLAIMS).await.unwrap();
     assert_eq!(past_the_cache(&pair), [true], "the service may have cached the refused certificate");
     assert_eq!(asked(&pair), ["token", "getplatformmetadata", "issuecredential", "token"]);
     assert_ne!(first.binding(), second.binding());
@@ -151,11 +154,11 @@ async fn a_certificate_that_is_blamed_is_replaced_once() {
     pair.clock().advance(PAUSE);
     refuse_once(&pair, 1_000_901);
     refuse_once(&pair, 1_000_901);
-    let error = identity.bound_token(&vault()).force_refresh().await.unwrap_err();
+    let error = identity.bound_token(&vault()).claims(CLAIMS).await.unwrap_err();
     assert_eq!((error.code(), error.aadsts()), ("invalid_client", Some(1_000_901)));
     // The certificate that was refused last is not presented again either.
     asked(&pair);
-    identity.bound_token(&vault()).force_refresh().await.unwrap();
+    identity.bound_token(&vault()).claims(CLAIMS).await.unwrap();
     assert_eq!(asked(&pair), ["getplatformmetadata", "issuecredential", "token"]);
     pair.clock().advance(PAUSE);
     refuse_once(&pair, 1_000_901);

@@ -1,0 +1,273 @@
+//! The table of failed token requests: the party at fault, and what a client does with its certificate then.
+//!
+//! The client, the emulator's faults and the documentation use this one table.
+
+use strum::VariantArray as _;
+
+use super::AuthorityError;
+
+/// A kind of failure of a token request, or another reason for a new certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+#[non_exhaustive]
+pub enum Failure {
+    /// The token service refused the certificate by `invalid_client` with one of [`OF_CERTIFICATE`].
+    CertificateRefused,
+    /// The token service refused the signed assertion by `invalid_client` with one of [`OF_ASSERTION`].
+    AssertionRefused,
+    /// The token service refused the kind of the certificate: AADSTS392189, with any `error`.
+    CertificateUnsuited,
+    /// The token service refused the attestation of the certificate's key by one of [`OF_ATTESTATION`].
+    AttestationRefused,
+    /// The token service refused the client by `invalid_client` with any other number, or without a number.
+    ClientRefused,
+    /// The server of the token service rejected the certificate in TLS, by an alert.
+    CertificateAlert,
+    /// The connection ended after the certificate was sent, and before any part of a response arrived.
+    EndedAfterCertificate,
+    /// The client rejected the server's certificate, or TLS failed for another reason than the client's certificate.
+    ServerRejected,
+    /// No connection was opened: the name, the route, the port or the proxy failed.
+    NotConnected,
+    /// The connection broke while the response arrived, or the response was too large.
+    ConnectionLost,
+    /// A time limit was exceeded, or the status was 408.
+    TimedOut,
+    /// The status was 429.
+    TooManyRequests,
+    /// The status was 500 or above.
+    ServiceFailed,
+    /// The token service or a resource demanded other claims.
+    ClaimsChallenge,
+    /// The token service refused the request for any other reason.
+    RequestRefused,
+    /// Nothing failed: the caller forced a refresh.
+    ForcedRefresh,
+}
+
+/// The party whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
+#[strum(serialize_all = "snake_case")]
+#[non_exhaustive]
+pub enum Party {
+    /// The client's certificate.
+    Certificate,
+    /// The client's certificate, or the network.
+    PerhapsCertificate,
+    /// The assertion, or the clock of the machine that made it.
+    Assertion,
+    /// The attestation of the certificate's key.
+    Attestation,
+    /// The client's registration, or a credential that is not registered.
+    Registration,
+    /// The request.
+    Request,
+    /// The certificate or the TLS configuration of the server.
+    Server,
+    /// The token service.
+    Service,
+    /// The network.
+    Network,
+    /// No party.
+    Nobody,
+}
+
+/// What a client does with its certificate after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
+#[strum(serialize_all = "snake_case")]
+#[non_exhaustive]
+pub enum CertificateAction {
+    /// The certificate stays in use, and the request is not repeated with another certificate.
+    Keep,
+    /// The request is repeated once with another certificate. The old certificate may be used again.
+    Suspect,
+    /// The request is repeated once with another certificate. The old certificate is not presented again.
+    Refuse,
+    /// The request is sent with a new certificate from the start.
+    Renew,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// The failure.
+    pub failure: Failure,
+    /// The party at fault.
+    pub at_fault: Party,
+    /// The action of a managed identity, whose certificate is its only proof, after a failure of its own request.
+    pub machine: CertificateAction,
+    /// The action of a client whose certificate has a source.
+    pub source: CertificateAction,
+    /// The action of the Leg 1 whose assertion the failed request presented.
+    pub leg1: CertificateAction,
+    /// Whether a managed identity drops the attestation token of the key, so that the key is attested again.
+    pub attests_again: bool,
+}
+
+/// The numbers about the certificate: it is not registered, it was revoked (two numbers), it is outside its validity, its
+/// subject is not authorised, it has expired.
+pub const OF_CERTIFICATE: [u32; 6] = [700_027, 7_000_214, 7_000_277, 1_000_502, 700_030, 392_204];
+
+/// The numbers about the assertion that the certificate signed: it is outside its time range, its signature is not valid.
+pub const OF_ASSERTION: [u32; 2] = [700_024, 7_000_274];
+
+/// The numbers about the attestation token: time range, issuer, claim, `jku` header, signature.
+pub const OF_ATTESTATION: [u32; 5] = [1_000_610, 1_000_611, 1_000_612, 1_000_613, 1_000_614];
+
+/// The number about the kind of the certificate: the mutual-TLS host serves only other kinds.
+const OF_KIND: u32 = 392_189;
+
+impl Failure {
+    /// Every failure, in the order of the table.
+    pub const ALL: &'static [Failure] = Self::VARIANTS;
+
+    /// Returns the kind of failure of a refusal. If the refusal has several numbers, each of them counts.
+    pub fn of_refusal(answer: &AuthorityError) -> Self {
+        let has = |numbers: &[u32]| match answer.error_codes.as_slice() {
+            [] => answer.aadsts().is_some_and(|number| numbers.contains(&number)),
+            all => all.iter().any(|number| numbers.contains(number)),
+        };
+        match answer.status {
+            408 => return Self::TimedOut,
+            429 => return Self::TooManyRequests,
+            500.. => return Self::ServiceFailed,
+            _ => {}
+        }
+        if has(&[OF_KIND]) {
+            return Self::CertificateUnsuited;
+        }
+        if !answer.code.eq_ignore_ascii_case("invalid_client") {
+            return if answer.claims.is_some() { Self::ClaimsChallenge } else { Self::RequestRefused };
+        }
+        match () {
+            () if has(&OF_ATTESTATION) => Self::AttestationRefused,
+            () if has(&OF_CERTIFICATE) => Self::CertificateRefused,
+            () if has(&OF_ASSERTION) => Self::AssertionRefused,
+            () => Self::ClientRefused,
+        }
+    }
+
+    /// Returns the row of the failure.
+    pub const fn recovery(self) -> Recovery {
+        use CertificateAction::{Keep, Refuse, Renew, Suspect};
+
+        // The columns: the party at fault, the machine, the source, Leg 1.
+        let (at_fault, machine, source, leg1) = match self {
+            Self::CertificateRefused => (Party::Certificate, Refuse, Refuse, Refuse),
+            // An assertion of Leg 1 was signed by the token service, so its refusal says little about the certificate.
+            Self::AssertionRefused => (Party::Assertion, Refuse, Refuse, Suspect),
+            Self::CertificateUnsuited => (Party::Certificate, Keep, Refuse, Refuse),
+            Self::AttestationRefused => (Party::Attestation, Refuse, Keep, Keep),
+            Self::ClientRefused => (Party::Registration, Refuse, Keep, Keep),
+            Self::CertificateAlert => (Party::Certificate, Refuse, Refuse, Refuse),
+            Self::EndedAfterCertificate => (Party::PerhapsCertificate, Suspect, Suspect, Suspect),
+            Self::ServerRejected => (Party::Server, Keep, Keep, Keep),
+            Self::NotConnected | Self::ConnectionLost => (Party::Network, Keep, Keep, Keep),
+            Self::TimedOut | Self::TooManyRequests | Self::ServiceFailed => {
+                (Party::Service, Keep, Keep, Keep)
+            }
+            Self::ClaimsChallenge => (Party::Nobody, Keep, Keep, Keep),
+            Self::RequestRefused => (Party::Request, Keep, Keep, Keep),
+            Self::ForcedRefresh => (Party::Nobody, Renew, Keep, Keep),
+        };
+        let attests_again = matches!(self, Self::AttestationRefused);
+        Recovery { failure: self, at_fault, machine, source, leg1, attests_again }
+    }
+
+    /// What happened, as a phrase for documentation and diagnosis.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::CertificateRefused => {
+                "`invalid_client` about the certificate: AADSTS700027, 7000214, 7000277, 1000502, 700030, 392204"
+            }
+            Self::AssertionRefused => "`invalid_client` about the signed assertion: AADSTS700024, 7000274",
+            Self::CertificateUnsuited => "AADSTS392189: the host does not serve this kind of certificate",
+            Self::AttestationRefused => {
+                "`invalid_client` about the attestation: AADSTS1000610 to AADSTS1000614"
+            }
+            Self::ClientRefused => "`invalid_client` with another number or without a number",
+            Self::CertificateAlert => "a TLS alert that rejects the client's certificate",
+            Self::EndedAfterCertificate => "the connection ended directly after the certificate was sent",
+            Self::ServerRejected => "the server's certificate is not trusted, or TLS failed in another way",
+            Self::NotConnected => "no connection was opened",
+            Self::ConnectionLost => "the connection broke later, or the answer was too large",
+            Self::TimedOut => "a time limit was exceeded, or status 408",
+            Self::TooManyRequests => "status 429",
+            Self::ServiceFailed => "status 500 or above",
+            Self::ClaimsChallenge => "a claims challenge of the token service or of a resource",
+            Self::RequestRefused => "any other refusal",
+            Self::ForcedRefresh => "nothing failed; the caller forces a refresh",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::HeaderFacts;
+
+    fn of(status: u16, body: &str) -> Failure {
+        Failure::of_refusal(&AuthorityError::parse(status, &HeaderFacts::default(), body.as_bytes()))
+    }
+
+    #[test]
+    fn a_refusal_is_one_failure_by_its_status_its_error_and_its_numbers() {
+        use Failure::{
+            AssertionRefused, AttestationRefused, CertificateRefused, CertificateUnsuited, ClaimsChallenge,
+            ClientRefused, RequestRefused, ServiceFailed, TimedOut, TooManyRequests,
+        };
+        for (status, body, failure) in [
+            (401, r#"{"error":"invalid_client","error_codes":[700027]}"#, CertificateRefused),
+            (401, r#"{"error":"Invalid_Client","error_codes":[5,7000214]}"#, CertificateRefused),
+            (
+                401,
+                r#"{"error":"invalid_client","error_description":"AADSTS7000277: no."}"#,
+                CertificateRefused,
+            ),
+            (401, r#"{"error":"invalid_client","error_codes":[1000502]}"#, CertificateRefused),
+            (401, r#"{"error":"invalid_client","error_codes":[700024]}"#, AssertionRefused),
+            (401, r#"{"error":"invalid_client","error_codes":[7000274]}"#, AssertionRefused),
+            // A longer number that begins with the digits of a known number is another number.
+            (401, r#"{"error":"invalid_client","error_codes":[7000279]}"#, ClientRefused),
+            (401, r#"{"error":"invalid_client","error_codes":[1000610]}"#, AttestationRefused),
+            (401, r#"{"error":"invalid_client"}"#, ClientRefused),
+            (400, r#"{"error":"invalid_request","error_codes":[392189]}"#, CertificateUnsuited),
+            (400, r#"{"error":"invalid_request","error_codes":[700027]}"#, RequestRefused),
+            (400, r#"{"error":"interaction_required","claims":"{}"}"#, ClaimsChallenge),
+            (400, "", RequestRefused),
+            // The status decides first: a service that is overloaded says nothing about a certificate.
+            (429, r#"{"error":"invalid_client","error_codes":[700027]}"#, TooManyRequests),
+            (503, r#"{"error":"invalid_client","error_codes":[700027]}"#, ServiceFailed),
+            (408, r#"{"error":"invalid_client"}"#, TimedOut),
+        ] {
+            assert_eq!(of(status, body), failure, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn the_meaning_names_every_number() {
+        for (failure, numbers) in [
+            (Failure::CertificateRefused, &OF_CERTIFICATE[..]),
+            (Failure::AssertionRefused, &OF_ASSERTION),
+            (Failure::CertificateUnsuited, &[OF_KIND]),
+        ] {
+            for number in numbers {
+                assert!(failure.meaning().contains(&number.to_string()), "{failure} {number}");
+            }
+        }
+    }
+
+    /// A failure of the network, of the service or of the server's certificate never costs a certificate.
+    #[test]
+    fn only_a_blamed_certificate_is_replaced() {
+        for &failure in Failure::ALL {
+            let row = failure.recovery();
+            let keeps = [row.machine, row.source, row.leg1].iter().all(|it| *it == CertificateAction::Keep);
+            let of_others =
+                matches!(row.at_fault, Party::Server | Party::Service | Party::Network | Party::Request);
+            assert!(!of_others || keeps, "{failure}");
+            assert_eq!(row.machine == CertificateAction::Renew, failure == Failure::ForcedRefresh);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The reason for requesting a certificate of the machine.
+
+use crate::certificate::Blame;
+
+/// The reason why a certificate is requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum MintReason {
+    /// There is no usable certificate, or its renewal is due.
+    Needed,
+    /// The caller forced a refresh.
+    Forced,
+    /// The certificate may be the cause of a failure.
+    Suspected,
+    /// The certificate was refused.
+    Refused,
+}
+
+impl MintReason {
+    /// Whether the new certificate replaces a blamed certificate.
+    pub(super) fn is_blame(self) -> bool {
+        matches!(self, Self::Suspected | Self::Refused)
+    }
+
+    /// Whether the request must bypass the metadata service's cache, because the certificate in that cache is unwanted.
+    pub(super) fn bypasses_cache(self) -> bool {
+        self != Self::Needed
+    }
+}
+
+impl From<Blame> for MintReason {
+    fn from(blame: Blame) -> Self {
+        match blame {
+            Blame::Refused { .. } => Self::Refused,
+            Blame::Suspected => Self::Suspected,
+        }
+    }
+}
