@@ -100,7 +100,8 @@ impl<I: Issuer> Acquisition<I> {
             Ok(certificate) => certificate,
             Err(error) => return observation.end(self.without_certificate(error)),
         };
-        observation.set_certificate(certificate.as_ref().map(I::binding));
+        let binding = certificate.as_ref().map(|certificate| I::binding(certificate).clone());
+        observation.set_certificate(binding.as_ref());
         let replaces = self.replaced_token();
         let request = self.load_request(certificate.as_ref(), replaces);
         let cache = self.context().cache.clone();
@@ -109,14 +110,18 @@ impl<I: Issuer> Acquisition<I> {
                 self.refresh_ahead();
             }
             observation.end_hit();
-            return Ok((entry, Obtained::FROM_CACHE));
+            let obtained = Obtained::FROM_CACHE.for_handle(&entry, binding.as_ref());
+            return Ok((entry, obtained));
         }
         observation.open(self.scope.as_str());
         // A certificate that this acquisition requested is new already.
         let wish = options.wish().filter(|_| has_certificate);
         let load = Box::pin(self.fetch(certificate, replaces, wish));
         let loaded = cache.load(request, load).instrument(observation.span()).await;
-        observation.end(loaded)
+        observation.end(loaded.map(|(entry, obtained)| {
+            let obtained = obtained.for_handle(&entry, binding.as_ref());
+            (entry, obtained)
+        }))
     }
 
     /// Removes the token of this request from the cache. Returns whether the cache contained it.
@@ -235,8 +240,11 @@ impl<I: Issuer> Acquisition<I> {
     }
 
     fn load_key(&self, certificate: Option<&I::Certificate>, replaces: Option<TokenHash>) -> LoadKey {
+        let (key, binding) = (self.key(certificate), certificate.map(I::binding));
+        let presented = binding.filter(|binding| key.thumbprint == Some(binding.thumbprint()));
         LoadKey {
-            token: self.key(certificate).to_key(certificate.map(I::binding)),
+            token: key.to_key(binding),
+            handle: presented.map(BindingCertificate::key_id),
             claims: self.options.claims.clone(),
             forced: self.options.force_refresh,
             rejected: self.options.rejected,

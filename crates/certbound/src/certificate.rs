@@ -345,6 +345,12 @@ impl BindingCertificate {
         self.inner.opened.key()
     }
 
+    /// Returns whether this is the same certificate as `known` with a key that was opened later. The handle of `known` may
+    /// no longer work.
+    pub(crate) fn is_reopening_of(&self, known: &Self) -> bool {
+        self.key_id() > known.key_id() && self.thumbprint() == known.thumbprint()
+    }
+
     /// Notifies `keeper` when the last handle of the key is dropped.
     pub(crate) fn when_key_is_dropped<K: ForgetKey + 'static>(&self, keeper: &Arc<K>) {
         let keeper = Arc::downgrade(keeper);

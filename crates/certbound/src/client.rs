@@ -109,6 +109,10 @@ impl Leg1 for Client<ByCertificate> {
         self.credential.certificate.earlier()
     }
 
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.credential.certificate.reopened(known)
+    }
+
     fn identity(&self) -> Option<String> {
         Some(format!("{} at {}", self.core().client_id, self.core().authority.url()))
     }

@@ -83,6 +83,10 @@ mod sealed {
         fn lasting_thumbprint(&self, _kind: Kind) -> Option<Thumbprint> {
             None
         }
+        /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
+        fn reopened(&self, _known: &BindingCertificate) -> Option<BindingCertificate> {
+            None
+        }
         /// Returns the certificate of this acquisition. It is `None` for a credential without a certificate.
         fn certificate(&self) -> Boxed<'_, Option<BindingCertificate>> {
             Box::pin(async { Ok(None) })

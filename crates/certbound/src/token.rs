@@ -155,7 +155,7 @@ impl BoundToken {
 
     /// Returns the certificate that the token is bound to. TLS must present it when the token is used.
     pub fn binding(&self) -> &BindingCertificate {
-        &self.stored.binding
+        self.obtained.reopened.as_ref().unwrap_or(&self.stored.binding)
     }
 
     /// Returns the details of how the token was obtained.

@@ -33,6 +33,9 @@ pub(crate) trait AnyIssuer: Send + Sync {
     /// must wait for the certificate.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
+    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
+
     /// Runs the acquisition. The future owns its data.
     fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<Loaded>;
 
@@ -54,6 +57,10 @@ impl<I: Issuer> AnyIssuer for I {
 
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>> {
         Issuer::thumbprint_now(self, kind)
+    }
+
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        Issuer::reopened(self, known)
     }
 
     fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<Loaded> {

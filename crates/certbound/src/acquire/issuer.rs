@@ -56,6 +56,9 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     /// must wait for the certificate.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
+    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
+
     /// Returns the thumbprint of the certificate that cached tokens can have. It does not request a new certificate
     /// from the platform.
     fn thumbprint(&self, kind: Kind) -> impl Future<Output = Result<Option<Thumbprint>, Error>> + Send;

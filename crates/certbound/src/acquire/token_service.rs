@@ -61,6 +61,10 @@ impl Issuer for TokenService {
         }
     }
 
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.credential.reopened(known)
+    }
+
     async fn thumbprint(&self, kind: Kind) -> Result<Option<Thumbprint>, Error> {
         match self.thumbprint_now(kind) {
             Some(thumbprint) => Ok(thumbprint),

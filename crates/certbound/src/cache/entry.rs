@@ -184,6 +184,16 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Returns the certificate of a bound token.
+    pub(crate) fn binding(&self) -> Option<&BindingCertificate> {
+        match self {
+            Self::Bound(token) => Some(&token.binding),
+            Self::Bearer(_) => None,
+        }
+    }
+}
+
 /// Entries are equal if their cache keys are equal.
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {

@@ -2,12 +2,16 @@
 
 use super::Entry;
 use super::key::CacheKey;
+use crate::certificate::KeyId;
 use crate::rejected::TokenHash;
 
 /// The token that a load is for, and the options that change its request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LoadKey {
     pub(crate) token: CacheKey,
+    /// The handle of the certificate's key. A request with a handle that no longer works is not shared with callers that
+    /// have a new handle.
+    pub(crate) handle: Option<KeyId>,
     pub(crate) claims: Option<String>,
     pub(crate) forced: bool,
     /// The rejected token. Callers that reject different tokens cannot share a request.

@@ -25,13 +25,16 @@ pub enum Source {
 pub(crate) struct Obtained {
     pub(crate) source: Source,
     pub(crate) report: Option<Arc<Report>>,
+    /// The certificate of the entry with a key that was opened after the entry was cached. It is used instead of the
+    /// entry's handle, which may no longer work.
+    pub(crate) reopened: Option<BindingCertificate>,
 }
 
 /// The result of an acquisition or a load.
 pub(crate) type Loaded = (Entry, Obtained);
 
 impl Obtained {
-    pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None };
+    pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None, reopened: None };
 
     /// Returns the source of a token from the store. `cache` is the duration of the look-up.
     pub(crate) fn from_store(cache: Duration) -> Self {
@@ -39,7 +42,16 @@ impl Obtained {
     }
 
     pub(crate) fn from_service(report: Report) -> Self {
-        Self { source: Source::Service, report: Some(Arc::new(report)) }
+        Self { source: Source::Service, report: Some(Arc::new(report)), reopened: None }
+    }
+
+    /// Returns the source for a caller whose certificate is `current`.
+    pub(crate) fn for_handle(mut self, entry: &Entry, current: Option<&BindingCertificate>) -> Self {
+        self.reopened = match (entry.binding(), current) {
+            (Some(known), Some(current)) => current.is_reopening_of(known).then(|| current.clone()),
+            _ => None,
+        };
+        self
     }
 
     /// Sets the time of the look-up before the request. The report is not shared yet.

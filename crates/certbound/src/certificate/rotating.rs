@@ -36,7 +36,7 @@ impl RotatingCertificate {
     }
 
     /// Uses `next` from now on, and returns the previous certificate. A token of the previous certificate remains
-    /// valid.
+    /// valid. If `next` is the same certificate with a key that was opened anew, its cached tokens are used with `next`.
     pub fn rotate(&self, next: BindingCertificate) -> BindingCertificate {
         let to = next.thumbprint();
         // The lock is taken before the swap. A thread that sees the new certificate then also sees the previous
@@ -60,6 +60,10 @@ impl CertificateSource for RotatingCertificate {
 
     fn current_thumbprint(&self) -> Thumbprint {
         self.inner.current.load().thumbprint()
+    }
+
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.inner.current.load().reopened(known)
     }
 
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {

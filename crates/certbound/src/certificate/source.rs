@@ -64,13 +64,19 @@ pub trait CertificateSource: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew, for example
+    /// because a token was taken out and put back. Cached tokens are then used with the new handle of the key. Every
+    /// cache hit of a bound token calls it. The default compares `known` with [`CertificateSource::current`].
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        Some(self.current()).filter(|current| current.is_reopening_of(known))
+    }
+
     /// Looks for a replacement of the certificate `refused`. If the source finds a replacement,
     /// [`CertificateSource::current`] must return it afterwards, and the acquisition is repeated once with the
     /// replacement. A client calls this function after the token service refused the certificate, or may have refused
     /// it; `blame` distinguishes these two cases, and has the AADSTS number of a refusal. A client makes only one call at a
     /// time, and callers that wait for the call use the certificate that it found. After 60 seconds the client cancels the
-    /// call and reports a transient
-    /// error. By default, the function does nothing.
+    /// call and reports a transient error. By default, the function does nothing.
     ///
     /// # Errors
     /// [`ProviderError`], if the source is unavailable. The acquisition then fails with [`Error::Provider`], unless the
@@ -93,6 +99,10 @@ impl CertificateSource for BindingCertificate {
     fn current_thumbprint(&self) -> Thumbprint {
         self.thumbprint()
     }
+
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.is_reopening_of(known).then(|| self.clone())
+    }
 }
 
 impl<S: CertificateSource> CertificateSource for Arc<S> {
@@ -106,6 +116,10 @@ impl<S: CertificateSource> CertificateSource for Arc<S> {
 
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
         S::earlier_thumbprints(self)
+    }
+
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        S::reopened(self, known)
     }
 
     async fn replace(&self, refused: &BindingCertificate, blame: Blame) -> Result<(), ProviderError> {
@@ -141,6 +155,10 @@ impl ClientCertificate {
 
     pub(crate) fn thumbprint(&self) -> Thumbprint {
         self.inner.source.current_thumbprint()
+    }
+
+    pub(crate) fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.inner.source.reopened(known)
     }
 
     pub(crate) fn earlier(&self) -> Vec<Thumbprint> {
@@ -182,6 +200,7 @@ trait AnySource: Send + Sync {
     fn current(&self) -> BindingCertificate;
     fn current_thumbprint(&self) -> Thumbprint;
     fn earlier_thumbprints(&self) -> Vec<Thumbprint>;
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
     fn replace<'a>(
         &'a self,
         refused: &'a BindingCertificate,
@@ -200,6 +219,10 @@ impl<S: CertificateSource> AnySource for S {
 
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
         CertificateSource::earlier_thumbprints(self)
+    }
+
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        CertificateSource::reopened(self, known)
     }
 
     fn replace<'a>(

@@ -110,6 +110,10 @@ impl CertificateSource for WatchedCertificate {
         self.inner.current.earlier_thumbprints()
     }
 
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.inner.current.reopened(known)
+    }
+
     /// Reads the files, once for each refused certificate.
     async fn replace(&self, refused: &BindingCertificate, _: Blame) -> Result<(), ProviderError> {
         let (this, refused) = (self.clone(), Some(refused.chain_hash()));

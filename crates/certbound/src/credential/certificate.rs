@@ -32,6 +32,10 @@ impl Proves for ByCertificate {
         Some(Some(self.certificate.thumbprint()))
     }
 
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.certificate.reopened(known)
+    }
+
     /// A Bearer token does not depend on the certificate that signed the assertion, unless TLS presented it too.
     fn lasting_thumbprint(&self, kind: Kind) -> Option<Thumbprint> {
         (!self.presents(kind)).then_some(self.first)

@@ -39,6 +39,10 @@ impl Proves for ByAssertion {
         self.leg1.current_thumbprint().map(Some)
     }
 
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.leg1.reopened(known)
+    }
+
     fn certificate(&self) -> Boxed<'_, Option<BindingCertificate>> {
         Box::pin(async { self.leg1.binding().await.map(Some) })
     }

@@ -42,6 +42,13 @@ pub trait Leg1: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew. Cached tokens are
+    /// then used with the new handle of the key. Every cache hit of a bound token calls it. The default compares `known`
+    /// with [`Leg1::current_binding`].
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.current_binding().filter(|current| current.is_reopening_of(known))
+    }
+
     /// Looks for a replacement of the certificate `blamed`, and returns whether a different certificate is in use now.
     /// It is called after the token service refused the certificate, or may have refused it; `blame` distinguishes
     /// these two cases. A suspected certificate can still be valid. If several callers call it at the same time, it
@@ -165,6 +172,10 @@ where
         self.certificate.earlier()
     }
 
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.certificate.reopened(known)
+    }
+
     async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         self.certificate.replace(blamed, blame, Some(Leg::One)).await
     }
@@ -230,6 +241,7 @@ pub(crate) trait AnyLeg1: Send + Sync {
     fn identity(&self) -> Option<String>;
     fn current_thumbprint(&self) -> Option<Thumbprint>;
     fn earlier_thumbprints(&self) -> Vec<Thumbprint>;
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
     fn replace<'a>(&'a self, blamed: &'a BindingCertificate, blame: Blame) -> Boxed<'a, bool>;
     fn binding(&self) -> Boxed<'_, BindingCertificate>;
     fn assertion_for<'a>(
@@ -250,6 +262,10 @@ impl<L: Leg1> AnyLeg1 for L {
 
     fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
         Leg1::earlier_thumbprints(self)
+    }
+
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        Leg1::reopened(self, known)
     }
 
     fn replace<'a>(&'a self, blamed: &'a BindingCertificate, blame: Blame) -> Boxed<'a, bool> {

@@ -42,6 +42,14 @@ impl Machine {
         Some(certificate.binding.thumbprint())
     }
 
+    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
+    pub(super) fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        let cell = self.cell.load();
+        let current = cell.as_ref()?.current();
+        let binding = &current.as_ref()?.binding;
+        binding.is_reopening_of(known).then(|| binding.clone())
+    }
+
     /// Returns the certificate of [`Machine::current_thumbprint`].
     pub(super) fn usable_certificate(self: &Arc<Self>, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         self.current_thumbprint(now)?;

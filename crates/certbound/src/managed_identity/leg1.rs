@@ -135,6 +135,10 @@ impl Leg1 for ManagedIdentity {
         self.machine().earlier()
     }
 
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.machine().reopened(known)
+    }
+
     fn identity(&self) -> Option<String> {
         Some(self.name())
     }

@@ -62,6 +62,10 @@ impl Issuer for Platform {
         }
     }
 
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.0.reopened(known)
+    }
+
     async fn thumbprint(&self, kind: Kind) -> Result<Option<Thumbprint>, Error> {
         Ok(self.thumbprint_now(kind).flatten())
     }

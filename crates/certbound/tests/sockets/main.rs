@@ -11,6 +11,7 @@ mod machine;
 mod pinned;
 mod proxy;
 mod region;
+mod reopened;
 mod retries;
 mod server;
 mod signer;

@@ -36,6 +36,11 @@ impl Device {
         Self { key: key.unwrap(), schemes, signed: Arc::default(), is_unplugged: Arc::default() }
     }
 
+    /// From now on every signature fails.
+    pub(crate) fn unplug(&self) {
+        self.is_unplugged.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn signed(&self) -> usize {
         self.signed.load(Ordering::SeqCst)
     }
@@ -68,7 +73,7 @@ impl Signer for Device {
     }
 }
 
-fn read(name: &str) -> Vec<u8> {
+pub(crate) fn read(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/../../testdata/certificates/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
@@ -76,7 +81,7 @@ fn device(name: &str, schemes: &'static [SignatureScheme]) -> Device {
     Device::new(&read(&format!("{name}.pkcs8.pem")), schemes)
 }
 
-fn get(server: &TestServer) -> http::Request<Bytes> {
+pub(crate) fn get(server: &TestServer) -> http::Request<Bytes> {
     http::Request::get(server.url()).body(Bytes::new()).unwrap()
 }
 
