@@ -1,7 +1,7 @@
 //! The world: tenants, applications with their credentials, and resources.
 
 pub mod builtin;
-mod check;
+pub(crate) mod check;
 mod cloud;
 mod document;
 mod error;

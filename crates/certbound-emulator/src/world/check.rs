@@ -1,7 +1,7 @@
 //! The checks of a world beyond its syntax: ids have the right form, references name existing entries, and no entry
 //! occurs twice.
 
-mod credentials;
+pub(crate) mod credentials;
 mod resources;
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::hash::Hash;
 use super::{Application, Tenant, World, WorldError, WorldMistake};
 
 /// The maximum length of an issuer, subject, audience or URI, in characters.
-const MAX_TEXT: usize = 600;
+pub(crate) const MAX_TEXT: usize = 600;
 
 impl World {
     /// Checks that the world is well-formed and that all its references name existing entries.

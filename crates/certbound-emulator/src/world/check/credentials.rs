@@ -11,7 +11,7 @@ use crate::world::hosts::Host;
 use crate::world::{Application, ExternalIssuer, FederatedCredential, World};
 
 /// The maximum number of federated credentials of an application.
-const MAX_FEDERATED: usize = 20;
+pub(crate) const MAX_FEDERATED: usize = 20;
 
 pub(super) fn check(application: &Application, at: &str, found: &mut Mistakes) {
     let mut secrets = Seen::new();
@@ -105,26 +105,28 @@ const FLEXIBLE: [(&str, &[&str]); 3] = [
 ];
 
 fn expression(issuer: &str, text: &str, at: &str, found: &mut Mistakes) {
+    if let Err((key, what)) = flexible(issuer, text) {
+        found.add(format!("{at}.{key}"), what);
+    }
+}
+
+/// Checks the issuer and the expression of a flexible credential.
+///
+/// # Errors
+/// The key that is wrong, and a description of the mistake.
+pub(crate) fn flexible(issuer: &str, text: &str) -> Result<(), (&'static str, String)> {
     let Some((_, allowed)) = FLEXIBLE.iter().find(|(known, _)| *known == issuer) else {
         let known = FLEXIBLE.map(|(issuer, _)| issuer).join(", ");
-        return found.add(
-            format!("{at}.issuer"),
-            format!("must be one of {known}, because the credential has an expression"),
-        );
+        let what = format!("must be one of {known}, because the credential has an expression");
+        return Err(("issuer", what));
     };
-    let at = format!("{at}.claims_matching_expression");
-    match Expression::parse(text) {
-        Err(why) => found.add(at, why),
-        Ok(expression) => {
-            if let Some(claim) = expression.claims().find(|claim| !allowed.contains(claim)) {
-                found.add(
-                    at,
-                    format!(
-                        "must not compare the claim '{claim}': for this issuer use {}",
-                        allowed.join(", ")
-                    ),
-                );
-            }
+    let at = "claims_matching_expression";
+    let expression = Expression::parse(text).map_err(|why| (at, why))?;
+    match expression.claims().find(|claim| !allowed.contains(claim)) {
+        None => Ok(()),
+        Some(claim) => {
+            let allowed = allowed.join(", ");
+            Err((at, format!("must not compare the claim '{claim}': for this issuer use {allowed}")))
         }
     }
 }
