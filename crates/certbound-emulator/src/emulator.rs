@@ -14,6 +14,7 @@ use http::{Request, Response};
 
 use crate::answers::{AnswerContext, error_response};
 use crate::clock::{Clock, OffsetClock, SystemClock};
+use crate::directory::Directory;
 pub use crate::error::EmulatorError;
 use crate::fault::{FaultResult, Faults, LegKind, PlatformKind, RequestFacts};
 use crate::journal::{Journal, JournalEntry};
@@ -43,12 +44,13 @@ pub struct Emulator {
     clock: OffsetClock,
     journal: Arc<Journal>,
     faults: Faults,
-    /// The time of the start or of the last reset. The delay of federated credentials begins at this time.
-    since: RwLock<UnixTime>,
+    directory: Directory,
     issuers: IssuerKeys,
     fetched: FetchedKeys,
     used: UsedAssertions,
     machine: Memory,
+    /// The time of the start or of the last reset, at which the contents of the vaults were made.
+    since: RwLock<UnixTime>,
     vaults: Vaults,
     arc: OnceLock<ArcKey>,
     observer: OnceLock<Box<RequestObserver>>,
@@ -101,11 +103,13 @@ impl Emulator {
         let trust = TrustedAuthorities::new(&keys.authority, &world.trusted_authorities)?;
         let signing = SigningKeys::new(Arc::clone(&keys.first));
         let issuers = keys.of_served_issuers(&world, clock.now())?;
+        let directory = Directory::new(&world, clock.now());
         Ok(Self {
             world,
             keys,
             signing,
             trust,
+            directory,
             since: RwLock::new(clock.now()),
             clock: OffsetClock::new(clock),
             journal: Arc::default(),
@@ -275,7 +279,7 @@ impl Emulator {
                 host: name,
                 cloud,
                 mutual_tls: matches!(host, Host::MutualTls(_)),
-                since: self.since(),
+                directory: &self.directory,
                 issuers: &self.issuers,
                 fetched: &self.fetched,
                 used: &self.used,
@@ -289,6 +293,7 @@ impl Emulator {
             Host::Resource(resource, _) => ResourceServer {
                 world,
                 keys,
+                directory: &self.directory,
                 resource,
                 now,
                 tls,

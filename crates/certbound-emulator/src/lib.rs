@@ -22,7 +22,8 @@
 //!                                    the services that answer
 //!  4  fault/                         rules that make an answer wrong
 //!  3  issue/                         a token and the answer that contains it
-//!  2  keys/  journal/                keys and certificates; the requests and answers so far
+//!  2  directory/  keys/  journal/    the applications' credentials; keys and certificates; the requests and
+//!                                    answers so far
 //!  1  answers/  clock.rs  error.rs  paths.rs  scope.rs  tls_facts.rs  world/
 //!                                    the world, and what every floor uses
 //! ```
@@ -38,6 +39,7 @@ pub mod tls_facts;
 pub mod world;
 
 mod answers;
+mod directory;
 mod error;
 mod issue;
 mod keys;

@@ -16,6 +16,7 @@ use certbound_verifier::{
 use http::{HeaderMap, Request, Response};
 
 pub(crate) use self::vault::Vaults;
+use crate::directory::Directory;
 use crate::keys::SigningKeys;
 use crate::keys::vault::VaultKeys;
 use crate::tls_facts::TlsFacts;
@@ -25,6 +26,7 @@ use crate::world::{BoundTokens, Resource, ResourceStyle, TokenVersion, World};
 pub(crate) struct ResourceServer<'e> {
     pub(crate) world: &'e World,
     pub(crate) keys: &'e SigningKeys,
+    pub(crate) directory: &'e Directory,
     pub(crate) resource: &'e Resource,
     pub(crate) now: UnixTime,
     pub(crate) tls: &'e TlsFacts,
@@ -48,7 +50,7 @@ impl ResourceServer<'_> {
         let style = self.resource.style;
         let mut response = match self.check(request.headers()) {
             Ok(caller) => match style {
-                ResourceStyle::Graph => graph::success(self, request, &caller),
+                ResourceStyle::Graph => graph::answer(self, request, &caller),
                 ResourceStyle::Vault => vault::answer(self, request, &caller),
                 ResourceStyle::Custom => custom::success(self, request, &caller),
             },

@@ -7,6 +7,7 @@ mod discovery;
 mod faults;
 mod federation;
 mod forms;
+mod graph;
 mod issuers;
 mod legs;
 mod local_issuer;

@@ -21,6 +21,7 @@ pub(crate) use self::issuers::FetchedKeys;
 pub(crate) use self::replay::UsedAssertions;
 pub(crate) use self::trust::TrustedAuthorities;
 use crate::answers::{AnswerContext, Refusal, refusal};
+use crate::directory::Directory;
 use crate::issue::{self, Alteration};
 use crate::keys::machine_ca::MachineAuthority;
 use crate::keys::{IssuerKeys, SigningKeys};
@@ -44,8 +45,7 @@ pub(crate) struct TokenService<'e> {
     pub(crate) cloud: Cloud,
     /// Whether the request was sent to a mutual-TLS host.
     pub(crate) mutual_tls: bool,
-    /// The time of the start or of the last reset.
-    pub(crate) since: UnixTime,
+    pub(crate) directory: &'e Directory,
     /// The keys of external issuers that the emulator serves.
     pub(crate) issuers: &'e IssuerKeys,
     pub(crate) fetched: &'e FetchedKeys,

@@ -21,6 +21,7 @@ mod emulator;
 mod examples;
 mod explain;
 mod flow;
+mod graph;
 mod hostile;
 mod isolated;
 mod kept_by_prover;

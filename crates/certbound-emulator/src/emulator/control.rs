@@ -18,7 +18,7 @@ use crate::world::hosts::{self, Host};
 use crate::world::{ExternalIssuer, World};
 
 impl Emulator {
-    /// Returns the world.
+    /// Returns the world. It does not contain the changes that were made through Microsoft Graph.
     pub fn world(&self) -> &World {
         &self.world
     }
@@ -89,8 +89,8 @@ impl Emulator {
     }
 
     /// Empties the journal, removes the faults and resets the clock. Also removes fetched keys, used assertions, and
-    /// the machine's cached tokens, certificates and call counts, and all changes of vaults. The delay of federated
-    /// credentials begins again. Keys and tokens stay valid.
+    /// the machine's cached tokens, certificates and call counts, and all changes of vaults and through Microsoft Graph.
+    /// The delay of federated credentials begins again. Keys and tokens stay valid.
     pub fn reset(&self) {
         self.journal.clear();
         self.faults.clear();
@@ -100,13 +100,14 @@ impl Emulator {
         self.machine.clear();
         self.vaults.clear();
         *self.since.write().unwrap_or_else(PoisonError::into_inner) = self.now();
+        self.directory.reset(&self.world, self.now());
     }
 
     /// Returns the external issuer whose keys must be fetched before this request can be decided. The caller fetches
     /// the keys and passes them to [`Emulator::learn_issuer`]. Most requests need no fetch.
     /// [`Server`](crate::serve::Server) does both steps by itself.
     pub fn issuer_to_ask(&self, now: UnixTime, request: &Request<Bytes>) -> Option<&ExternalIssuer> {
-        self.fetched.wanted(&self.world, now, request)
+        self.fetched.wanted(&self.world, &self.directory, now, request)
     }
 
     /// Returns the lock that a task holds while it fetches the keys of this issuer.

@@ -10,8 +10,6 @@ use certbound_core::certificate::{CertificateChain, Thumbprint};
 use certbound_core::jws::{Algorithm, JwsHeader, PublicKey, UnverifiedJws};
 use certbound_core::jwt::Claims;
 use certbound_core::time::UnixTime;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::certificate::only_subject_name_or_federation;
@@ -195,20 +193,18 @@ fn signer(
     application: &Application,
     header: &JwsHeader,
 ) -> Result<Vec<u8>, Refusal> {
-    let registered = application
-        .registered_certificates
-        .iter()
-        .filter_map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok())
-        .map(|certificate| certificate.to_vec());
-    if let Some(certificate) = registered.into_iter().find(|certificate| is_named_by(header, certificate)) {
-        let chain = CertificateChain::from_der(vec![certificate]).map_err(|_| unregistered(application))?;
-        return in_date(service, &chain).map(|()| chain.leaf_der().to_vec());
+    let registered = service.directory.effective_keys(&application.id, service.now);
+    let named = || registered.iter().filter(|key| is_named_by(header, key.certificate().leaf_der()));
+    // One certificate may be registered twice, with different dates.
+    let usable = named().find(|key| (key.start..=key.end).contains(&service.now));
+    if let Some(key) = usable.or(named().next()) {
+        return in_date(service, key.start, key.end).map(|()| key.certificate().leaf_der().to_vec());
     }
     let sent = header.x5c().map(<[u8]>::to_vec).filter(|certificate| is_named_by(header, certificate));
     let chain = sent.and_then(|certificate| CertificateChain::from_der(vec![certificate]).ok());
     match chain {
         Some(chain) if application.trusted_subjects.iter().any(|subject| subject == chain.subject()) => {
-            in_date(service, &chain)?;
+            in_date(service, chain.not_before(), chain.not_after())?;
             let vouched = service.trust.vouch_for(chain.ders(), service.now);
             vouched.then(|| chain.leaf_der().to_vec()).ok_or_else(|| unregistered(application))
         }
@@ -216,8 +212,7 @@ fn signer(
     }
 }
 
-fn in_date(service: &TokenService<'_>, chain: &CertificateChain) -> Result<(), Refusal> {
-    let (from, until) = (chain.not_before(), chain.not_after());
+fn in_date(service: &TokenService<'_>, from: UnixTime, until: UnixTime) -> Result<(), Refusal> {
     if (from..=until).contains(&service.now) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! Federated identity credentials: a token of a different issuer authenticates the client. Each kind of mismatch has
 //! its own AADSTS number.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use certbound_core::environment::{Cloud, known_environment};
 use certbound_core::jws::{Algorithm, PublicKey};
@@ -9,6 +9,7 @@ use certbound_core::jws::{Algorithm, PublicKey};
 use super::assertion::Assertion;
 use super::{Caller, TokenService, issuers, only_by_mutual_tls, other_certificate, other_clouds_exchange};
 use crate::answers::{Refusal, refusal};
+use crate::directory::NamedCredential;
 use crate::issue::Proof;
 use crate::world::builtin::EXCHANGE_APP_ID;
 use crate::world::expression::Expression;
@@ -32,13 +33,24 @@ pub(crate) fn prove(
 ) -> Result<Proof, Refusal> {
     assertion.check_header(&[Algorithm::Rs256])?;
     let issuer = Issuer::of(&assertion.issuer);
-    issuer_is_allowed(service, caller.application, assertion, &issuer)?;
-    matching(service, caller.application, assertion, &issuer)?;
+    let credentials = FederatedCredentials {
+        effective: service.directory.effective_federated(&caller.application.id, service.now),
+        pending: service.directory.pending_federated(&caller.application.id, service.now),
+    };
+    issuer_is_allowed(service, caller.application, &credentials, assertion, &issuer)?;
+    matching(service, &credentials, assertion, &issuer)?;
     signature(service, assertion, &issuer)?;
     assertion.check_time(service.now)?;
     kind_of_token(assertion, &issuer)?;
     binding(caller, assertion, presented)?;
     Ok(Proof::Federated)
+}
+
+/// The federated credentials of an application at the time of a request.
+struct FederatedCredentials {
+    effective: Vec<Arc<NamedCredential>>,
+    /// Credentials that exist, and that take effect later.
+    pending: Vec<Arc<NamedCredential>>,
 }
 
 enum Issuer<'a> {
@@ -69,11 +81,12 @@ impl<'a> Issuer<'a> {
 fn issuer_is_allowed(
     service: &TokenService<'_>,
     application: &Application,
+    credentials: &FederatedCredentials,
     assertion: &Assertion<'_>,
     issuer: &Issuer<'_>,
 ) -> Result<(), Refusal> {
     match issuer {
-        _ if application.federated_credentials.is_empty() => Err(refusal(
+        _ if credentials.effective.is_empty() && credentials.pending.is_empty() => Err(refusal(
             70_025,
             format!(
                 "The client application '{}' has no configured federated identity credentials.",
@@ -109,27 +122,46 @@ fn is_azure_devops(assertion: &Assertion<'_>) -> bool {
     assertion.issuer.starts_with("https://vstoken.dev.azure.com/")
 }
 
-/// Checks that one credential has the assertion's issuer, subject and audience, byte for byte. The credential may have
-/// an expression instead of the subject.
+/// Checks that one effective credential matches. If only a credential matches that takes effect later, the refusal says
+/// so.
 fn matching(
     service: &TokenService<'_>,
-    application: &Application,
+    credentials: &FederatedCredentials,
     assertion: &Assertion<'_>,
     issuer: &Issuer<'_>,
 ) -> Result<(), Refusal> {
-    let audiences = assertion.claims.audiences();
-    if service.now < service.since.plus(Duration::from_secs(service.world.propagation_seconds)) {
-        return Err(refusal(
+    let FederatedCredentials { effective, pending } = credentials;
+    let pending_refusal = || {
+        refusal(
             70_021,
             format!(
                 "No matching federated identity record found for presented assertion. Assertion Issuer: '{}'. \
                  Assertion Subject: '{}'. Assertion Audience: '{}'. New credentials take effect after a delay.",
                 assertion.issuer,
                 assertion.subject,
-                audiences.join(", ")
+                assertion.claims.audiences().join(", ")
             ),
-        ));
+        )
+    };
+    if effective.is_empty() {
+        return Err(pending_refusal());
     }
+    let decision = matches_one(service, effective, assertion, issuer);
+    if decision.is_err() && matches_one(service, pending, assertion, issuer).is_ok() {
+        return Err(pending_refusal());
+    }
+    decision
+}
+
+/// Checks that one of the credentials has the assertion's issuer, subject and audience, byte for byte. The credential
+/// may have an expression instead of the subject.
+fn matches_one(
+    service: &TokenService<'_>,
+    credentials: &[Arc<NamedCredential>],
+    assertion: &Assertion<'_>,
+    issuer: &Issuer<'_>,
+) -> Result<(), Refusal> {
+    let audiences = assertion.claims.audiences();
     // A credential names the URI of the token-exchange audience, but Entra's own tokens contain the GUID of this
     // audience.
     let audience = match (audiences.as_slice(), issuer) {
@@ -153,17 +185,17 @@ fn matching(
     };
     let of_issuer = |it: &&FederatedCredential| it.issuer == assertion.issuer;
     let of_both = |it: &&FederatedCredential| of_issuer(it) && of_subject(it, assertion);
-    let credentials = &application.federated_credentials;
-    if !credentials.iter().any(|it| of_issuer(&it)) {
+    let credentials = || credentials.iter().map(|it| &it.credential);
+    if !credentials().any(|it| of_issuer(&it)) {
         return Err(no_match(700_211, "issuer"));
     }
     let is_flexible = |it: &FederatedCredential| it.claims_matching_expression.is_some();
-    if !credentials.iter().any(|it| of_both(&it)) {
-        if credentials.iter().filter(of_issuer).any(is_flexible) {
+    if !credentials().any(|it| of_both(&it)) {
+        if credentials().filter(of_issuer).any(is_flexible) {
             return Err(no_match(7_002_131, "subject with the claims matching expression"));
         }
         let same_but_case = |it: &FederatedCredential| it.subject.eq_ignore_ascii_case(&assertion.subject);
-        if credentials.iter().filter(of_issuer).any(same_but_case) {
+        if credentials().filter(of_issuer).any(same_but_case) {
             return Err(no_match(
                 7_002_138,
                 "subject, which differs from a credential's subject only in upper and lower case",
@@ -171,7 +203,7 @@ fn matching(
         }
         return Err(no_match(700_213, "subject"));
     }
-    let mut candidates = credentials.iter().filter(of_both).peekable();
+    let mut candidates = credentials().filter(of_both).peekable();
     if candidates.peek().is_some_and(|it| it.audience == EXCHANGE_APP_ID) {
         return Err(refusal(
             700_214,

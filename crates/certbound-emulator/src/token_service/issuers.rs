@@ -10,6 +10,7 @@ use certbound_core::time::UnixTime;
 use http::Request;
 use serde_json::{Map, Value};
 
+use crate::directory::Directory;
 use crate::world::hosts::TOKEN_PATH;
 use crate::world::{ExternalIssuer, World};
 
@@ -42,6 +43,7 @@ impl FetchedKeys {
     pub(crate) fn wanted<'w, B: AsRef<[u8]>>(
         &self,
         world: &'w World,
+        directory: &Directory,
         now: UnixTime,
         request: &Request<B>,
     ) -> Option<&'w ExternalIssuer> {
@@ -56,7 +58,8 @@ impl FetchedKeys {
         let issuer = world.external_issuers.iter().find(|it| it.is_fetched() && it.issuer == name)?;
         // The emulator fetches keys only from issuers that the application trusts.
         let application = world.application(form.value("client_id")?)?;
-        if !application.federated_credentials.iter().any(|credential| credential.issuer == name) {
+        let trusted = directory.effective_federated(&application.id, now);
+        if !trusted.iter().any(|it| it.credential.issuer == name) {
             return None;
         }
         let known = self.known();

@@ -31,7 +31,7 @@ pub const MULTI_TENANT_APP: &str = "7d30b8f1-2c46-4a9e-95e7-b14f8c06d2a8";
 pub const MULTI_TENANT_PRINCIPAL: &str = "e65f2b09-93d8-4710-a6cb-48d1f07e3c92";
 /// The object id of [`MULTI_TENANT_APP`]'s service principal in [`OTHER_TENANT`].
 pub const MULTI_TENANT_PRINCIPAL_IN_OTHER_TENANT: &str = "1f97e4c8-b60a-4d53-8e21-c3a5d9704b6f";
-/// An application whose only credential is a secret.
+/// An application whose only credential is a secret. It may change all applications through Microsoft Graph.
 pub const SECRET_APP: &str = "aa57c903-4e1d-4b62-8d08-73f9e5b1c264";
 /// The object id of [`SECRET_APP`]'s service principal in [`TENANT`].
 pub const SECRET_PRINCIPAL: &str = "3c08d5e7-a2f9-4816-97b4-0de6c1583fa2";
@@ -130,6 +130,8 @@ fn applications() -> Vec<Application> {
     let mut secret = with_roles(Application::new(SECRET_APP, TENANT, SECRET_PRINCIPAL));
     secret.secrets = vec![SECRET.to_owned()];
     add_role(&mut secret, VAULT_APP_ID, "Secrets.ReadWrite");
+    add_role(&mut secret, GRAPH_APP_ID, "Application.ReadWrite.All");
+    add_role(&mut secret, GRAPH_APP_ID, "Organization.Read.All");
     let system = with_roles(Application::new(SYSTEM_IDENTITY, TENANT, SYSTEM_IDENTITY_PRINCIPAL));
     let user = with_roles(Application::new(USER_IDENTITY, TENANT, USER_IDENTITY_PRINCIPAL));
     vec![app, target, multi, secret, system, user]
