@@ -163,11 +163,8 @@ pub(crate) enum Usage {
         fix = "listen on 127.0.0.1 or [::1], or add --listen-on-the-network-anyone-can-mint-tokens"
     ))]
     NotLoopback(SocketAddr),
-    #[error(
-        "{0} is not a loopback address: other machines on the network could request the machine's tokens"
-    )]
-    #[strum(props(code = "listen_address_not_loopback", fix = "listen on 127.0.0.1 or [::1]"))]
-    ImdsNotLoopback(SocketAddr),
+    #[error("--imds-listen: {0}")]
+    MetadataAddress(certbound_emulator::serve::MetadataAddressError),
     #[error("cannot listen on {address}: {reason}")]
     #[strum(props(code = "listen_failed", fix = "choose another address or port; port 0 takes a free port"))]
     Listen { address: String, reason: String },
@@ -243,6 +240,7 @@ impl Usage {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::CertificateHeaderName(error) => error.code(),
+            Self::MetadataAddress(error) => error.code(),
             _ => self.get_str("code").unwrap_or_default(),
         }
     }
@@ -253,6 +251,7 @@ impl Usage {
                 "leave one of the two out; a managed identity determines client, tenant and endpoint"
             }
             Self::CertificateHeaderName(error) => error.fix(),
+            Self::MetadataAddress(error) => error.fix(),
             _ => self.get_str("fix").unwrap_or_default(),
         }
     }

@@ -7,6 +7,7 @@ mod connection;
 mod fetch;
 mod front_door;
 mod machine;
+mod metadata_address;
 mod tls;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+pub use self::metadata_address::{MetadataAddressError, check_metadata_address};
 use crate::emulator::Emulator;
 use crate::paths::SERVICE_FABRIC;
 
@@ -45,7 +47,8 @@ pub struct Server {
 pub struct ServerOptions {
     /// The address of the proxy. Default: any free port on loopback.
     pub listen: SocketAddr,
-    /// The address of the machine's metadata service. Default: any free port on loopback.
+    /// The address of the machine's metadata service. [`check_metadata_address`] has the rules. Default: any free port
+    /// on loopback.
     pub machine: SocketAddr,
     /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero. So an
     /// emulator that stops does not finish its answers.
@@ -83,21 +86,17 @@ impl Server {
     /// they can get any token and use the proxy. The admin interface always listens on loopback.
     ///
     /// # Errors
-    /// An I/O error if a port is not available, or if the address of the machine is not loopback: the metadata service
-    /// gives tokens to every client that reaches it.
+    /// An I/O error if a port is not available, or if [`check_metadata_address`] refuses the address of the machine: the
+    /// metadata service gives tokens to every client that reaches it.
     pub async fn start_anyone_can_mint_tokens(
         emulator: Arc<Emulator>,
         options: ServerOptions,
     ) -> io::Result<Server> {
         let ServerOptions { listen, machine, limits, load } = options;
-        only_loopback(
-            machine,
-            "the metadata service listens on loopback only: choose an address such as 127.0.0.1:0",
-        )?;
         let tls = Arc::new(tls::Configurations::new(Arc::clone(&emulator)).map_err(io::Error::other)?);
         let proxy = TcpListener::bind(listen).await?;
         let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let metadata = TcpListener::bind(machine).await?;
+        let metadata = metadata_address::bind(machine).await?;
         let node = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let admin_token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let mut server = Server {
@@ -142,12 +141,12 @@ impl Server {
     }
 
     /// Also answers at the link-local address of the real metadata service. Use this method in a separate network that
-    /// has this address.
+    /// has this address on loopback.
     ///
     /// # Errors
-    /// An I/O error if the port is not available.
+    /// An I/O error if the port is not available, or if [`check_metadata_address`] refuses the address.
     pub async fn listen_as_the_real_metadata_service(&mut self) -> io::Result<()> {
-        self.listen_as_a_machine(([169, 254, 169, 254], 80).into()).await
+        self.listen_as_a_machine((metadata_address::REAL, 80).into()).await
     }
 
     /// Also answers at the address of the real Cloud Shell, `localhost:50342`. Use this method in a separate network.
@@ -159,7 +158,7 @@ impl Server {
     }
 
     async fn listen_as_a_machine(&mut self, address: SocketAddr) -> io::Result<()> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = metadata_address::bind(address).await?;
         self.accept_machines(listener, address);
         Ok(())
     }

@@ -14,8 +14,9 @@ use super::switch;
 pub(crate) enum EmulatorCommand {
     /// Run an emulator until a signal stops it.
     ///
-    /// The first line on stdout is one JSON object with `ready`, `proxy`, `imds`, `service_fabric` (`endpoint` and
-    /// `thumbprint`), `admin`, `ca` and `client_certificate`, and with --admin-listen also `health`.
+    /// The first line on stdout is one JSON object with `ready`, `proxy`, `imds`, `imds_at_real_address`,
+    /// `service_fabric` (`endpoint` and `thumbprint`), `admin`, `ca` and `client_certificate`, and with --admin-listen
+    /// also `health`.
     Start(EmulatorStartFlags),
     /// Run COMMAND with its own emulator.
     ///
@@ -52,6 +53,10 @@ pub(crate) struct EmulatorStartFlags {
     #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_EMULATOR_LISTEN", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
     /// The loopback address of the metadata service. Port 0 takes a free port.
+    ///
+    /// On Linux it can also be 169.254.169.254:80, the address of the real service, if a loopback interface has this
+    /// address: `ip addr add 169.254.169.254/32 dev lo`. DefaultAzureCredential of .NET and the Azure SDK for Rust look
+    /// only there. Never add the address on a virtual machine of Azure: it would cover the real service.
     #[arg(
         long,
         value_name = "ADDR:PORT",

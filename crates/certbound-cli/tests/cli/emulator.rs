@@ -20,7 +20,20 @@ fn the_first_line_says_where_everything_is() {
     let emulator = Emulator::start();
     assert_eq!(emulator.ready["ready"], true);
     let members: Vec<&str> = emulator.ready.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(members, ["ready", "proxy", "imds", "service_fabric", "admin", "ca", "client_certificate"]);
+    assert_eq!(
+        members,
+        [
+            "ready",
+            "proxy",
+            "imds",
+            "imds_at_real_address",
+            "service_fabric",
+            "admin",
+            "ca",
+            "client_certificate"
+        ]
+    );
+    assert_eq!(emulator.ready["imds_at_real_address"], false);
     assert!(emulator.text("proxy").starts_with("http://127.0.0.1:"));
     let token = emulator.text("admin").rsplit('/').next().unwrap();
     assert!(emulator.text("admin").starts_with("http://127.0.0.1:") && token.len() >= 32);

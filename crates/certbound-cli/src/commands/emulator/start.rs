@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use certbound_emulator::serve::Load;
+use certbound_emulator::serve::{Load, check_metadata_address};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -20,9 +20,7 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
     if !flags.listen.ip().is_loopback() && !flags.listen_on_the_network_anyone_can_mint_tokens {
         return Err(Usage::NotLoopback(flags.listen).into());
     }
-    if !flags.imds_listen.ip().is_loopback() {
-        return Err(Usage::ImdsNotLoopback(flags.imds_listen).into());
-    }
+    check_metadata_address(flags.imds_listen).map_err(Usage::MetadataAddress)?;
     let what = super::world::load(&flags.what)?;
     open_files::allow_all();
     // If the program was started on a terminal, SIGHUP means that the terminal was closed.
@@ -44,10 +42,12 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
     let status = Arc::new(Status::new(metrics, || Ok(())));
     let mut sockets = Sockets::new(&flags.server, &[flags.server.admin_listen.as_ref()])?;
     let admin = Admin::start(&mut sockets, &flags.server, Arc::clone(&status)).await?;
+    let at_real_address = !flags.imds_listen.ip().is_loopback();
     let mut ready = json!({
         "ready": true,
         "proxy": hosted.server.proxy_url(),
         "imds": hosted.server.metadata_url(),
+        "imds_at_real_address": at_real_address,
         "service_fabric": {
             "endpoint": hosted.server.service_fabric_url(),
             "thumbprint": hosted.emulator.service_fabric_thumbprint().to_string(),
@@ -61,6 +61,13 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         ready["health"] = json!(address);
     }
     output::print(format!("{ready}\n").as_bytes())?;
+    if at_real_address {
+        tracing::info!(
+            "the metadata service is at its real address, so all programs in this network get tokens of the emulator; \
+             DefaultAzureCredential of .NET and the Azure SDK for Rust look only there; afterwards remove the address: \
+             ip addr del 169.254.169.254/32 dev lo"
+        );
+    }
     let listening = format!("listening on {}", hosted.server.proxy_url());
     let supervisor = Supervisor::ready(&listening);
     let serve = |stopped: oneshot::Receiver<()>| async move {
