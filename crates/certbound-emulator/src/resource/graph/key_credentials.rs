@@ -15,6 +15,8 @@ use crate::directory::KeyCredential;
 
 /// The largest number of certificates of an application.
 const MAX: usize = 100;
+/// The largest certificate, in bytes of DER.
+const LARGEST: usize = 16 * 1024;
 
 type Credentials = Vec<Arc<KeyCredential>>;
 
@@ -95,7 +97,7 @@ fn new(id: String, entry: &Map<String, Value>) -> Result<KeyCredential, GraphErr
             return Err(GraphError::not_emulated(&what));
         }
     }
-    let der = key(entry)?.unwrap_or_default();
+    let der = key(entry)?.filter(|der| der.len() <= LARGEST).unwrap_or_default();
     let mut credential = KeyCredential::new(id, der).ok_or_else(invalid_key)?;
     let (from, until) = (credential.certificate().not_before(), credential.certificate().not_after());
     let (start, end) = dates(entry)?;
@@ -136,7 +138,7 @@ fn dates(entry: &Map<String, Value>) -> Result<(Option<UnixTime>, Option<UnixTim
 }
 
 fn invalid_key() -> GraphError {
-    let message = "The key of a key credential must be a certificate: DER in base64.";
+    let message = "The key of a key credential must be a certificate: at most 16 KiB of DER, in base64.";
     GraphError::new(400, "KeyCredentialsInvalidValue", message)
 }
 
