@@ -1,4 +1,4 @@
-//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare,
+//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare, ip,
 //! systemd-socket-activate, a keychain, and packages of Python and Node.
 //!
 //! The command finds or installs each program, and prints a line about it. If a program cannot be installed, the
@@ -20,7 +20,7 @@ use self::python::Environment;
 use crate::process::{capture, on_path, run, say};
 
 /// The programs, the Debian package of each, and the argument that prints its version.
-const PROGRAMS: [(&str, &str, &str); 11] = [
+const PROGRAMS: [(&str, &str, &str); 12] = [
     ("openssl", "openssl", "version"),
     ("curl", "curl", "--version"),
     ("python3", "python3", "--version"),
@@ -30,6 +30,7 @@ const PROGRAMS: [(&str, &str, &str); 11] = [
     ("apache2", "apache2-bin", "-v"),
     ("caddy", "caddy", "version"),
     ("unshare", "util-linux", "--version"),
+    ("ip", "iproute2", "-V"),
     ("systemd-analyze", "systemd", "--version"),
     ("dbus-run-session", "dbus", "--version"),
     ("gnome-keyring-daemon", "gnome-keyring", "--version"),
@@ -39,15 +40,15 @@ const PROGRAMS: [(&str, &str, &str); 11] = [
 const PYTHON_PACKAGES: &str = include_str!("../python-packages.txt");
 
 /// Checks that the packages can be imported, not only that their files exist.
-const IMPORT_CHECK: &str = "import cryptography, kubernetes_validate, msal, azure.identity; \
+const IMPORT_CHECK: &str = "import cryptography, kubernetes_validate, msal, msgraph, azure.identity; \
     import azure.keyvault.certificates, azure.keyvault.keys, azure.keyvault.secrets; \
     print(msal.__version__, azure.identity.__version__, cryptography.__version__)";
 
 /// The paths of the strangers that are not on PATH.
 pub(crate) struct Strangers {
-    /// The Python interpreter with MSAL, the Azure SDK and cryptography.
+    /// The Python interpreter with MSAL, the Azure and Graph SDKs and cryptography.
     pub(crate) python: PathBuf,
-    /// Node with MSAL, the Azure SDK and a token service.
+    /// Node with MSAL for Node, the Azure SDK and a token service.
     pub(crate) node: Node,
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs()?;
     let folder = root.join("target").join("strangers");
     let python = Environment {
-        what: "MSAL and the Azure SDK for Python, cryptography and kubernetes-validate",
+        what: "MSAL for Python, the Azure SDK, the Graph SDK, cryptography and kubernetes-validate",
         packages: PYTHON_PACKAGES,
         check: IMPORT_CHECK,
     }
@@ -118,7 +119,7 @@ fn apt_get() -> Result<Command> {
         command
     } else {
         bail!(
-            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux systemd dbus gnome-keyring python3 python3-venv nodejs npm"
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux iproute2 systemd dbus gnome-keyring python3 python3-venv nodejs npm"
         );
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);

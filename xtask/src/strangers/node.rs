@@ -1,4 +1,4 @@
-//! Node and its packages: MSAL and the Azure SDK for Node, and a token service of RFC 8705 (`oidc-provider`).
+//! Node and its packages: MSAL for Node, the Azure SDK, and a token service of RFC 8705 (`oidc-provider`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,10 +68,10 @@ fn packages(npm: &Path, folder: &Path) -> Result<PathBuf> {
     // This file is written last, so an interrupted set-up is repeated.
     let complete = folder.join("complete.txt");
     if fs::read_to_string(&complete).is_ok_and(|lock| lock == LOCK) {
-        say("set-up: MSAL and the Azure SDK for Node, and oidc-provider: found");
+        say("set-up: MSAL for Node, the Azure SDK and oidc-provider: found");
         return Ok(folder.to_owned());
     }
-    say("set-up: installing MSAL and the Azure SDK for Node, and oidc-provider in target/strangers/node");
+    say("set-up: installing MSAL for Node, the Azure SDK and oidc-provider in target/strangers/node");
     fs::create_dir_all(folder)?;
     fs::write(folder.join("package.json"), PACKAGE)?;
     fs::write(folder.join("package-lock.json"), LOCK)?;

@@ -43,6 +43,8 @@ impl Environment<'_> {
             "install",
             "--quiet",
             "--disable-pip-version-check",
+            // Python compiles a module when a test imports it first. The Graph SDK has thousands of modules.
+            "--no-compile",
             "--requirement",
             "packages.txt",
         ]))

@@ -1,11 +1,13 @@
 //! Programs of other authors (*strangers*), with the emulator in a separate process. The clients are curl, openssl,
-//! MSAL and the Azure SDKs for Python and Node, and the Azure SDK for Rust. The servers that use the verifier are axum, tonic, and resources behind nginx,
-//! Caddy, HAProxy and Apache. The token service is oidc-provider.
+//! MSAL, the Azure SDKs for Python, Node and Rust, and the Graph SDK for Python. The servers that use the verifier are
+//! axum, tonic, and resources behind nginx, Caddy, HAProxy and Apache. The token service is oidc-provider.
 //!
 //! `cargo xtask test` installs them. If one is missing, its tests fail: no test is skipped.
 
 mod azure_identity;
 mod curl;
+mod default_credential;
+mod graph_sdk;
 mod key_vault;
 mod keychain;
 mod legs_by_hand;
