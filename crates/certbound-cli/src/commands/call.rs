@@ -268,12 +268,14 @@ fn refused(answer: &Response<Bytes>, called: &Called<'_>, secrets: &OwnSecrets) 
         401 => "check the scope; if this host accepts only bound tokens, leave --bearer out",
         403 => "give the application the permission that the resource requires",
         404 => "check the URL",
+        501 => "check the URL and the method: this host does not implement the request",
         429 | 500..=599 if retry_after.is_some() => "wait as long as the host asks, then call again",
         429 | 500..=599 => "call again in some seconds",
         _ => "check the request",
     };
     let why: String = why.chars().take(1000).collect();
-    let transient = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    let is_busy = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+    let transient = status == StatusCode::TOO_MANY_REQUESTS || is_busy;
     let details = Details { transient, retry_after, host: Some((*host).to_owned()), ..Details::default() };
     let failure = Failure::new(REFUSED, "resource_refused", "the resource refused the request", why, fix);
     Failure { details: Box::new(details), ..failure }
@@ -308,6 +310,7 @@ mod tests {
                 "wait as long",
             ),
             (failure(503, None, true), "v.example answered 503 Service Unavailable", "in some seconds"),
+            (failure(501, None, true), "v.example answered 501 Not Implemented", "does not implement"),
             (
                 failure(401, None, true),
                 "the token is for https://vault.azure.net/.default; v.example answered 401 Unauthorized",
@@ -321,6 +324,7 @@ mod tests {
         ] {
             assert_eq!(failure.why, why);
             assert!(failure.fix.contains(fix), "{}", failure.fix);
+            assert_eq!(failure.details.transient, why.contains("503"));
         }
     }
 
