@@ -190,7 +190,7 @@ impl Command {
             Self::Verify(flags) => verify::run(&flags, terminal).await,
             Self::Health(flags) => health::run(&flags, terminal).await,
             Self::Explain(flags) => explain::run(&flags, terminal),
-            Self::Emulator(command) => return emulator::run(command).await,
+            Self::Emulator(command) => return emulator::run(command, terminal).await,
             Self::Config(command) => config::run(&command, common, terminal),
             Self::Completions(flags) => completions::run(&flags),
             Self::Man(flags) => man::run(&flags),

@@ -40,7 +40,8 @@ pub(crate) use self::verify::{BindingFlag, CallersFlag, InspectFlags, ProxyFlag,
 pub(crate) struct CommonFlags {
     /// The format of the result.
     ///
-    /// Default: `table` on a terminal and `json` in a pipe. With `json` an error is a JSON object too.
+    /// Default: `table` on a terminal and `json` in a pipe. An error is a JSON object only if this flag or CERTBOUND_OUTPUT
+    /// is `json`. Without them an error is text, in a pipe too.
     #[arg(short, long, global = true, value_name = "FORMAT", env = "CERTBOUND_OUTPUT", value_enum)]
     pub(crate) output: Option<Format>,
     /// Report each step of the flow on stderr.

@@ -43,6 +43,11 @@ impl Terminal {
         if supported.contains(&format) { Ok(format) } else { Err(Usage::Format { format: format.into() }) }
     }
 
+    /// Returns the format of the result of a command that prints JSON on a terminal too.
+    pub(crate) fn format_or_json(self, supported: &[Format]) -> Result<Format, Usage> {
+        Self { stdout: false, ..self }.format_of(supported)
+    }
+
     /// Returns the columns and rows of the terminal on stdout.
     pub(crate) fn size(self) -> Option<(usize, usize)> {
         let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|_| self.stdout)?;

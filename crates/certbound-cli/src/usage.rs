@@ -153,7 +153,10 @@ pub(crate) enum Usage {
     ))]
     NoProxy,
     #[error("this command does not support -o {format}")]
-    #[strum(props(code = "output_format_unsupported", fix = "use -o json or -o table"))]
+    #[strum(props(
+        code = "output_format_unsupported",
+        fix = "use -o json, or leave -o and CERTBOUND_OUTPUT out"
+    ))]
     Format { format: &'static str },
     #[error(
         "{0} is not a loopback address: other machines on the network could request every token and use the proxy"

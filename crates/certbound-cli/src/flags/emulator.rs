@@ -10,6 +10,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::listen::ServerFlags;
 use super::switch;
 
+const START_EXAMPLES: &str = "\
+Examples:
+  certbound emulator start -o shell > emulator.sh &
+  . ./emulator.sh      # in any shell, when the emulator has written the file";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmulatorCommand {
     /// Run an emulator until a signal stops it.
@@ -17,6 +22,11 @@ pub(crate) enum EmulatorCommand {
     /// The first line on stdout is one JSON object with `ready`, `proxy`, `imds`, `imds_at_real_address`,
     /// `service_fabric` (`endpoint` and `thumbprint`), `admin`, `ca` and `client_certificate`, and with --admin-listen
     /// also `health`.
+    ///
+    /// To use the emulator in another shell, run there `export HTTPS_PROXY=<proxy> SSL_CERT_FILE=<ca>` with the values of the
+    /// members `proxy` and `ca`. With `-o shell` the command prints all variables that `certbound emulator run` sets, as
+    /// lines for a shell. Other formats are refused.
+    #[command(after_long_help = START_EXAMPLES)]
     Start(EmulatorStartFlags),
     /// Run COMMAND with its own emulator.
     ///

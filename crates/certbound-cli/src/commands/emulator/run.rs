@@ -10,6 +10,7 @@ use certbound_emulator::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, MACHINE_LEARNING, 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
+use super::variables;
 use crate::failure::Failure;
 use crate::flags::{EmulatorRunFlags, PlatformFlag};
 use crate::hosted::{Hosted, Listening};
@@ -83,54 +84,25 @@ fn spawn(
     for name in isolated::INTERNAL_VARIABLES.iter().chain(&OF_SERVICE_MANAGER) {
         child.env_remove(name);
     }
-    for (name, value) in [
-        ("HTTPS_PROXY", hosted.server.proxy_url()),
-        ("https_proxy", hosted.server.proxy_url()),
-        ("NODE_USE_ENV_PROXY", "1".to_owned()),
-        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", hosted.server.metadata_url()),
-    ] {
+    for name in variables::REMOVED {
+        child.env_remove(name);
+    }
+    for (name, value) in variables::of_emulator(hosted) {
         // Inside the namespace the real names and addresses already lead to the emulator. The caller's values would
         // refer to addresses that do not exist there.
-        if isolated {
+        if isolated && variables::ONLY_OUTSIDE.contains(&name) {
             child.env_remove(name)
         } else {
             child.env(name, value)
         };
     }
-    for name in ["NO_PROXY", "no_proxy"] {
-        child.env(name, "127.0.0.1,localhost,169.254.169.254");
-    }
-    for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
-        child.env(name, hosted.ca());
-    }
-    for name in PLATFORM_VARIABLES {
-        child.env_remove(name);
-    }
     child.envs(platform);
-    child.env("CERTBOUND_EMULATOR_ADMIN", hosted.server.admin_url());
-    child.env("CERTBOUND_EMULATOR_CERTIFICATE", hosted.client_certificate());
-    // These variables would bypass the emulator or add other trusted roots.
-    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "SSL_CERT_DIR"] {
-        child.env_remove(name);
-    }
     child.spawn()
 }
 
 /// The variables of a service manager. They are for this process only.
 const OF_SERVICE_MANAGER: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
-
-/// The variables by which programs find the managed identity of their platform. A real value would bypass the emulator.
-const PLATFORM_VARIABLES: [&str; 8] = [
-    "IDENTITY_ENDPOINT",
-    "IDENTITY_HEADER",
-    "IDENTITY_SERVER_THUMBPRINT",
-    "IMDS_ENDPOINT",
-    "MSI_ENDPOINT",
-    "MSI_SECRET",
-    "DEFAULT_IDENTITY_CLIENT_ID",
-    "AZUREPS_HOST_ENVIRONMENT",
-];
 
 /// Returns the variables that the platform sets.
 fn platform_variables(

@@ -8,15 +8,16 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
-use crate::flags::EmulatorStartFlags;
+use crate::flags::{EmulatorStartFlags, Format};
 use crate::hosted::{Hosted, Listening};
 use crate::open_files;
-use crate::output;
+use crate::output::{self, Terminal};
 use crate::server::{self, Admin, Event, Metrics, Next, Sockets, Status, Supervisor};
 use crate::signals::Signals;
 use crate::usage::Usage;
 
-pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
+pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Result<(), Failure> {
+    let format = terminal.format_or_json(&[Format::Json, Format::Shell])?;
     if !flags.listen.ip().is_loopback() && !flags.listen_on_the_network_anyone_can_mint_tokens {
         return Err(Usage::NotLoopback(flags.listen).into());
     }
@@ -60,7 +61,10 @@ pub(super) async fn run(flags: &EmulatorStartFlags) -> Result<(), Failure> {
         // The member `admin` is the interface by which tests control the emulator.
         ready["health"] = json!(address);
     }
-    output::print(format!("{ready}\n").as_bytes())?;
+    match format {
+        Format::Shell => output::print(&super::variables::for_shell(&hosted))?,
+        _ => output::print(format!("{ready}\n").as_bytes())?,
+    }
     if at_real_address {
         tracing::info!(
             "the metadata service is at its real address, so all programs in this network get tokens of the emulator; \
