@@ -362,8 +362,11 @@ impl BindingCertificate {
         self.inner.opened.told()
     }
 
-    /// Refuses a certificate that has expired or is not valid yet.
-    pub(crate) fn valid_at(&self, now: UnixTime) -> Result<(), CertificateNotValid> {
+    /// Checks that the certificate is valid at the time `now`. Each acquisition makes this check.
+    ///
+    /// # Errors
+    /// [`CertificateNotValid`] if the certificate has expired or is not valid yet.
+    pub fn valid_at(&self, now: UnixTime) -> Result<(), CertificateNotValid> {
         let (not_before, not_after) = (self.chain().not_before(), self.chain().not_after());
         if now < not_before || now >= not_after {
             let file = self.inner.file.clone();

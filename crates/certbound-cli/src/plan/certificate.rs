@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use certbound::clock::{Clock as _, SystemClock};
 use certbound::{BindingCertificate, Secret};
 
 use crate::config::is_variable_name;
-use crate::failure::Failure;
+use crate::failure::{Failure, USAGE};
 use crate::flags::CertificateFlags;
 use crate::usage::Usage;
 
@@ -44,9 +45,13 @@ fn with_emulator(failure: Failure) -> Failure {
     Failure { fix, ..failure }
 }
 
-/// Reads a certificate with its key, as the commands that use it do.
+/// Reads a certificate with its key, and checks its validity period, as the commands that use it do.
 pub(crate) fn check(path: &Path, key: Option<&Path>, password_env: Option<&str>) -> Result<(), Failure> {
-    load(path, key, password_env).map(drop)
+    let (certificate, _) = load(path, key, password_env)?;
+    let now = SystemClock::new().now();
+    certificate.valid_at(now).map_err(|error| {
+        Failure::new(USAGE, error.code(), "the certificate cannot be used", &error, error.fix())
+    })
 }
 
 fn password(named: Option<&str>) -> Result<Option<Secret>, Usage> {

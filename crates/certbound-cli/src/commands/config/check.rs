@@ -145,6 +145,8 @@ impl Layer<'_> {
         let failure = plan::check_certificate(path, private_key.as_deref(), password).err()?;
         // `inspect` and `verify` read a certificate without its key.
         let is_public = key == "certificate" && private_key.is_none() && inspect::certificate(path).is_ok();
+        // A certificate whose key was read is checked further, so this certificate is not for `inspect` alone.
+        let is_public = is_public && failure.code != "certificate_not_valid_now";
         let is_error = !is_public && failure.code != "certificate_password_unset";
         Some((is_error, invalid(key, failure)))
     }
