@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::flags::{
     self, AssertionFlags, CallFlags, CapabilitiesFlags, CommonFlags, CompletionsFlags, ConfigCommand,
     DemoFlags, EmulatorCommand, EndpointFlags, ExchangeFlags, ExplainFlags, HealthFlags, InspectFlags,
@@ -97,6 +97,7 @@ pub(crate) enum Command {
     /// The issuer's keys are fetched, or read from --keys. The exit code is 0 if the token is accepted, and 1 if
     /// it is refused. With --serve the command answers the requests of a proxy instead: nginx `auth_request`, Caddy
     /// `forward_auth`, Envoy `ext_authz` over HTTP.
+    #[command(after_help = VERIFY_NEEDS)]
     Verify(VerifyFlags),
     /// Check on its admin listener whether a server of certbound is ready.
     ///
@@ -143,6 +144,10 @@ Examples:
     certbound exchange --assertion-file assertion.jwt --certificate app.pem \\
       --client-id ID --tenant TENANT --scope https://vault.azure.net/.default";
 
+const VERIFY_NEEDS: &str = "\
+Required: an issuer (--tenant or --issuer), and a rule for callers
+(--require-role, --require-scope or --allow-client).";
+
 const CALL_EXAMPLES: &str = "\
 Examples:
   certbound call --leg1-certificate app.pem --client-id ID --tenant TENANT \\
@@ -173,7 +178,8 @@ pub(crate) fn command() -> clap::Command {
 /// clap's own error. clap also returns the help and the version as an error.
 pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let command = flags::settle(Cli::command(), args);
-    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+    let matches = command.try_get_matches_from(args).map_err(|error| failure::with_tip(error, args))?;
+    Cli::from_arg_matches(&matches)
 }
 
 impl Command {

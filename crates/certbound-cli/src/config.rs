@@ -9,7 +9,7 @@ mod file;
 mod keys;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
 
@@ -34,8 +34,24 @@ pub(crate) struct Configured {
     pub(crate) args: Vec<OsString>,
     /// The file, if the command line contains values of the file.
     pub(crate) file: Option<PathBuf>,
+    /// The arguments that were added for the values of the file, such as `--region=westus3`.
+    pub(crate) added: Vec<OsString>,
     /// A warning about a secret in the file that this command does not use.
     pub(crate) warning: Option<String>,
+}
+
+impl Configured {
+    /// Returns the file if this text of an error names one of the file's keys as a flag, or one of its values.
+    pub(crate) fn file_of(&self, text: &str) -> Option<&Path> {
+        let names = |argument: &OsString| {
+            let argument = argument.to_string_lossy();
+            let (flag, value) = argument.split_once('=').unwrap_or((&argument, ""));
+            let is_end = |rest: &str| !rest.starts_with(|c: char| c == '-' || c.is_ascii_alphanumeric());
+            // A short value, such as a number, can be in the text by chance.
+            value.len() >= 4 && text.contains(value) || text.split(flag).skip(1).any(is_end)
+        };
+        self.file.as_deref().filter(|_| self.added.iter().any(names))
+    }
 }
 
 /// Adds the values of the configuration file to a command line. The function reads the file each time.
@@ -43,7 +59,7 @@ pub(crate) struct Configured {
 /// # Errors
 /// The file, or a value that the command uses, cannot be used.
 pub(crate) fn configured(root: Command, args: Vec<OsString>) -> Result<Configured, ConfigError> {
-    let unchanged = |args| Configured { args, file: None, warning: None };
+    let unchanged = |args| Configured { args, file: None, added: Vec::new(), warning: None };
     if !is_configured(&args) {
         return Ok(unchanged(args));
     }
@@ -56,8 +72,9 @@ pub(crate) fn configured(root: Command, args: Vec<OsString>) -> Result<Configure
     let file = (!added.is_empty()).then(|| chosen.file.path.clone());
     // Arguments after two dashes belong to another program.
     let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
-    let args = args[..end].iter().cloned().chain(added).chain(args[end..].iter().cloned()).collect();
-    Ok(Configured { args, file, warning: chosen.unused_secret() })
+    let args =
+        args[..end].iter().cloned().chain(added.iter().cloned()).chain(args[end..].iter().cloned()).collect();
+    Ok(Configured { args, file, added, warning: chosen.unused_secret() })
 }
 
 /// Returns the file and the profile that the flags or the environment name.

@@ -2,6 +2,7 @@
 
 mod client;
 mod command_line;
+mod emulator;
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
@@ -14,7 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 
 pub(crate) use self::client::number;
-pub(crate) use self::command_line::{guess, report_command_line};
+pub(crate) use self::command_line::{guess, report_command_line, with_tip};
 
 /// Exit code: the service, the resource or a check refused.
 pub(crate) const REFUSED: u8 = 1;

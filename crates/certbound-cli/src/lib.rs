@@ -52,11 +52,12 @@ use crate::output::Terminal;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let Configured { args, file, warning } = match config::configured(commands::command(), args.clone()) {
+    let configured = match config::configured(commands::command(), args.clone()) {
         Ok(configured) => configured,
         Err(error) => return failure::report(&error.into(), flags::wants_json(&args)),
     };
-    if let Some(warning) = warning {
+    let args = configured.args.clone();
+    if let Some(warning) = &configured.warning {
         output::tell(&format!("warning: {warning}"));
     }
     let json = flags::wants_json(&args);
@@ -70,13 +71,13 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // clap's error repeats typed text, which may contain tokens and control characters.
             let error = commands::parse(&flags::shown(&args)).err().unwrap_or(error);
+            let failure = Failure::of_command_line(&error, &commands::command());
             if json {
-                let failure = Failure::of_command_line(&error, &commands::command());
-                return failure::report(&with_file(failure, file.as_deref()), true);
+                return failure::report(&with_file(failure, &configured), true);
             }
             let code = failure::report_command_line(&error);
-            if let Some(file) = file {
-                output::tell(&format!("tip: {}", advice(&file)));
+            if let Some(file) = configured.file_of(&failure.why) {
+                output::tell(&format!("tip: {}", advice(file)));
             }
             return code;
         }
@@ -86,12 +87,13 @@ pub fn main() -> ExitCode {
     let _log = log::start(filter, cli.command.serves(), as_json);
     match run(cli) {
         Ok(code) => code,
-        Err(failure) => failure::report(&with_file(failure, file.as_deref()), json),
+        Err(failure) => failure::report(&with_file(failure, &configured), json),
     }
 }
 
-/// Adds the configuration file to the advice for wrong input, because the file may contain this input.
-fn with_file(failure: Failure, file: Option<&Path>) -> Failure {
+/// Adds the configuration file to the advice for wrong input, if the file contains this input.
+fn with_file(failure: Failure, configured: &Configured) -> Failure {
+    let file = configured.file_of(&failure.why).or_else(|| configured.file_of(&failure.fix));
     match file.filter(|_| failure.exit == failure::USAGE) {
         Some(file) => Failure { fix: format!("{}; {}", failure.fix, advice(file)), ..failure },
         None => failure,

@@ -58,12 +58,15 @@ pub(crate) enum Usage {
     #[strum(props(fix = "leave --bearer-over-mtls out, or give --certificate"))]
     NotOverMtls { what: &'static str },
     #[error("the environment variable {0} is not set; --client-secret-env names it")]
-    #[strum(props(code = "client_secret_unset", fix = "set the variable to the value of the client secret"))]
+    #[strum(props(code = "client_secret_unset"))]
+    #[strum(props(
+        fix = "set the variable to the client secret; --client-secret-env takes the name of a variable, not the secret"
+    ))]
     NoSecret(String),
     #[error("Leg 1 has no credential, and no assertion is given")]
     #[strum(props(code = "leg1_required"))]
     #[strum(props(
-        fix = "give --leg1-certificate or --leg1-managed-identity, or --assertion-file with --certificate"
+        fix = "give --leg1-certificate or --leg1-managed-identity, or --assertion-file with --certificate; --certificate alone (or AZURE_CLIENT_CERTIFICATE_PATH) is the certificate of both legs"
     ))]
     NoLeg1,
     #[error("--assertion-file needs the certificate that the assertion is bound to")]
@@ -76,7 +79,9 @@ pub(crate) enum Usage {
     Leg1Unused { flag: &'static str },
     #[error("the environment variable {0} is not set; --certificate-password-env names it")]
     #[strum(props(code = "certificate_password_unset"))]
-    #[strum(props(fix = "set the variable, or leave --certificate-password-env out"))]
+    #[strum(props(
+        fix = "set the variable to the password; --certificate-password-env takes the name of a variable, not the password"
+    ))]
     NoPassword(String),
     #[error("cannot read {path}: {reason}")]
     #[strum(props(code = "file_unreadable", fix = "check the path and that this user may read it"))]

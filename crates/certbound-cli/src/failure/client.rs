@@ -12,7 +12,7 @@ use certbound::resource::ScopeError;
 use certbound_core::endpoint::EndpointError;
 use certbound_core::retry_after::whole_seconds;
 
-use super::{Details, Failure, NETWORK, REFUSED, USAGE};
+use super::{Details, Failure, NETWORK, REFUSED, USAGE, emulator};
 use crate::usage::Usage;
 
 impl Failure {
@@ -70,7 +70,8 @@ impl Failure {
         let text = error.to_string();
         let why = text.strip_prefix("Leg 1: ").or(text.strip_prefix("Leg 2: ")).unwrap_or(&text);
         let why = why.strip_suffix(&format!(" [{}]", error.code())).unwrap_or(why);
-        Self { details: Box::new(details), ..Self::new(exit, error.code(), what, why, error.fix()) }
+        let fix = emulator::fix(error, emulator::is_around()).unwrap_or_else(|| error.fix().to_owned());
+        Self { details: Box::new(details), ..Self::new(exit, error.code(), what, why, fix) }
     }
 }
 
@@ -106,6 +107,18 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<certbound_verifier::BuildError> for Failure {
+    fn from(error: certbound_verifier::BuildError) -> Self {
+        let fix = match error {
+            certbound_verifier::BuildError::NoRule => {
+                "give --require-role, --require-scope or --allow-client"
+            }
+            _ => error.fix(),
+        };
+        Self::new(USAGE, error.code(), "the verifier cannot be set up", &error, fix)
+    }
+}
+
 /// Input that a parser of the library refused: the macro takes code, text and fix from the parser's error.
 macro_rules! input {
     ($($error:ty => $what:literal),+ $(,)?) => {
@@ -133,7 +146,6 @@ input! {
     AssertionError => "the assertion cannot be used",
     NetworkError => "the network configuration cannot be used",
     BuildError => "the client cannot be set up",
-    certbound_verifier::BuildError => "the verifier cannot be set up",
     certbound_verifier::IssuerError => "the issuer cannot be used",
 }
 

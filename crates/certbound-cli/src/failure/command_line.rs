@@ -1,5 +1,6 @@
 //! clap's errors: mistakes in the command line.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -25,7 +26,9 @@ impl Failure {
         let (why, fix) = match missing.as_slice() {
             [] => (
                 why,
-                suggestion(error).map_or_else(|| "see --help".to_owned(), |it| format!("{it} See --help")),
+                tip(error)
+                    .or_else(|| suggestion(error))
+                    .map_or_else(|| "see --help".to_owned(), |it| format!("{it} See --help")),
             ),
             [one] => (format!("{one} is missing"), give(one, command)),
             all => {
@@ -66,6 +69,62 @@ fn add_variables(flag: &str, command: &clap::Command, variables: &mut Vec<String
     let own = command.get_arguments().filter(|known| known.get_long() == Some(flag));
     variables.extend(own.filter_map(|known| Some(known.get_env()?.to_string_lossy().into_owned())));
     command.get_subcommands().for_each(|command| add_variables(flag, command, variables));
+}
+
+/// Adds a tip to an error for which clap has none, or for which clap's guess is wrong.
+pub(crate) fn with_tip(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    let Some(tip) = tip_for(&error, args) else { return error };
+    // clap's usage repeats its guess.
+    for kind in [ContextKind::SuggestedArg, ContextKind::Usage] {
+        error.remove(kind);
+    }
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.clone().into()]));
+    error.insert(ContextKind::Custom, ContextValue::String(tip));
+    error
+}
+
+fn tip_for(error: &clap::Error, args: &[OsString]) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let names = |command: &str| args.iter().take_while(|arg| *arg != "--").any(|arg| arg == command);
+    let argument = text(ContextKind::InvalidArg);
+    let flag = argument.split(' ').next().unwrap_or(argument);
+    match error.kind() {
+        ErrorKind::InvalidValue if !argument.is_empty() && text(ContextKind::InvalidValue).is_empty() => {
+            let mut tip =
+                format!("the value of {flag} is empty or missing; check the variable of your shell");
+            if super::emulator::is_around() {
+                tip.push_str(
+                    "; a variable that `certbound emulator run` sets needs sh -c '…' with single quotes",
+                );
+            }
+            Some(tip)
+        }
+        ErrorKind::UnknownArgument if names("token") && flag.starts_with("--leg1-") => Some(match flag {
+            "--leg1-certificate" | "--leg1-certificate-key" | "--leg1-managed-identity" => format!(
+                "`token` has one step, so write --{}; `exchange` runs both legs and has {flag}",
+                flag.trim_start_matches("--leg1-")
+            ),
+            _ => format!("`token` has one step; `exchange` runs both legs and has {flag}"),
+        }),
+        ErrorKind::UnknownArgument if names("endpoint") && flag == "--tenant" => {
+            Some("the tenant is a part of --authority: https://login.microsoftonline.com/TENANT".to_owned())
+        }
+        ErrorKind::UnknownArgument if names("config") && names("show") => {
+            Some("write the command after two dashes: `certbound config show -- COMMAND`".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the tip that [`with_tip`] added.
+fn tip(error: &clap::Error) -> Option<String> {
+    match error.get(ContextKind::Custom)? {
+        ContextValue::String(tip) => Some(format!("{tip}.")),
+        _ => None,
+    }
 }
 
 /// Returns the question whether clap's guess is the intended name or value.

@@ -92,7 +92,8 @@ pub(crate) fn settle(command: Command, args: &[OsString]) -> Command {
             (false, _) => arg,
         }
     });
-    let settled = if short { settled.after_help(MORE_HELP) } else { settled };
+    let own = settled.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
+    let settled = if short { settled.after_help(format!("{own}{MORE_HELP}")) } else { settled };
     settled.mut_subcommands(|next| settle(next, args))
 }
 

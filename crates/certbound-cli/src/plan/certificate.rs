@@ -32,7 +32,8 @@ pub(super) fn load(
         (Some(key), None) => BindingCertificate::from_pem_files(path, key),
         (None, _) => BindingCertificate::from_pem_or_pfx_file(path, password.as_ref()),
     };
-    let certificate = certificate.map_err(|error| with_emulator(error.into()))?;
+    let certificate =
+        certificate.map_err(|error| with_variable(with_emulator(error.into()), password_env))?;
     Ok((certificate, format!("file:{}", path.display())))
 }
 
@@ -43,6 +44,12 @@ fn with_emulator(failure: Failure) -> Failure {
     }
     let fix = format!("{}; the certificate of the emulator is the file \"${EMULATOR}\"", failure.fix);
     Failure { fix, ..failure }
+}
+
+/// Names the variable of --certificate-password-env in the advice, instead of the default variable.
+fn with_variable(failure: Failure, password_env: Option<&str>) -> Failure {
+    let Some(name) = password_env else { return failure };
+    Failure { fix: failure.fix.replace(PASSWORD, &shown_name(name)), ..failure }
 }
 
 /// Reads a certificate with its key, and checks its validity period, as the commands that use it do.

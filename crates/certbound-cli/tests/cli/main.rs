@@ -13,6 +13,7 @@ mod verify;
 mod verify_callers;
 mod verify_serve;
 
+mod advice;
 mod bad_input;
 mod config;
 mod demo_and_endpoint;

@@ -155,7 +155,7 @@ const TABLE: &[Aadsts] = &[
         .caused_by(&["the clock of this machine is wrong", "the assertion was stored and used later, or used twice"]),
     row(700_027, "invalid_client", 401,
         "the certificate is not registered, or the assertion's signature is not valid",
-        "register the certificate's subject and issuer with the application; check that the certificate's key signs the assertion")
+        "register the certificate's subject and issuer with the application; if the client signs an assertion, check that this certificate's key signs it")
         .caused_by(&["the certificate was renewed, and the new one is not registered yet", "the certificate belongs to another application", "the key does not belong to the certificate"]),
     row(700_030, "invalid_client", 401,
         "the certificate's subject name is not authorised for the application",

@@ -21,9 +21,13 @@ pub(super) fn run(flags: &ConfigShowFlags, terminal: Terminal) -> Result<(), Fai
     };
     let shown: Vec<Shown> = values.iter().map(Shown::new).collect();
     match format {
-        Format::Json => output::print(&output::json(&as_json(&shown, chosen.as_ref()), 0)?),
-        _ => output::print_text(&as_table(&shown, chosen.as_ref(), flags.origin)),
+        Format::Json => output::print(&output::json(&as_json(&shown, chosen.as_ref()), 0)?)?,
+        _ => output::print_text(&as_table(&shown, chosen.as_ref(), flags.origin))?,
     }
+    if format != Format::Json && flags.command.is_empty() {
+        output::tell("tip: `certbound config show -- COMMAND` shows only the values that COMMAND uses");
+    }
+    Ok(())
 }
 
 type Values = (Vec<Effective>, Option<Chosen>);
