@@ -1,5 +1,7 @@
 //! The public part of a certificate, and its thumbprint.
 
+mod usage;
+
 use std::fmt;
 use strum::EnumProperty as _;
 
@@ -9,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 use x509_parser::prelude::*;
 use x509_parser::public_key::PublicKey as SubjectKey;
 
+pub use self::usage::CertificateUsage;
 use crate::time::UnixTime;
 
 /// `x5t#S256`: the SHA-256 of a certificate's whole DER (RFC 8705, section 3.1).
@@ -198,6 +201,12 @@ impl CertificateChain {
     /// The leaf's version of X.509. It is 3 for every certificate with extensions.
     pub fn version(&self) -> u32 {
         self.version
+    }
+
+    /// Returns the purposes that the leaf's extensions name.
+    pub fn usage(&self) -> CertificateUsage {
+        // `from_der` has parsed the same bytes, so this does not fail.
+        parse(0, self.leaf_der()).map(|leaf| CertificateUsage::of(&leaf)).unwrap_or_default()
     }
 
     /// Whether the leaf's key is RSA.

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::failure::{not_connected, tls};
 use crate::identity::{Handshakes, watching};
 use crate::options::Options;
+use crate::proxy::address;
 use crate::stream::{Stream, TlsFacts, is_sudden};
 use crate::tunnel;
 
@@ -56,9 +57,7 @@ impl Service<Uri> for Connector {
 impl Settings {
     /// Returns the host and port of the proxy that requests to `target` use.
     pub(crate) fn proxy_of(&self, target: &Uri) -> Option<String> {
-        let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
-        let proxied = self.options.address.is_none().then(|| self.options.proxy.intercept(target, host))?;
-        proxied.map(|proxy| address(proxy.uri()))
+        self.options.proxy.address_for(target).filter(|_| self.options.address.is_none())
     }
 
     async fn connect(&self, target: &Uri) -> Result<Stream, Error> {
@@ -129,11 +128,6 @@ impl Settings {
         };
         Ok(stream)
     }
-}
-
-/// Returns host and port of a proxy. The URL of a proxy can also have a password.
-fn address(proxy: &Uri) -> String {
-    format!("{}:{}", proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80))
 }
 
 fn default_port(target: &Uri) -> u16 {

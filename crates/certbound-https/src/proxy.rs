@@ -24,10 +24,22 @@ impl Proxy {
         Self(Arc::new(Matcher::builder().https(url.to_owned()).build()))
     }
 
+    /// Returns host and port of the proxy for `target`, or `None` if no proxy is used. The user name and the password of
+    /// the proxy are omitted.
+    pub fn address_for(&self, target: &Uri) -> Option<String> {
+        let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+        self.intercept(target, host).map(|proxy| address(proxy.uri()))
+    }
+
     /// Returns the proxy for `target`, or `None` if no proxy is used. `host` is the host of `target`, without brackets.
     pub(crate) fn intercept(&self, target: &Uri, host: &str) -> Option<Intercept> {
         self.0.intercept(target).filter(|_| !is_local(host))
     }
+}
+
+/// Returns host and port of a proxy. The URL of a proxy can also have a password.
+pub(crate) fn address(proxy: &Uri) -> String {
+    format!("{}:{}", proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80))
 }
 
 impl Default for Proxy {

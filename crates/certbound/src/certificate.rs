@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use certbound_core::cause::Cause;
-pub use certbound_core::certificate::{CertificateChain, Thumbprint};
+pub use certbound_core::certificate::{CertificateChain, CertificateUsage, Thumbprint};
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -11,9 +11,9 @@ use tracing::Instrument as _;
 
 use self::metadata_service::MetadataService;
 use crate::cache::single_flight::{Load, SingleFlight, this_runtime};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::span;
-use crate::transport::AnyTransport;
+use crate::transport::{AnyTransport, Transport};
 
 pub use certbound_core::region::{DetectedRegion, DetectionFailure, RegionOutcome, RegionSource};
 
@@ -72,6 +72,17 @@ impl RegionDetector {
     pub fn of_process() -> Self {
         static SHARED: OnceLock<RegionDetector> = OnceLock::new();
         SHARED.get_or_init(Self::new).clone()
+    }
+
+    /// Detects the region, as a client with this detection does before its first token request. The metadata service is
+    /// asked through `transport`.
+    ///
+    /// # Errors
+    /// [`DetectionFailure`] if no variable names a region and the metadata service names none.
+    pub async fn region(&self, transport: impl Transport) -> Result<DetectedRegion, DetectionFailure> {
+        let (transport, clock): (Arc<dyn AnyTransport>, Arc<dyn Clock>) =
+            (Arc::new(transport), Arc::new(SystemClock::new()));
+        self.detect(&transport, &clock).await.0
     }
 
     /// Returns the region, and whether it is the result of an earlier detection.

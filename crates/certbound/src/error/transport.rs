@@ -314,9 +314,12 @@ impl TransportError {
         }
     }
 
-    /// The same error, or `CertificateRefused` if it contains an alert that rejects the certificate. In TLS 1.3 the
-    /// alert arrives after the handshake, so a transport sees a broken connection.
-    pub(crate) fn or_certificate_refused(self) -> Self {
+    /// The same error, or [`CertificateRefused`](Self::CertificateRefused) if it contains an alert that rejects the
+    /// certificate. In TLS 1.3 the alert arrives after the handshake, so a transport sees a broken connection.
+    ///
+    /// Clients do this for each request with a certificate. A program that calls a [`Transport`](crate::Transport)
+    /// itself can do the same.
+    pub fn or_certificate_refused(self) -> Self {
         match (self.alert().filter(|alert| alert.rejects_certificate()), self) {
             (
                 Some(alert),

@@ -56,6 +56,11 @@ impl HyperTransport {
         Ok(Self { trust, options, clients: Clients::new(2 * Self::MAX_BINDINGS) })
     }
 
+    /// Returns host and port of the proxy for `url`.
+    pub(super) fn proxy_for(&self, url: &http::Uri) -> Option<String> {
+        self.options.proxy.address_for(url)
+    }
+
     fn client_for(&self, via: Via<'_>) -> Result<Client, rustls::Error> {
         self.clients.get(via, || match via {
             Via::Tls => Ok(self.client_of(self.trust.anonymous()?)),

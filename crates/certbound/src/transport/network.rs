@@ -51,6 +51,12 @@ impl Network {
     pub fn transport(&self) -> Arc<HyperTransport> {
         Arc::clone(&self.transport)
     }
+
+    /// Returns host and port of the proxy that requests to `url` use. `None` if they use no proxy. The user name and the
+    /// password of the proxy are omitted.
+    pub fn proxy_for(&self, url: &http::Uri) -> Option<String> {
+        self.transport.proxy_for(url)
+    }
 }
 
 /// Returns the transport of a client for which no transport was chosen.
@@ -229,6 +235,14 @@ mod tests {
     fn a_proxys_password_is_not_shown() {
         let builder = Network::builder().proxy("http://user:hidden@proxy:3128");
         assert!(!format!("{builder:?} {builder:#?}").contains("hidden"));
+    }
+
+    #[test]
+    fn the_proxy_of_a_url_is_named_without_its_password() {
+        let network = Network::builder().proxy("http://user:hidden@proxy:3128").build().unwrap();
+        let proxy = |url: &'static str| network.proxy_for(&http::Uri::from_static(url));
+        assert_eq!(proxy("https://login.example/"), Some("proxy:3128".to_owned()));
+        assert_eq!(proxy("https://127.0.0.1/"), None, "loopback uses no proxy");
     }
 
     #[test]
