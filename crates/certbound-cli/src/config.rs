@@ -7,21 +7,23 @@ mod effective;
 mod error;
 mod file;
 mod keys;
+mod shown;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
 
-pub(crate) use self::effective::{Chosen, Effective, Origin, effective};
+pub(crate) use self::effective::{Chosen, Effective, effective};
 pub(crate) use self::error::{ConfigError, Mistake, Place};
 pub(crate) use self::file::{ConfigFile, Entry, Value};
 pub(crate) use self::keys::{
-    all as all_keys, check as check_entry, holds_secret, is_input_file, is_secret, is_variable_name,
+    all as all_keys, check as check_entry, holds_secret, is_input_file, is_variable_name,
 };
 use self::keys::{commands, of_command};
 #[cfg(test)]
 pub(crate) use self::keys::{is_path, kind};
+pub(crate) use self::shown::ShownValue;
 use crate::flags::{Rank, Ring, is_typed};
 
 /// Commands that do not use the values of a file. `config check` and `config show` read the file themselves. `explain`

@@ -4,10 +4,12 @@ mod assertion;
 mod authority;
 mod certificate;
 mod direct;
+mod dry;
 mod machine;
 mod prover;
 mod reach;
 mod region;
+mod resource;
 mod scope;
 mod two_legs;
 mod value;
@@ -22,12 +24,14 @@ pub(crate) use self::assertion::stand_in;
 pub(crate) use self::authority::scope;
 pub(crate) use self::certificate::check as check_certificate;
 pub(crate) use self::direct::{by_certificate, direct};
+pub(crate) use self::dry::{NeverTransport, stopped};
 pub(crate) use self::machine::{
     assertion as machine_assertion, at as machine_at, presents as presents_machine,
 };
 use self::prover::Prover;
 pub(crate) use self::reach::Reach;
 pub(crate) use self::region::{in_region_of_environment, region};
+pub(crate) use self::resource::{call_with_bearer, url};
 pub(crate) use self::scope::scope_for_host;
 pub(crate) use self::two_legs::{DryLeg1, in_the_dry as two_legs_in_the_dry, two_legs};
 pub(crate) use self::value::{check_application, check_value};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use certbound::BoundAssertion;
 use serde::Serialize;
 
-use super::dry_run::{DryRun, NeverTransport, stopped};
+use super::dry_run::DryRun;
 use super::token::tell_ending_key;
 use crate::failure::Failure;
 use crate::flags::{AssertionFlags, Format};
 use crate::observers::{Observers, Trace};
 use crate::output::{self, CertificateResult, Terminal, assignments, filled, json, rfc3339};
-use crate::plan::{self, Reach};
+use crate::plan::{self, NeverTransport, Reach, stopped};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,14 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use certbound::clock::{Clock as _, SystemClock};
-use certbound::transport::Via;
 use certbound::{AnyClient, BoundToken, Network, ResourceScope, TokenSource as _, Transport};
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::retry_after;
 use certbound_core::shown::lines;
-use http::header::{AUTHORIZATION, DATE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{DATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use zeroize::Zeroizing;
 
 use super::dry_run::{DryRun, is_plain};
 use super::exchange::{dry_exchange, tell_kept, tell_leg_2};
@@ -78,7 +76,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     let answer = match &token {
         // The client takes the token from its cache. It also handles a claims challenge.
         Token::Bound(_) => client.resource(&scope).call(request).await?,
-        Token::Bearer(token) => call_with_bearer(network, token, request).await?,
+        Token::Bearer(token) => plan::call_with_bearer(network, token, request).await?,
     };
     if trace || terminal.tells_stations() {
         tell(&format!("< resource: status {}", answer.status().as_u16()));
@@ -157,22 +155,6 @@ async fn dry_call(
         None => dry_exchange(&mut dry, &flags.client, &flags.leg1, scope, kind).await?,
     }
     dry.print(terminal)
-}
-
-async fn call_with_bearer(
-    network: &Network,
-    token: &certbound::BearerToken,
-    mut request: Request<Bytes>,
-) -> Result<Response<Bytes>, Failure> {
-    use certbound::Transport as _;
-
-    let text = Zeroizing::new(format!("Bearer {}", token.secret().expose()));
-    let mut value = HeaderValue::from_str(&text).map_err(|_| Usage::Header)?;
-    value.set_sensitive(true);
-    request.headers_mut().insert(AUTHORIZATION, value);
-    let answer = network.transport().send(request, Via::Tls).await;
-    let answer = answer.map_err(|cause| certbound::Error::Transport { leg: None, cause, target: None })?;
-    Ok(answer.response)
 }
 
 /// Adds the acquired token, and the token that was sent with the answered request. After a claims challenge they

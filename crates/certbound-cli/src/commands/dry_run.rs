@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::error::{Leg, PlatformError, TransportError};
-use certbound::transport::{Answer, Via};
-use certbound::{Error, Transport};
+use certbound::error::Leg;
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, number, one};
@@ -15,18 +13,6 @@ use crate::output::{self, Terminal};
 
 /// The text that is printed instead of the assertion, because Leg 1 did not run.
 const UNKNOWN: &str = "<not yet known: Leg 1 returns it>";
-
-/// A transport that sends nothing. The observer records each request before the transport receives it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NeverTransport;
-
-impl Transport for NeverTransport {
-    async fn send(&self, _: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
-        Err(TransportError::Interrupted { host: String::new(), reason: STOPPED.into() })
-    }
-}
-
-const STOPPED: &str = "stopped before the first byte";
 
 /// Requests that were not sent.
 #[derive(Default)]
@@ -158,19 +144,4 @@ fn shown(name: &http::HeaderName, value: &http::HeaderValue) -> String {
 /// Returns whether a header of this name contains no secret of the caller.
 pub(super) fn is_plain(name: &http::HeaderName) -> bool {
     matches!(name.as_str(), "accept" | "content-type" | "user-agent")
-}
-
-/// Accepts the error of the dry-run transport, because this error means that the first request was ready.
-pub(super) fn stopped<T>(result: Result<T, Error>) -> Result<(), Failure> {
-    match result {
-        Err(
-            Error::Transport { cause: TransportError::Interrupted { reason, .. }, .. }
-            | Error::Platform {
-                what: PlatformError::Unreachable { cause: TransportError::Interrupted { reason, .. }, .. },
-                ..
-            },
-        ) if reason.to_string() == STOPPED => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(_) => Ok(()),
-    }
 }

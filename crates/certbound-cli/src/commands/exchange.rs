@@ -6,13 +6,13 @@ use certbound::ResourceScope;
 use certbound::cache::Source;
 use certbound::observe::JwtPopReport;
 
-use super::dry_run::{DryRun, NeverTransport, stopped};
+use super::dry_run::DryRun;
 use super::token::tell_ending_key;
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, ExchangeFlags, Leg1Flags};
 use crate::observers::{Observers, Stations, Trace};
 use crate::output::{self, Extras, Terminal, Token, rfc3339, tell};
-use crate::plan::{self, DryLeg1, Kind, Reach};
+use crate::plan::{self, DryLeg1, Kind, NeverTransport, Reach, stopped};
 
 pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), Failure> {
     let scope = plan::scope(&flags.client.identity, &flags.scope)?;

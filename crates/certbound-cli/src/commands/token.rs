@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use certbound::ResourceScope;
 
-use super::dry_run::{DryRun, NeverTransport, stopped};
+use super::dry_run::DryRun;
 use super::exchange::tell_kept;
 use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags, TokenFlags};
 use crate::observers::{Observers, Trace};
 use crate::output::{self, Extras, Terminal, tell};
-use crate::plan::{self, Kind, Reach};
+use crate::plan::{self, Kind, NeverTransport, Reach, stopped};
 
 pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Failure> {
     let scope = plan::scope(&flags.client.identity, &flags.scope)?;

@@ -2,8 +2,9 @@
 
 use certbound::authority::RegionChoice;
 use certbound::managed_identity::IdentityId;
-use certbound::{Authority, Client, ResourceScope, Secret, TenantId, Transport};
+use certbound::{Authority, Client, ResourceScope, Secret, TenantId};
 
+use super::NeverTransport;
 use super::authority::authority;
 use crate::failure::Failure;
 use crate::flags::IdentityFlags;
@@ -24,7 +25,7 @@ pub(crate) fn check_value(key: &str, value: &str, with_issuer: bool) -> Result<(
 
 /// Checks the authority, and the application's id in this authority. A missing tenant is not an error, because the
 /// command line can give the tenant.
-pub(crate) fn check_application(flags: &IdentityFlags, transport: impl Transport) -> Result<(), Failure> {
+pub(crate) fn check_application(flags: &IdentityFlags) -> Result<(), Failure> {
     let any = || Some("00000000-0000-4000-8000-000000000000".to_owned());
     let with_tenant = |tenant| IdentityFlags { tenant, ..flags.clone() };
     let found = match authority(flags) {
@@ -32,7 +33,7 @@ pub(crate) fn check_application(flags: &IdentityFlags, transport: impl Transport
         other => other,
     }?;
     if let Some(id) = &flags.client_id {
-        let builder = Client::builder(found, id.as_str()).with_transport(transport);
+        let builder = Client::builder(found, id.as_str()).with_transport(NeverTransport);
         builder.with_secret(Secret::new("never sent")).build()?;
     }
     Ok(())

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderName, HeaderValue, Method, Request};
 
 use crate::flags::CallFlags;
 use crate::input;
+use crate::plan;
 use crate::usage::Usage;
 
 /// The largest request body, in bytes.
@@ -35,7 +36,7 @@ pub(super) fn of(flags: &CallFlags) -> Result<Request<Bytes>, Usage> {
     };
     let mut request = Request::new(body.unwrap_or_default());
     *request.method_mut() = method;
-    *request.uri_mut() = url(&flags.url)?;
+    *request.uri_mut() = plan::url(&flags.url)?;
     for line in &flags.header {
         let (name, value) = header(line)?;
         request.headers_mut().append(name, value);
@@ -44,18 +45,6 @@ pub(super) fn of(flags: &CallFlags) -> Result<Request<Bytes>, Usage> {
         request.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     }
     Ok(request)
-}
-
-fn url(text: &str) -> Result<Uri, Usage> {
-    // A text that is not a URL may be a mistyped secret, so only its beginning is repeated.
-    let refuse =
-        || Usage::Url(text.split(['?', '#']).next().unwrap_or_default().escape_debug().take(80).collect());
-    if text.contains('@') && text.split('/').nth(2).is_some_and(|authority| authority.contains('@')) {
-        return Err(Usage::Url("https://...@...".to_owned()));
-    }
-    let uri: Uri = text.parse().map_err(|_| refuse())?;
-    let usable = uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty());
-    if usable && !text.contains('#') { Ok(uri) } else { Err(refuse()) }
 }
 
 fn header(line: &str) -> Result<(HeaderName, HeaderValue), Usage> {
@@ -77,23 +66,6 @@ fn body(text: &str) -> Result<Bytes, Usage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_an_absolute_https_url_is_called() {
-        for text in ["https://a.example/x?y=1", "https://a.example", "https://a.example:8443/user@x"] {
-            assert!(url(text).is_ok(), "{text}");
-        }
-        for text in [
-            "http://a.example/",
-            "a.example/x",
-            "https://u:p@a.example/",
-            "https://a.example/#f",
-            "",
-            "https:///x",
-        ] {
-            assert!(matches!(url(text), Err(Usage::Url(shown)) if !shown.contains("u:p")), "{text}");
-        }
-    }
 
     #[test]
     fn a_header_is_a_name_and_a_value_and_never_the_authorization() {

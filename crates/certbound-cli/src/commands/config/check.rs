@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use crate::commands::command;
-use crate::commands::dry_run::NeverTransport;
 use crate::commands::inspect;
 use crate::config::{self, Chosen, ConfigError, ConfigFile, Entry, Mistake, Place, Value};
 use crate::failure::{Failure, USAGE, one};
@@ -171,7 +170,7 @@ impl Layer<'_> {
             issuer: text("issuer"),
             no_authority_validation: false,
         };
-        let failure = plan::check_application(&flags, NeverTransport).err()?;
+        let failure = plan::check_application(&flags).err()?;
         let entry = match failure.code.as_str() {
             // If the id is a key for all profiles, the check of those keys reports the error.
             "invalid_client_id" => self.own.iter().find(|entry| entry.key == "client-id")?,
