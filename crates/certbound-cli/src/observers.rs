@@ -1,5 +1,6 @@
 //! The reports on requests while the requests run. The reports contain no secret.
 
+mod assertions;
 mod seen;
 mod witness;
 
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound::observe::{ObservedRequest, ObservedValue, Observer};
 
+pub(crate) use self::assertions::{AssertionWitness, WatchedLeg1};
 pub(crate) use self::seen::Seen;
 pub(crate) use self::witness::{Witness, Witnessed};
 use crate::output::tell;

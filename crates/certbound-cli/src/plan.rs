@@ -21,7 +21,7 @@ use certbound::observe::Observer;
 use certbound::{Error, Network, ResourceScope, TokenSource};
 
 pub(crate) use self::assertion::stand_in;
-pub(crate) use self::authority::scope;
+pub(crate) use self::authority::{authority, scope};
 pub(crate) use self::certificate::check as check_certificate;
 pub(crate) use self::direct::{by_certificate, direct};
 pub(crate) use self::dry::{NeverTransport, stopped};
@@ -33,7 +33,10 @@ pub(crate) use self::reach::Reach;
 pub(crate) use self::region::{in_region_of_environment, region};
 pub(crate) use self::resource::{call_with_bearer, url};
 pub(crate) use self::scope::scope_for_host;
-pub(crate) use self::two_legs::{DryLeg1, in_the_dry as two_legs_in_the_dry, two_legs};
+pub(crate) use self::two_legs::{
+    DryLeg1, Leg1Source, certificate_of_both_legs, check_leg1, exchange, in_the_dry as two_legs_in_the_dry,
+    is_unbound, leg1_source, refuse_machine_as_leg2, two_legs,
+};
 pub(crate) use self::value::{check_application, check_value};
 use crate::failure::Failure;
 use crate::flags::{KindFlags, RunFlags};

@@ -18,7 +18,8 @@ pub(super) fn builder<T: Transport + Clone>(
 ) -> ClientBuilder<NoCredential> {
     let builder = Client::builder(authority, app)
         .with_transport(reach.transport())
-        .with_region_detector(RegionDetector::of_process());
+        .with_region_detector(RegionDetector::of_process())
+        .with_retry_policy(reach.retries);
     let builder = match flags.global_if_region_unreachable {
         true => builder.global_if_region_unreachable(),
         false => builder,
@@ -36,7 +37,7 @@ pub(crate) fn scope(flags: &IdentityFlags, text: &str) -> Result<ResourceScope, 
 }
 
 /// Returns the authority of the client: host, tenant and region, or an OpenID issuer.
-pub(super) fn authority(flags: &IdentityFlags) -> Result<Authority, Failure> {
+pub(crate) fn authority(flags: &IdentityFlags) -> Result<Authority, Failure> {
     if let Some(issuer) = &flags.issuer {
         return Ok(Authority::oidc(issuer)?);
     }

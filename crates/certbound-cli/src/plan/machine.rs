@@ -67,7 +67,8 @@ fn builder<T: Transport + Clone>(
     identity: &str,
     reach: &Reach<T>,
 ) -> Result<ManagedIdentityBuilder, Failure> {
-    let mut builder = at(&flags.machine, identity)?.with_transport(reach.transport());
+    let builder = at(&flags.machine, identity)?;
+    let mut builder = builder.with_transport(reach.transport()).with_retry_policy(reach.retries);
     if reach.sees_bindings {
         builder = builder.require_observed_binding();
     }

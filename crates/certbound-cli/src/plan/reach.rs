@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound::TokenCache;
 use certbound::cache::SealedStore;
+use certbound::retry::RetryPolicy;
 use certbound::state::StateDirectory;
 
 use super::Prover;
 use crate::failure::Failure;
 use crate::flags::{CacheFlags, CacheKeyFlag};
 use crate::keychain;
-use crate::observers::{Witness, Witnessed};
+use crate::observers::{AssertionWitness, WatchedLeg1, Witness, Witnessed};
 use crate::output::tell;
 use crate::usage::Usage;
 
@@ -22,6 +23,9 @@ pub(crate) struct Reach<T> {
     transport: T,
     store: Option<SealedStore>,
     witness: Option<Arc<dyn Witness>>,
+    assertions: Option<Arc<dyn AssertionWitness>>,
+    /// How failed requests are repeated.
+    pub(super) retries: RetryPolicy,
     /// Whether certbound must see that a bound token names its certificate.
     pub(super) sees_bindings: bool,
     /// The caches that were created, whose tokens are written at the end.
@@ -31,7 +35,15 @@ pub(crate) struct Reach<T> {
 impl<T> Reach<T> {
     /// Creates a value without tokens of earlier commands.
     pub(crate) fn fresh(transport: T) -> Self {
-        Self { transport, store: None, witness: None, sees_bindings: false, caches: Mutex::default() }
+        Self {
+            transport,
+            store: None,
+            witness: None,
+            assertions: None,
+            retries: RetryPolicy::default(),
+            sees_bindings: false,
+            caches: Mutex::default(),
+        }
     }
 
     /// Sets the observer of requests to the machine's platform, which the library's observers do not see.
@@ -41,11 +53,30 @@ impl<T> Reach<T> {
         self
     }
 
+    /// Sets the witness of the assertions that Leg 1 returns.
+    #[must_use]
+    pub(crate) fn watching_assertions(mut self, witness: Arc<dyn AssertionWitness>) -> Self {
+        self.assertions = Some(witness);
+        self
+    }
+
+    /// Sends each request once.
+    #[must_use]
+    pub(crate) fn without_retries(mut self) -> Self {
+        self.retries = RetryPolicy::none();
+        self
+    }
+
     /// If `wanted`, refuses a bound token unless certbound can see that the token names its certificate.
     #[must_use]
     pub(crate) fn seeing_bindings(mut self, wanted: bool) -> Self {
         self.sees_bindings = wanted;
         self
+    }
+
+    /// Returns a Leg 1 whose assertions the witness sees.
+    pub(super) fn watched<L>(&self, leg1: L) -> WatchedLeg1<L> {
+        WatchedLeg1::new(leg1, self.assertions.clone())
     }
 
     /// Returns the cache for tokens of `prover`. A cache with a store does not refresh ahead, because a short command

@@ -2,7 +2,8 @@
 
 use certbound::credential::{ByAssertion, ByCertificate, Leg1};
 use certbound::{
-    AnyClient, Authority, BindingCertificate, Client, ManagedIdentity, Secret, TenantId, Transport,
+    AnyClient, Authority, BindingCertificate, BoundAssertion, Client, ManagedIdentity, Secret, TenantId,
+    Transport,
 };
 
 use super::authority::{authority, builder};
@@ -18,41 +19,110 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     kind: Kind,
     reach: &Reach<T>,
 ) -> Result<Plan<AnyClient>, Failure> {
-    if flags.machine.managed_identity.is_some() {
-        return Err(Usage::MachineIsNotLeg2.into());
-    }
+    refuse_machine_as_leg2(flags)?;
     let authority = authority(&flags.identity)?;
-    if let Some(identity) = &leg1.leg1_managed_identity {
-        refuse_leg1_flags(leg1)?;
-        let name = identity;
-        let (identity, source) = machine::leg1(flags, name, reach)?;
-        if is_unbound(kind, &identity) {
-            return unbound(flags, authority, identity, name, reach);
+    check_leg1(flags, leg1)?;
+    let certificate = certificate_of_both_legs(flags, leg1)?;
+    let source = leg1_source(flags, leg1, certificate, reach)?;
+    exchange(flags, leg1, authority, source, kind, reach)
+}
+
+/// The source of the assertion, each with the name of its certificate's source.
+pub(crate) enum Leg1Source {
+    Machine(ManagedIdentity, String),
+    Existing(BoundAssertion, String),
+    Certificate(BindingCertificate, String),
+}
+
+/// Refuses a managed identity that is given for Leg 2.
+pub(crate) fn refuse_machine_as_leg2(flags: &ClientFlags) -> Result<(), Usage> {
+    flags.machine.managed_identity.as_ref().map_or(Ok(()), |_| Err(Usage::MachineIsNotLeg2))
+}
+
+/// Checks that the flags give exactly what their source of the assertion needs. The check reads no file.
+pub(crate) fn check_leg1(flags: &ClientFlags, leg1: &Leg1Flags) -> Result<(), Usage> {
+    let has_certificate = flags.certificate.certificate.is_some();
+    match (&leg1.leg1_managed_identity, &leg1.assertion_file) {
+        (Some(_), _) => refuse_leg1_flags(leg1),
+        (None, Some(_)) => {
+            refuse_leg1_flags(leg1)?;
+            if has_certificate { Ok(()) } else { Err(Usage::AssertionWithoutCertificate) }
         }
-        let prover = match flags.machine_state.machine_state {
-            Some(_) => Prover::machine(name),
-            None => Prover::Passing,
-        };
-        let client = leg2(flags, authority, identity, reach, &prover)?;
-        return Ok(Plan { client: client.into(), source });
+        // `AZURE_CLIENT_CERTIFICATE_PATH` names the certificate of the application, so Leg 1 uses it.
+        (None, None) if leg1.leg1_certificate.is_some() || has_certificate => Ok(()),
+        (None, None) => Err(Usage::NoLeg1),
     }
-    if let Some(path) = &leg1.assertion_file {
-        refuse_leg1_flags(leg1)?;
-        let found = certificate::binding(&flags.certificate)?.ok_or(Usage::AssertionWithoutCertificate)?;
-        let assertion = assertion::read(path, found.0)?;
-        let prover = Prover::secret(assertion.secret());
-        let client = leg2(flags, authority, assertion, reach, &prover)?;
-        return Ok(Plan { client: client.into(), source: found.1 });
+}
+
+/// Returns the certificate that both legs present, with its source; `None` if the platform issues the certificate.
+pub(crate) fn certificate_of_both_legs(
+    flags: &ClientFlags,
+    leg1: &Leg1Flags,
+) -> Result<Option<(BindingCertificate, String)>, Failure> {
+    match (&leg1.leg1_managed_identity, &leg1.leg1_certificate) {
+        (Some(_), _) => Ok(None),
+        (None, Some(path)) => {
+            let password_env = flags.certificate.certificate_password_env.as_deref();
+            certificate::load(path, leg1.leg1_certificate_key.as_deref(), password_env).map(Some)
+        }
+        (None, None) => certificate::binding(&flags.certificate),
     }
-    let (certificate, source) = certificate_of_leg1(flags, leg1)?;
-    let first = leg1_client(flags, &authority, leg1, certificate, reach)?;
-    let client = leg2(flags, authority, first, reach, &Prover::Certificate)?;
+}
+
+/// Returns the source of the assertion. An existing assertion is read here.
+pub(crate) fn leg1_source<T: Transport + Clone>(
+    flags: &ClientFlags,
+    leg1: &Leg1Flags,
+    certificate: Option<(BindingCertificate, String)>,
+    reach: &Reach<T>,
+) -> Result<Leg1Source, Failure> {
+    if let Some(identity) = &leg1.leg1_managed_identity {
+        let (identity, source) = machine::leg1(flags, identity, reach)?;
+        return Ok(Leg1Source::Machine(identity, source));
+    }
+    let (certificate, source) = certificate.ok_or(Usage::NoLeg1)?;
+    Ok(match &leg1.assertion_file {
+        Some(path) => Leg1Source::Existing(assertion::read(path, certificate)?, source),
+        None => Leg1Source::Certificate(certificate, source),
+    })
+}
+
+/// Returns the client of Leg 2, which runs Leg 1 with this source.
+pub(crate) fn exchange<T: Transport + Clone>(
+    flags: &ClientFlags,
+    leg1: &Leg1Flags,
+    authority: Authority,
+    source: Leg1Source,
+    kind: Kind,
+    reach: &Reach<T>,
+) -> Result<Plan<AnyClient>, Failure> {
+    let (client, source) = match source {
+        Leg1Source::Machine(identity, source) => {
+            let name = leg1.leg1_managed_identity.as_deref().unwrap_or_default();
+            if is_unbound(kind, &identity) {
+                return unbound(flags, authority, identity, name, reach);
+            }
+            let prover = match flags.machine_state.machine_state {
+                Some(_) => Prover::machine(name),
+                None => Prover::Passing,
+            };
+            (leg2(flags, authority, identity, reach, &prover)?, source)
+        }
+        Leg1Source::Existing(assertion, source) => {
+            let prover = Prover::secret(assertion.secret());
+            (leg2(flags, authority, assertion, reach, &prover)?, source)
+        }
+        Leg1Source::Certificate(certificate, source) => {
+            let first = leg1_client(flags, &authority, leg1, certificate, reach)?;
+            (leg2(flags, authority, first, reach, &Prover::Certificate)?, source)
+        }
+    };
     Ok(Plan { client: client.into(), source })
 }
 
 /// Returns whether Leg 1 is a Bearer token of the identity, because its platform cannot bind tokens, or because the environment
 /// does not allow it.
-fn is_unbound(kind: Kind, identity: &ManagedIdentity) -> bool {
+pub(crate) fn is_unbound(kind: Kind, identity: &ManagedIdentity) -> bool {
     kind == Kind::Bearer && !identity.may_bind()
 }
 
@@ -67,7 +137,7 @@ fn unbound<T: Transport + Clone>(
 ) -> Result<Plan<AnyClient>, Failure> {
     let builder = builder(&flags.identity, authority, flags.identity.client_id()?, reach);
     let builder = builder.with_cache(reach.cache(&Prover::machine(name)));
-    let client = builder.with_unbound_assertions(identity).build()?;
+    let client = builder.with_unbound_assertions(reach.watched(identity)).build()?;
     Ok(Plan { client: client.into(), source: String::new() })
 }
 
@@ -99,7 +169,7 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
         return Ok(DryPlan { leg1: Some(DryLeg1::Machine(whole)), leg2 });
     }
     let authority = authority(&flags.identity)?;
-    let (certificate, _) = certificate_of_leg1(flags, leg1)?;
+    let (certificate, _) = certificate_of_both_legs(flags, leg1)?.ok_or(Usage::NoLeg1)?;
     let first = leg1_client(flags, &authority, leg1, certificate.clone(), reach)?;
     let audience = authority.exchange_uri()?;
     let stand_in = stand_in(&certificate, audience)?;
@@ -118,20 +188,6 @@ pub(crate) enum DryLeg1 {
     Certificate(Client<ByCertificate>),
     /// Both legs; the dry run stops at Leg 1's request to the platform.
     Machine(AnyClient),
-}
-
-fn certificate_of_leg1(
-    flags: &ClientFlags,
-    leg1: &Leg1Flags,
-) -> Result<(BindingCertificate, String), Failure> {
-    match &leg1.leg1_certificate {
-        Some(path) => {
-            let password_env = flags.certificate.certificate_password_env.as_deref();
-            certificate::load(path, leg1.leg1_certificate_key.as_deref(), password_env)
-        }
-        // `AZURE_CLIENT_CERTIFICATE_PATH` names the certificate of the application, so Leg 1 uses it.
-        None => Ok(certificate::binding(&flags.certificate)?.ok_or(Usage::NoLeg1)?),
-    }
 }
 
 fn leg1_client<T: Transport + Clone>(
@@ -164,7 +220,7 @@ fn leg2<T: Transport + Clone>(
     prover: &Prover,
 ) -> Result<Client<ByAssertion>, Failure> {
     let builder = builder(&flags.identity, authority, flags.identity.client_id()?, reach);
-    Ok(builder.with_cache(reach.cache(prover)).with_assertions(leg1).build()?)
+    Ok(builder.with_cache(reach.cache(prover)).with_assertions(reach.watched(leg1)).build()?)
 }
 
 fn refuse_leg1_flags(flags: &Leg1Flags) -> Result<(), Usage> {
