@@ -7,6 +7,7 @@ mod capabilities;
 mod completions;
 mod config;
 mod demo;
+mod doctor;
 mod dry_run;
 mod emulator;
 mod endpoint;
@@ -21,13 +22,14 @@ mod verify;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::failure::{self, Failure};
 use crate::flags::{
     self, AssertionFlags, CallFlags, CapabilitiesFlags, CommonFlags, CompletionsFlags, ConfigCommand,
-    DemoFlags, EmulatorCommand, EndpointFlags, ExchangeFlags, ExplainFlags, HealthFlags, InspectFlags,
-    LogFormat, ManFlags, TokenFlags, VerifyFlags,
+    DemoFlags, DoctorFlags, EmulatorCommand, EndpointFlags, ExchangeFlags, ExplainFlags, HealthFlags,
+    InspectFlags, LogFormat, ManFlags, TokenFlags, VerifyFlags,
 };
 use crate::output::Terminal;
 
@@ -79,6 +81,25 @@ pub(crate) enum Command {
     /// and control characters from the body. If the status is not 2xx, the exit code is 1.
     #[command(after_long_help = CALL_EXAMPLES, mut_arg("client_secret_env", |flag| flag.hide_short_help(true)))]
     Call(CallFlags),
+    /// Check a configuration of the two-leg flow, and explain each problem.
+    ///
+    /// doctor takes the flags, the variables and the profile of `exchange`. It checks the configuration, the certificate,
+    /// the network, both legs, the token and, with --resource-url, a resource. It sends each request once and stores no
+    /// token. The report contains no secrets, so it can be pasted into a ticket. The exit code is 0 if nothing failed,
+    /// and 1 if a check failed. With --dry-run only the checks that send no request are made.
+    #[command(
+        after_long_help = DOCTOR_EXAMPLES,
+        mut_arg("managed_identity", |flag| flag.hide(true)),
+        // doctor explains this conflict, which is a common issue of the two-leg flow.
+        mut_arg("leg1_certificate", |flag| {
+            flag.conflicts_with(Resettable::<clap::Id>::Reset).conflicts_with("assertion_file")
+        }),
+        mut_args(|flag| match flag.get_id().as_str() {
+            "report" | "reveal" | "no_cache" | "cache_dir" | "cache_key" => flag.hide(true),
+            _ => flag,
+        })
+    )]
+    Doctor(DoctorFlags),
     /// Print the token endpoint of an authority, and the rule that determines it. This command uses no network.
     Endpoint(EndpointFlags),
     /// Print the capabilities of this machine's managed identity.
@@ -147,6 +168,17 @@ Examples:
 const VERIFY_NEEDS: &str = "\
 Required: an issuer (--tenant or --issuer), and a rule for callers
 (--require-role, --require-scope or --allow-client).";
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  The command line of `exchange`, with another command:
+    certbound doctor --leg1-certificate app.pem --client-id ID --tenant TENANT \\
+      --region westus3 --scope https://vault.azure.net/.default
+  Also a resource, and the federated credentials of the application of Leg 2:
+    az ad app federated-credential list --id ID \\
+      | certbound doctor --profile orders --federated-credential - \\
+        --resource-url 'https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1'
+  The checks that send no request:
+    certbound doctor --profile orders --dry-run";
 
 const CALL_EXAMPLES: &str = "\
 Examples:
@@ -190,6 +222,7 @@ impl Command {
             Self::Assertion(flags) => assertion::run(flags, terminal).await,
             Self::Exchange(flags) => exchange::run(flags, terminal).await,
             Self::Call(flags) => call::run(flags, terminal).await,
+            Self::Doctor(flags) => return doctor::run(flags, terminal).await,
             Self::Endpoint(flags) => endpoint::run(&flags, terminal),
             Self::Capabilities(flags) => capabilities::run(&flags, terminal).await,
             Self::Inspect(flags) => inspect::run(&flags, terminal),

@@ -12,7 +12,7 @@ use certbound_core::catalogue::explain;
 use certbound_core::shown::one_line;
 pub(crate) use certbound_core::shown::one_line as one;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) use self::client::number;
 pub(crate) use self::command_line::{guess, report_command_line, with_tip};
@@ -121,6 +121,11 @@ impl Failure {
     }
 
     fn json(&self) -> String {
+        format!("{}\n", json!({ "error": self.value() }))
+    }
+
+    /// Returns the object that describes the failure, without control characters.
+    pub(crate) fn value(&self) -> Value {
         #[derive(Serialize)]
         struct Shown {
             code: String,
@@ -131,8 +136,7 @@ impl Failure {
         }
 
         let Self { code, what, why, fix, details, .. } = self.shown();
-        let error = Shown { code, message: format!("{what}: {why}"), fix, details };
-        format!("{}\n", json!({ "error": error }))
+        json!(Shown { code, message: format!("{what}: {why}"), fix, details })
     }
 }
 

@@ -5,6 +5,7 @@
 mod call;
 mod client;
 mod config;
+mod doctor;
 mod emulator;
 mod explain;
 mod health;
@@ -26,6 +27,7 @@ pub(crate) use self::client::{
     TokenFlags,
 };
 pub(crate) use self::config::{ConfigCheckFlags, ConfigCommand, ConfigShowFlags};
+pub(crate) use self::doctor::DoctorFlags;
 pub(crate) use self::emulator::{
     EmulatorCommand, EmulatorRunFlags, EmulatorStartFlags, PlatformFlag, WhatFlags,
 };

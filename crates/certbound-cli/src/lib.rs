@@ -6,8 +6,9 @@
 //! `cargo xtask layering` reads this drawing and checks it.
 //!
 //! ```text
-//!  7  lib.rs                         START HERE: from the arguments to an exit code
-//!  6  commands/                      each command, with its help
+//!  8  lib.rs                         START HERE: from the arguments to an exit code
+//!  7  commands/                      each command, with its help
+//!  6  doctor/                        the checks of `certbound doctor`
 //!  5  plan/                          from flags to clients
 //!  4  observers/  isolated/          reports of requests; a network for one program
 //!  3  output.rs  config/  keychain/  hosted/  demo/  server/
@@ -23,6 +24,7 @@ pub mod demo;
 
 mod commands;
 mod config;
+mod doctor;
 mod failure;
 mod flags;
 mod hosted;

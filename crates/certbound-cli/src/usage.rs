@@ -105,9 +105,15 @@ pub(crate) enum Usage {
         fix = "remove the header; certbound controls the token, the host, the connection and the length"
     ))]
     HeaderOurs(http::HeaderName),
-    #[error("--data @- and --assertion-file - cannot both read stdin")]
-    #[strum(props(code = "stdin_twice", fix = "read the body or the assertion from a file instead"))]
-    StdinTwice,
+    #[error("{one} and {other} cannot both read stdin")]
+    #[strum(props(code = "stdin_twice", fix = "read one of the two from a file instead"))]
+    StdinTwice { one: &'static str, other: &'static str },
+    #[error("{path} contains no federated credential")]
+    #[strum(props(code = "invalid_federated_credential"))]
+    #[strum(props(
+        fix = "give the JSON of Microsoft Graph: an object with issuer, subject and audiences, or a list of such objects, as `az ad app federated-credential list` prints it"
+    ))]
+    NoFederatedCredential { path: String },
     #[error("no token is given")]
     #[strum(props(code = "token_required"))]
     #[strum(props(fix = "give the token as an argument, or - to read it from stdin"))]

@@ -26,7 +26,8 @@ use crate::usage::Usage;
 pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Failure> {
     let from_stdin = flags.leg1.assertion_file.as_deref() == Some(std::path::Path::new("-"));
     if from_stdin && flags.data.as_deref() == Some("@-") {
-        return Err(Usage::StdinTwice.into());
+        let (one, other) = ("--data @-", "--assertion-file -");
+        return Err(Usage::StdinTwice { one, other }.into());
     }
     let request = request::of(&flags)?;
     let scope = scope(&flags, &request)?;

@@ -26,6 +26,7 @@ impl ShownValue {
             false if has_user(&text.to_string_lossy()) => {
                 format!("<a URL with a user name or password, {} bytes>", text.len())
             }
+            false if value.key == "resource-url" => without_query(&one(&text.to_string_lossy())),
             false => without_tokens(&one(&text.to_string_lossy())),
         });
         let texts: Vec<String> = texts.collect();
@@ -60,4 +61,12 @@ impl ShownValue {
 fn has_user(text: &str) -> bool {
     let host = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
     host.is_some_and(|host| host.contains('@'))
+}
+
+/// Returns a URL without its query, which can contain a key.
+fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((before, query)) => format!("{}?<redacted, {} bytes>", without_tokens(before), query.len()),
+        None => without_tokens(url),
+    }
 }

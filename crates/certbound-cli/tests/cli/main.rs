@@ -17,6 +17,7 @@ mod advice;
 mod bad_input;
 mod config;
 mod demo_and_endpoint;
+mod doctor;
 mod dry_run;
 mod emulator;
 mod examples;

@@ -12,6 +12,7 @@ const COMMANDS: [&str; 15] = [
     "assertion",
     "exchange",
     "call",
+    "doctor",
     "endpoint",
     "capabilities",
     "inspect",

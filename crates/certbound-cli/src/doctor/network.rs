@@ -1,0 +1,204 @@
+//! The network: settings, region, the hosts, and this machine's clock.
+
+use std::time::Duration;
+
+use certbound::authority::RegionChoice;
+use certbound::region::{RegionDetector, RegionOutcome};
+use certbound::transport::Via;
+use certbound::{Authority, Network};
+use certbound_core::endpoint::{Channel, Flow};
+use certbound_core::time::in_words;
+use http::Uri;
+
+use super::probe::Probe;
+use super::{Context, Line};
+use crate::failure::Failure;
+use crate::plan::Kind;
+
+/// A larger difference of the clocks is a warning: the difference can grow.
+const WARNING: u64 = 60;
+/// Token services tolerate about this difference of the clocks, in seconds.
+const TOLERATED: u64 = 300;
+
+pub(super) async fn check(context: &mut Context) {
+    let settings = settings(context);
+    context.report.add(settings);
+    let region = region(context).await;
+    context.report.add(region);
+    let (token_service, clock) = token_service(context).await;
+    context.report.add(token_service);
+    context.report.add(clock);
+    let resource = resource(context).await;
+    context.report.add(resource);
+}
+
+fn settings(context: &Context) -> Line {
+    const ID: &str = "network.settings";
+    const TITLE: &str = "proxy and trust";
+    let network = match &context.network {
+        Ok(network) => network,
+        Err(failure) => return Line::failed(ID, TITLE, failure),
+    };
+    let host = context.authority.as_ref().map_or("login.microsoftonline.com", Authority::host);
+    let url: Option<Uri> = format!("https://{host}/").parse().ok();
+    let proxy = match url.and_then(|url| network.proxy_for(&url)) {
+        Some(proxy) => format!("proxy {proxy}"),
+        None => "no proxy".to_owned(),
+    };
+    let trust = match std::env::var_os("SSL_CERT_FILE").filter(|_| cfg!(target_os = "linux")) {
+        Some(path) => format!("roots of SSL_CERT_FILE ({})", path.to_string_lossy()),
+        None => "roots of the system".to_owned(),
+    };
+    Line::ok(ID, TITLE, format!("{proxy}; {trust}"))
+}
+
+/// Determines the region, which is a part of the token service's host.
+async fn region(context: &mut Context) -> Line {
+    const ID: &str = "network.region";
+    const TITLE: &str = "region";
+    if let Some(line) = context.report.first_failed(&["configuration", "network.settings"]) {
+        return Line::needs(ID, TITLE, &line);
+    }
+    let (Some(authority), Ok(network)) = (&context.authority, &context.network) else {
+        return Line::needs(ID, TITLE, "Configuration");
+    };
+    match authority.region_choice() {
+        RegionChoice::Global => Line::ok(ID, TITLE, "none: the global endpoint is used"),
+        RegionChoice::Fixed(region) => Line::ok(ID, TITLE, format!("{region}, as configured")),
+        RegionChoice::Detect if context.is_dry() => Line::skipped(ID, TITLE, "--dry-run sends no request"),
+        RegionChoice::Detect => match RegionDetector::of_process().region(network.transport()).await {
+            Ok(found) => {
+                let outcome = RegionOutcome::Detected { source: found.source, remembered: false };
+                let line = Line::ok(ID, TITLE, format!("{}, {outcome}", found.region));
+                context.authority = Some(authority.clone().with_region_outcome(Some(found.region), outcome));
+                line
+            }
+            Err(failure) => {
+                let fix = failure.fix();
+                let line = Line::warning(ID, TITLE, "not detected: the global endpoint is used", fix);
+                let line = line.because(failure.to_string());
+                let outcome = RegionOutcome::NotDetected { failure };
+                context.authority = Some(authority.clone().with_region_outcome(None, outcome));
+                line
+            }
+        },
+    }
+}
+
+/// Probes the host of the token endpoint. Its answer also shows the difference of the clocks.
+async fn token_service(context: &Context) -> (Line, Line) {
+    const ID: &str = "network.token_service";
+    const TITLE: &str = "token service";
+    const CLOCK: &str = "network.clock";
+    let skipped = |reason: &str| (Line::skipped(ID, TITLE, reason), Line::skipped(CLOCK, "clock", reason));
+    let needed =
+        ["configuration", "network.settings", "certificate.source", "certificate.key", "certificate.dates"];
+    if let Some(reason) = context.obstacle(&needed) {
+        return skipped(&reason);
+    }
+    let (Some(authority), Ok(network)) = (&context.authority, &context.network) else {
+        return skipped("needs: Configuration");
+    };
+    let via = context.certificate.as_ref().map_or(Via::Tls, Via::Bound);
+    let probe = probe(context, network, authority, via).await;
+    let title = format!("token service {}", probe.host);
+    let Some(failure) = probe.failure() else {
+        let clock = clock(&probe);
+        let tls = match probe.answer.as_ref().is_ok_and(|reached| reached.is_asked) {
+            true => "TLS is trusted; the host requests the client certificate",
+            false => "TLS is trusted",
+        };
+        return (Line::ok(ID, title, format!("{}; {tls}", probe.way)), clock);
+    };
+    let clock = Line::needs(CLOCK, "clock", &format!("Network, {title}"));
+    (unreachable(context, network, authority, (title, failure, probe.way)).await, clock)
+}
+
+async fn probe(context: &Context, network: &Network, authority: &Authority, via: Via<'_>) -> Probe {
+    let channel = if via.binding().is_some() { Channel::MutualTls } else { Channel::Plain };
+    let endpoint = authority.token_endpoint(Flow::ClientCredentials, channel);
+    // Only the metadata of an OpenID issuer names its endpoints, and the issuer's own host has the metadata.
+    let (url, via) = match &endpoint {
+        Ok(endpoint) => (endpoint.url().to_owned(), via),
+        Err(_) => (authority.url(), Via::Tls),
+    };
+    Probe::send(network, &url.parse().unwrap_or_default(), via, &context.clock, limit(context)).await
+}
+
+fn limit(context: &Context) -> Duration {
+    Duration::from_secs(context.asked.exchange.client.run.connect_timeout)
+}
+
+/// Describes the failure of the token service's host. If the host has a region, the global host is probed too, because a
+/// mistyped region is the usual cause.
+async fn unreachable(
+    context: &Context,
+    network: &Network,
+    authority: &Authority,
+    (title, failure, way): (String, Failure, String),
+) -> Line {
+    const ID: &str = "network.token_service";
+    let line = Line::failed(ID, title, &failure).with(way);
+    let is_connection =
+        matches!(failure.code.as_str(), "connect_failed" | "proxy_failed" | "request_timeout");
+    let Some(region) = authority.region().filter(|_| is_connection) else { return line };
+    let global = probe(context, network, &authority.clone().without_region(), Via::Tls).await;
+    if global.answer.is_err() {
+        return line;
+    }
+    let fix = format!(
+        "check the region `{region}`, which is a part of the host's name; or leave --region out, or give --global-if-region-unreachable"
+    );
+    let line = line.with(format!("{}, the host without a region, can be reached", global.host));
+    match context.asked.exchange.client.identity.global_if_region_unreachable {
+        // `exchange` uses the global host then.
+        true => Line::warning(ID, line.title.clone(), line.summary.clone(), fix).because(failure.why),
+        false => Line { fix: Some(fix), ..line },
+    }
+}
+
+/// Compares this machine's clock with the date of the token service's answer.
+fn clock(probe: &Probe) -> Line {
+    const ID: &str = "network.clock";
+    const TITLE: &str = "clock";
+    let Some(ahead) = probe.answer.as_ref().ok().and_then(|reached| reached.ahead) else {
+        return Line::skipped(ID, TITLE, "the answer of the token service has no date");
+    };
+    let side = if ahead > 0 { "ahead of" } else { "behind" };
+    let off = in_words(Duration::from_secs(ahead.unsigned_abs()));
+    let summary = format!("this machine's clock is {off} {side} the token service's clock");
+    let fix = "correct the clock of this machine (for example with chrony or systemd-timesyncd)";
+    match ahead.unsigned_abs() {
+        TOLERATED.. => Line::wrong(ID, TITLE, summary, fix)
+            .because("token services tolerate a difference of about 5 minutes"),
+        WARNING.. => Line::warning(ID, TITLE, summary, fix),
+        0 => Line::ok(ID, TITLE, "equal to the token service's clock"),
+        _ => Line::ok(ID, TITLE, summary),
+    }
+}
+
+/// Probes the host of the resource. Without a request for the certificate the host is still reached.
+async fn resource(context: &mut Context) -> Line {
+    const ID: &str = "network.resource";
+    const TITLE: &str = "resource";
+    let Some(url) = &context.asked.resource else {
+        return Line::skipped(ID, TITLE, "give --resource-url URL to check a resource");
+    };
+    if let Some(reason) = context.obstacle(&["network.settings"]) {
+        return Line::skipped(ID, TITLE, reason);
+    }
+    let Ok(network) = &context.network else { return Line::needs(ID, TITLE, "Network, proxy and trust") };
+    let is_bound = context.kind == Kind::Bound;
+    // The probe uses HTTP/1.1, because the HTTP/2 library can lose the alert by which a server refuses the certificate.
+    let via = context.certificate.as_ref().filter(|_| is_bound).map_or(Via::Tls, Via::Bound);
+    let probe = Probe::send(network, url, via, &context.clock, limit(context)).await;
+    let title = format!("resource {}", probe.host);
+    let line = match probe.failure() {
+        Some(failure) if !super::resource::is_about_certificate(&probe) => {
+            Line::failed(ID, title, &failure).with(probe.way.clone())
+        }
+        _ => Line::ok(ID, title, format!("{}; TLS is trusted", probe.way)),
+    };
+    context.resource = Some(probe);
+    line
+}

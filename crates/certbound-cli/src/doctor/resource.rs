@@ -1,0 +1,171 @@
+//! The resource: whether it requests the certificate at the first handshake, and whether it accepts the token.
+
+use bytes::Bytes;
+use certbound::TokenSource as _;
+use certbound::error::TransportError;
+use certbound::resource::ResourceProfile;
+use certbound_core::own_secrets::OwnSecrets;
+use http::header::WWW_AUTHENTICATE;
+use http::{Request, Response, StatusCode, Uri};
+
+use super::exchange::Exchange;
+use super::probe::Probe;
+use super::{BEFORE_LEG1, Context, Line, leg1};
+use crate::failure::{Failure, REFUSED};
+use crate::output::Token;
+use crate::plan::{self, Kind};
+
+const CERTIFICATE: (&str, &str) = ("resource.certificate", "certificate");
+const SCHEME: (&str, &str) = ("resource.scheme", "token and scheme");
+
+/// Whether the host was reached, and its TLS concerns the client certificate only.
+pub(super) fn is_about_certificate(probe: &Probe) -> bool {
+    matches!(
+        probe.answer,
+        Err(TransportError::CertificateNotRequested { .. } | TransportError::CertificateRefused { .. })
+    )
+}
+
+pub(super) async fn check(context: &mut Context, exchange: Option<&Exchange>) {
+    let certificate = certificate(context);
+    context.report.add(certificate);
+    let scheme = scheme(context, exchange).await;
+    context.report.add(scheme);
+}
+
+/// Tells when the resource requests the certificate. A host that never requests it in the first handshake cannot be
+/// called with a bound token.
+fn certificate(context: &Context) -> Line {
+    let (id, title) = CERTIFICATE;
+    let Some(url) = &context.asked.resource else {
+        return Line::skipped(id, title, "give --resource-url URL to check a resource");
+    };
+    if context.kind == Kind::Bearer {
+        return Line::skipped(id, title, "a Bearer token needs no certificate");
+    }
+    let needed =
+        ["configuration", "certificate.source", "certificate.key", "network.settings", "network.resource"];
+    if let Some(reason) = context.obstacle(&needed) {
+        return Line::skipped(id, title, reason);
+    }
+    let Some(probe) = context.resource.as_ref().filter(|_| context.certificate.is_some()) else {
+        return Line::skipped(id, title, "no certificate is used");
+    };
+    match probe.failure() {
+        None => Line::ok(id, title, "requested at the first handshake"),
+        Some(failure) => {
+            let line = Line::failed(id, title, &failure);
+            // The profile of the host tells what the handshake cannot tell.
+            let is_late =
+                ResourceProfile::for_host(url.host().unwrap_or_default()) == ResourceProfile::key_vault();
+            let when = match (failure.code.as_str(), is_late) {
+                ("certificate_not_requested", true) => {
+                    "not requested at the first handshake: Key Vault requests it late, after it has read the request"
+                }
+                ("certificate_not_requested", false) => "not requested at the first handshake",
+                _ => "the resource refuses the certificate in TLS",
+            };
+            Line { summary: when.to_owned(), ..line }
+        }
+    }
+}
+
+/// Calls the resource with the token.
+async fn scheme(context: &Context, exchange: Option<&Exchange>) -> Line {
+    let (id, title) = SCHEME;
+    let Some(url) = &context.asked.resource else {
+        return Line::skipped(id, title, "give --resource-url URL to check a resource");
+    };
+    let of_leg1 = leg1::LINES.map(|(id, _)| id);
+    let of_token = ["leg2.answer", "token.type", "token.scope", "token.binding", "token.lifetime"];
+    let of_host = ["network.resource", "resource.certificate"];
+    if let Some(reason) = context.obstacle(&[BEFORE_LEG1, &of_leg1, &of_token, &of_host].concat()) {
+        return Line::skipped(id, title, reason);
+    }
+    let Some(Exchange { client: Some(client), result: Ok(token), .. }) = exchange else {
+        return Line::needs(id, title, "Token");
+    };
+    let (Some(scope), Ok(network)) = (&context.scope, &context.network) else {
+        return Line::needs(id, title, "Configuration");
+    };
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = url.clone();
+    let answer = match token {
+        Token::Bound(_) => client.resource(scope).call(request).await.map_err(Failure::from),
+        Token::Bearer(token) => plan::call_with_bearer(network, token, request).await,
+    };
+    let scheme = match token {
+        Token::Bound(token) if token.scheme() == certbound::token::Scheme::MtlsPop => {
+            ResourceProfile::for_host(url.host().unwrap_or_default()).scheme().as_str()
+        }
+        _ => token.scheme(),
+    };
+    match answer {
+        Ok(answer) => judged(&answer, scheme, token, url, context),
+        Err(failure) => Line::failed(id, title, &failure),
+    }
+}
+
+fn judged(answer: &Response<Bytes>, scheme: &str, token: &Token, url: &Uri, context: &Context) -> Line {
+    let (id, title) = SCHEME;
+    let (status, host) = (answer.status(), url.host().unwrap_or_default());
+    let accepted = format!("accepted under the scheme {scheme}; status {}", status.as_u16());
+    match status.as_u16() {
+        200..=299 => Line::ok(id, title, accepted),
+        403 => Line::warning(
+            id,
+            title,
+            format!("{accepted}: the application has no permission for this request"),
+            "give the application the permission that the resource requires",
+        ),
+        401 => Line::failed(id, title, &refused(answer, scheme, token, host, context)),
+        400..=499 => Line::warning(
+            id,
+            title,
+            accepted,
+            "check the path of --resource-url, which doctor calls with GET",
+        ),
+        300..=399 => {
+            let summary = format!("the resource answered with a redirect, status {}", status.as_u16());
+            Line::warning(
+                id,
+                title,
+                summary,
+                "give the URL of the resource itself; certbound follows no redirects",
+            )
+        }
+        _ => {
+            let why = format!("{host} answered {status}");
+            let what = "the resource could not answer the request";
+            Line::failed(
+                id,
+                title,
+                &Failure::new(REFUSED, "resource_refused", what, why, "call again in some seconds"),
+            )
+        }
+    }
+}
+
+/// Returns the refusal of the token. The challenge of the resource can repeat the token.
+fn refused(answer: &Response<Bytes>, scheme: &str, token: &Token, host: &str, context: &Context) -> Failure {
+    let secrets = OwnSecrets::new().and(token.secret().expose());
+    let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    let challenge = challenge.map(|text| format!("; {}", secrets.redacted(text))).unwrap_or_default();
+    let challenge: String = challenge.chars().take(500).collect();
+    let scope = context.scope.as_ref().map(|scope| scope.as_str().to_owned()).unwrap_or_default();
+    let why = format!(
+        "{host} answered {} to a token for {scope} under the scheme {scheme}{challenge}",
+        StatusCode::UNAUTHORIZED
+    );
+    let usual = plan::scope_for_host(host).filter(|usual| usual.as_str() != scope);
+    let fix = match (usual, context.kind) {
+        (Some(usual), _) => format!("give --scope {}, which is the scope of this host", usual.as_str()),
+        (None, Kind::Bound) => {
+            "check the scope, and check that this host accepts bound tokens (or try --bearer)".to_owned()
+        }
+        (None, Kind::Bearer) => {
+            "check the scope; if this host accepts only bound tokens, leave --bearer out".to_owned()
+        }
+    };
+    Failure::new(REFUSED, "resource_refused", "the resource refused the token", why, fix)
+}

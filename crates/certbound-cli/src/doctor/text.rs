@@ -1,0 +1,176 @@
+//! The report as lines for a terminal.
+
+use super::report::{Difference, Line, Report, Status};
+use crate::config::ShownValue;
+use crate::demo::{painted, wrapped};
+
+/// The column at which the summaries begin, if the title is short enough.
+const COLUMN: usize = 28;
+/// The space before details.
+const INDENT: &str = "      ";
+
+const BOLD: &str = "1";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const RED: &str = "31";
+const GREY: &str = "90";
+
+/// Returns the report with at most `width` columns. A word that is longer than a line is not broken.
+pub(crate) fn draw(report: &Report, width: usize, coloured: bool) -> String {
+    let mut text = String::new();
+    let mut group = "";
+    for lines in report.lines.chunk_by(|one, next| is_same_skip(one, next)) {
+        let [line, more @ ..] = lines else { continue };
+        if line.group != group {
+            group = line.group;
+            text.push_str(&format!("{}\n", painted(BOLD, group, coloured)));
+        }
+        let together = match more {
+            [] => line.clone(),
+            more => Line { title: format!("{} checks", more.len() + 1), ..line.clone() },
+        };
+        text.push_str(&drawn(&together, width, coloured));
+        if line.id == "configuration" {
+            text.push_str(&values(report, width));
+        }
+    }
+    text + &last(report, width, coloured)
+}
+
+/// Returns whether two lines of a group were skipped for one reason. They are shown as one line.
+fn is_same_skip(one: &Line, next: &Line) -> bool {
+    let is_skipped = |line: &Line| line.status == Status::Skipped && line.details.is_empty();
+    is_skipped(one) && is_skipped(next) && one.group == next.group && one.summary == next.summary
+}
+
+fn mark(status: Status) -> (&'static str, &'static str) {
+    match status {
+        Status::Ok => ("✓", GREEN),
+        Status::Warning => ("!", YELLOW),
+        Status::Failed => ("✗", RED),
+        Status::Skipped => ("-", GREY),
+    }
+}
+
+/// Keys that `doctor` does not use for its checks.
+const UNUSED: [&str; 8] =
+    ["output", "verbose", "color", "report", "reveal", "no-cache", "cache-dir", "cache-key"];
+
+/// Returns the values that are not defaults, each with its origin.
+fn values(report: &Report, width: usize) -> String {
+    let is_shown = |value: &&ShownValue| value.origin != "default" && !UNUSED.contains(&value.key.as_str());
+    let given: Vec<_> = report.values.iter().filter(is_shown).collect();
+    let keys = given.iter().map(|value| value.key.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for ShownValue { key, value, origin, excluded_by, .. } in given {
+        let origin = match origin.strip_prefix("variable ") {
+            Some(name) => name,
+            None if origin.starts_with("flag ") => "flag",
+            None => origin,
+        };
+        let unused = excluded_by.map(|other| format!(", not used because of {other}")).unwrap_or_default();
+        let (line, origin) = (format!("{INDENT}{key:<keys$}  {value}"), format!("({origin}{unused})"));
+        match line.chars().count() + 2 + origin.chars().count() <= width {
+            true => text.push_str(&format!("{line}  {origin}\n")),
+            false => text.push_str(&format!("{line}\n{INDENT}{:<keys$}  {origin}\n", "")),
+        }
+    }
+    text
+}
+
+fn drawn(line: &Line, width: usize, coloured: bool) -> String {
+    let (mark, colour) = mark(line.status);
+    let code = line.error.as_ref().and_then(|error| error["code"].as_str());
+    let summary = match code {
+        Some(code) => format!("{} [{code}]", line.summary),
+        None => line.summary.clone(),
+    };
+    let head = match line.title.as_str() {
+        "" => String::new(),
+        title => format!("{title:<0$} ", COLUMN - 5),
+    };
+    let begin = 4 + head.chars().count();
+    let mut lines = wrapped(&summary, width.saturating_sub(begin).max(20));
+    let column = " ".repeat(begin);
+    // A long title has its own line.
+    let first = match begin > COLUMN {
+        true => String::new(),
+        false if lines.is_empty() => String::new(),
+        false => lines.remove(0),
+    };
+    let (column, lines) = match begin > COLUMN {
+        true => (INDENT.to_owned(), wrapped(&summary, width.saturating_sub(INDENT.len()).max(20))),
+        false => (column, lines),
+    };
+    let mut text =
+        format!("  {} {}{}\n", painted(colour, mark, coloured), head, first).trim_end().to_owned() + "\n";
+    for more in lines {
+        text.push_str(&format!("{column}{more}\n"));
+    }
+    for detail in &line.details {
+        text.push_str(&paragraph("", detail, width));
+    }
+    for difference in &line.differences {
+        text.push_str(&compared(difference, width, coloured));
+    }
+    for (name, said) in [("why: ", &line.why), ("fix: ", &line.fix)] {
+        if let Some(said) = said {
+            text.push_str(&paragraph(name, said, width));
+        }
+    }
+    if let Some(issue) = line.issue {
+        text.push_str(&paragraph("common issue: ", issue, width));
+    }
+    text
+}
+
+/// Returns a text that begins with a name, and whose further lines are indented.
+fn paragraph(name: &str, text: &str, width: usize) -> String {
+    let indent = " ".repeat(if name.is_empty() { 0 } else { 2 });
+    let lines = wrapped(&format!("{name}{text}"), width.saturating_sub(INDENT.len() + 2).max(20));
+    let line = |(at, line): (usize, String)| match at {
+        0 => format!("{INDENT}{line}\n"),
+        _ => format!("{INDENT}{indent}{line}\n"),
+    };
+    lines.into_iter().enumerate().map(line).collect()
+}
+
+/// Returns the two values, one below the other, with a caret below the first difference.
+fn compared(difference: &Difference, width: usize, coloured: bool) -> String {
+    const INDENT: &str = "    ";
+    let room = width.saturating_sub(INDENT.len()).max(20);
+    let from = window(difference.at, room);
+    let shown = |text: &str| -> String { text.chars().skip(from).take(room).collect() };
+    let caret = " ".repeat(difference.at - from) + "^";
+    let Difference { what, assertion, credential, how, .. } = difference;
+    format!(
+        "{INDENT}{what} of the assertion, and {what} of the credential:\n{INDENT}{}\n{INDENT}{}\n{INDENT}{}\n{}",
+        shown(assertion),
+        shown(credential),
+        painted(RED, &caret, coloured),
+        paragraph("", how, width)
+    )
+}
+
+/// Returns the first character that is shown of values whose difference is at `at`.
+fn window(at: usize, room: usize) -> usize {
+    if at < room { 0 } else { at + room / 4 + 1 - room }
+}
+
+fn last(report: &Report, width: usize, coloured: bool) -> String {
+    let of = |status| report.count(status);
+    let (ok, failed, warnings) = (of(Status::Ok), of(Status::Failed), of(Status::Warning));
+    let text = format!(
+        "{ok} ok, {warnings} warning(s), {failed} failed, {} skipped; {} ms",
+        of(Status::Skipped),
+        report.milliseconds
+    );
+    let (mark, colour) = match (failed, warnings) {
+        (0, 0) => ("✓", GREEN),
+        (0, _) => ("!", YELLOW),
+        _ => ("✗", RED),
+    };
+    let hint = if failed > 0 { " Begin with the first failed line." } else { "" };
+    let lines = wrapped(&format!("{mark} {text}.{hint}"), width);
+    format!("\n{}\n", painted(colour, &lines.join("\n"), coloured))
+}

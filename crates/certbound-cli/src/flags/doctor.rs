@@ -1,0 +1,38 @@
+//! Flags of `doctor`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ColorChoice};
+
+use super::ExchangeFlags;
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorFlags {
+    /// The registered federated credentials (JSON).
+    ///
+    /// `-` reads stdin. The file has one credential or a list of credentials, as Microsoft Graph and
+    /// `az ad app federated-credential list` return them. doctor compares them with the assertion of Leg 1. Without the file it
+    /// prints the values to compare.
+    #[arg(long, value_name = "FILE", env = "CERTBOUND_FEDERATED_CREDENTIAL", help_heading = "Doctor")]
+    pub(crate) federated_credential: Option<PathBuf>,
+    /// Check this resource too (an https:// URL).
+    ///
+    /// doctor sends a GET request with the token to the URL, and before it a GET request without a token to the root of its host.
+    #[arg(long, value_name = "URL", env = "CERTBOUND_RESOURCE_URL", help_heading = "Doctor")]
+    pub(crate) resource_url: Option<String>,
+    /// The use of colours in the report.
+    ///
+    /// `auto` uses colours on a terminal, unless NO_COLOR is set.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        env = "CERTBOUND_COLOR",
+        default_value_t = ColorChoice::Auto,
+        hide_short_help = true,
+        help_heading = "Doctor"
+    )]
+    pub(crate) color: ColorChoice,
+    #[command(flatten)]
+    pub(crate) exchange: ExchangeFlags,
+}

@@ -1,0 +1,176 @@
+//! Broken configurations: flags, network, clock, federated credentials and the resource.
+
+use serde_json::{Value, json};
+
+use super::issues::world;
+use super::{Flow, GRAPH, GRAPH_URL, Report, offline};
+use crate::support::{Emulator, NOWHERE, TENANT, VAULT, file, text};
+
+const PRINCIPAL: &str = "0b4d7f52-6e18-4c3a-8f95-21c7d0a9e6b3";
+
+#[test]
+fn a_mistake_in_the_flags_fails_the_first_line_and_skips_the_others() {
+    let certificate = ["--leg1-certificate", "/no/such.pem"];
+    for (args, code) in [
+        (&["--tenant", "no tenant"][..], "invalid_tenant"),
+        (&["--client-id", "my-app"], "invalid_client_id"),
+        (&["--region", "west us!"], "invalid_region"),
+        (&["--scope", "https://vault.azure.net"], "invalid_scope"),
+        (&["--authority", "https://contoso.example"], "mtls_pop_not_supported_for_environment"),
+        (&["--leg1-tenant", "no tenant"], "invalid_tenant"),
+    ] {
+        let mut command = crate::support::certbound();
+        command.env("HTTPS_PROXY", NOWHERE).args(["doctor"]);
+        for (flag, value) in [("--tenant", TENANT), ("--client-id", crate::support::APP), ("--scope", GRAPH)]
+        {
+            if !args.contains(&flag) {
+                command.args([flag, value]);
+            }
+        }
+        let report = Report::of(command.args(args).args(certificate));
+        let problems = report.problems();
+        assert_eq!((problems.len(), problems[0].0), (1, "configuration"), "{args:?}: {:#}", report.0);
+        assert_eq!(problems[0].2, code, "{args:?}");
+        assert!(
+            report.checks()[1..]
+                .iter()
+                .all(|line| line["id"] == "network.settings" || line["status"] == "skipped")
+        );
+    }
+    Report::of(&mut offline(&[])).only("configuration", "failed", "leg1_required");
+}
+
+#[test]
+fn the_network_is_named_by_proxy_trust_and_name() {
+    let emulator = Emulator::start();
+    let other = Emulator::start();
+    for (variable, value, line, code) in [
+        ("HTTPS_PROXY", "socks5://user:swordfish@proxy:1080", "network.settings", "invalid_proxy"),
+        ("SSL_CERT_FILE", "/no/such/file", "network.settings", "trust_store_unusable"),
+        ("SSL_CERT_FILE", other.text("ca"), "network.token_service", "tls_failed"),
+        ("HTTPS_PROXY", NOWHERE, "network.token_service", "proxy_failed"),
+    ] {
+        let mut command = Flow::Certificate.command(&emulator);
+        let report = Report::of(command.env(variable, value));
+        let first = report.problems()[0];
+        assert_eq!((first.0, first.2), (line, code), "{variable}={value}: {:#}", report.0);
+        assert!(!report.0.to_string().contains("swordfish"));
+    }
+    // Without a proxy the name of the host is resolved here.
+    let mut command = Flow::Certificate.command(&emulator);
+    command
+        .env_remove("HTTPS_PROXY")
+        .env("AZURE_AUTHORITY_HOST", "login.invalid")
+        .arg("--no-authority-validation");
+    let report = Report::of(&mut command);
+    let first = report.problems()[0];
+    assert_eq!((first.0, first.2), ("network.token_service", "connect_failed"), "{:#}", report.0);
+    assert!(report.why("network.token_service").contains("cannot be resolved"), "{:#}", report.0);
+}
+
+#[test]
+fn a_wrong_clock_is_named() {
+    let emulator = Emulator::start();
+    let report = |seconds| {
+        emulator.advance(seconds);
+        let report = Report::of(&mut Flow::Certificate.command(&emulator));
+        emulator.advance(-seconds);
+        report
+    };
+    report(3_600).only("network.clock", "failed", "");
+    // The emulator's credentials do not exist yet at this time, so Leg 2 is refused too.
+    let early = report(-3_600);
+    assert_eq!(early.problems()[0], ("network.clock", "failed", ""), "{:#}", early.0);
+    assert!(early.line("network.clock")["summary"].as_str().unwrap().contains("1 hour ahead of"));
+    let line = report(150);
+    let line = line.only("network.clock", "warning", "");
+    assert!(line["summary"].as_str().unwrap().contains("2 minutes behind"), "{line:#}");
+    assert_eq!(report(30).problems(), []);
+}
+
+/// The application has a wrong federated credential, and the file has the same one.
+#[test]
+fn a_wrong_federated_credential_is_compared_and_pointed_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = PRINCIPAL.to_uppercase();
+    let subject = |id: &str| format!("subject = \"{id}\"");
+    let world = world().replace(&subject(PRINCIPAL), &subject(&wrong));
+    let emulator = Emulator::start_with(&["--world", text(&file(&folder, "world.toml", world))]);
+    let issuer = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
+    let credential = json!({"name": "test", "issuer": issuer, "subject": wrong, "audiences": ["api://AzureADTokenExchange"]});
+    let of_file = |content: &Value| {
+        let path = file(&folder, "credentials.json", content.to_string());
+        let mut command = Flow::Certificate.command(&emulator);
+        Report::of(command.args(["--federated-credential", text(&path)]))
+    };
+    for content in [credential.clone(), json!([credential]), json!({"value": [credential]})] {
+        let report = of_file(&content);
+        assert_eq!(
+            report.problems(),
+            [("federated_credential", "failed", ""), ("leg2.answer", "failed", "invalid_client")]
+        );
+        let line = report.line("federated_credential");
+        let difference = &line["differences"][0];
+        assert_eq!((&difference["what"], &difference["at"]), (&"subject".into(), &1.into()), "{line:#}");
+        assert!(difference["how"].as_str().unwrap().contains("upper and lower case"));
+        assert_eq!(report.line("leg2.answer")["error"]["aadsts"], 7_002_138);
+        assert!(report.why("federated_credential").contains("AADSTS7002138"));
+    }
+    // Without the file the report has the values to compare.
+    let report = Report::of(&mut Flow::Certificate.command(&emulator));
+    assert_eq!(report.problems(), [("leg2.answer", "failed", "invalid_client")]);
+    let line = report.line("federated_credential");
+    let details: Vec<&str> = line["details"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let expected = [
+        format!("issuer: {issuer}"),
+        format!("subject: {PRINCIPAL}"),
+        "audience: api://AzureADTokenExchange".into(),
+    ];
+    assert_eq!(
+        (&line["status"], details),
+        (&"skipped".into(), expected.each_ref().map(String::as_str).to_vec())
+    );
+}
+
+#[test]
+fn a_file_that_the_service_contradicts_is_a_warning_and_another_file_a_usage_error() {
+    let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
+    let credential = json!({"issuer": "https://other.example", "subject": "s", "audiences": ["api://AzureADTokenExchangeUSGov"]});
+    let path = file(&folder, "other.json", credential.to_string());
+    let report =
+        |path: &str| Report::of(Flow::Certificate.command(&emulator).args(["--federated-credential", path]));
+    let line = report(text(&path));
+    let line = line.only("federated_credential", "warning", "");
+    let audience = line["differences"].as_array().unwrap().last().unwrap();
+    assert!(audience["how"].as_str().unwrap().contains("another cloud (us_government)"), "{line:#}");
+    report(text(&file(&folder, "none.json", "[]"))).only("federated_credential", "failed", "");
+    for (content, code) in
+        [("{}", "invalid_federated_credential"), ("\u{feff}", "invalid_federated_credential")]
+    {
+        let path = file(&folder, "bad.json", content);
+        let mut command = Flow::Certificate.command(&emulator);
+        let output = command.args(["-o", "json", "--federated-credential", text(&path)]).output().unwrap();
+        assert_eq!(crate::support::refusal(&output), (2, code.to_owned()));
+    }
+}
+
+#[test]
+fn the_resource_is_named_by_host_handshake_and_scheme() {
+    let emulator = Emulator::start();
+    let report = |args: &[&str]| {
+        let mut command = emulator.certbound();
+        Report::of(command.args(["doctor", "--leg1-certificate", emulator.certificate()]).args(args))
+    };
+    let never = "https://graph.microsoft.com/v1.0/applications";
+    let found = report(&["--scope", GRAPH, "--resource-url", never]);
+    let line = found.only("resource.certificate", "failed", "certificate_not_requested");
+    assert!(line["fix"].as_str().unwrap().contains("mtlstb.graph.microsoft.com"), "{line:#}");
+    assert_eq!(found.line("network.resource")["status"], "ok");
+    assert_eq!(report(&["--bearer", "--scope", GRAPH, "--resource-url", never]).problems(), []);
+    let found = report(&["--scope", VAULT, "--resource-url", GRAPH_URL]);
+    let line = found.only("resource.scheme", "failed", "resource_refused");
+    assert!(line["fix"].as_str().unwrap().contains(GRAPH), "{line:#}");
+    let found = report(&["--scope", "https://management.azure.com/.default"]);
+    let line = found.only("leg2.answer", "failed", "invalid_request");
+    assert_eq!(line["error"]["aadsts"], 392_196);
+}
