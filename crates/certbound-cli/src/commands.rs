@@ -90,6 +90,10 @@ pub(crate) enum Command {
     #[command(
         after_long_help = DOCTOR_EXAMPLES,
         mut_arg("managed_identity", |flag| flag.hide(true)),
+        mut_arg("dry_run", |flag| {
+            flag.help("Make only the checks that send no request")
+                .long_help("Make only the checks that send no request. The other checks are skipped.")
+        }),
         // doctor explains this conflict, which is a common issue of the two-leg flow.
         mut_arg("leg1_certificate", |flag| {
             flag.conflicts_with(Resettable::<clap::Id>::Reset).conflicts_with("assertion_file")

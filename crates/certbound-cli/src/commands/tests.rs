@@ -66,8 +66,17 @@ fn help(command: &str, flag: &str) -> String {
 /// `-h` prints the usual flags in their groups. The text fits on one screen of 80 columns.
 #[test]
 fn each_short_help_is_one_screen() {
-    let commands =
-        ["token", "assertion", "exchange", "call", "verify", "emulator start", "emulator run", "config show"];
+    let commands = [
+        "token",
+        "assertion",
+        "exchange",
+        "call",
+        "doctor",
+        "verify",
+        "emulator start",
+        "emulator run",
+        "config show",
+    ];
     for command in commands {
         let short = help(command, "-h");
         let lines = short.lines().count();

@@ -65,7 +65,12 @@ pub(super) fn check(context: &mut Context, exchange: Option<&Exchange>) {
             (Some(needed), _) => Line::needs(id, title, needed),
             (None, Some((at, failure))) if *at == id => {
                 needed = Some("Leg 1");
-                Line::failed(id, title, failure)
+                let line = Line::failed(id, title, failure);
+                match id {
+                    "leg1.answer" => line,
+                    // There is an answer, but the client refused its assertion.
+                    _ => Line { summary: "the assertion cannot be used".to_owned(), ..line },
+                }
             }
             (None, _) => judged(id, title, context, exchange, given.as_ref()),
         };

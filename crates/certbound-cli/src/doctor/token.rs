@@ -46,7 +46,7 @@ pub(super) fn check(context: &mut Context, exchange: Option<&Exchange>) {
             (Some(needed), _) => Line::needs(id, title, needed),
             (None, Err(failure)) if of(failure) == Some(id) => {
                 needed = Some("Token");
-                Line::failed(id, title, failure)
+                Line { summary: "the token cannot be used".to_owned(), ..Line::failed(id, title, failure) }
             }
             // The client made this check before the check that failed.
             (None, Err(_)) => Line::ok(id, title, "as requested"),

@@ -74,7 +74,7 @@ fn the_text_fits_into_80_columns_and_has_the_error_of_other_commands() {
     let (bad, coloured) = ((bad.status.code(), stdout(&bad)), stdout(&table("always")));
     assert_eq!(bad.0, Some(1));
     for part in [
-        "  ✗ binding                 Leg 2 returned no token [bound_to_another]\n      why: the token is bound to",
+        "  ✗ binding                 the token cannot be used [bound_to_another]\n      why: the token is bound to",
         "\n      fix: do not use the token",
         "  - lifetime                needs: Token\n",
         "Begin with the first failed",
@@ -113,6 +113,15 @@ fn each_request_is_sent_once_and_no_token_is_stored() {
         journal.iter().filter(|entry| entry["path"].as_str().unwrap_or_default().ends_with("/token"));
     assert_eq!((journal.len(), tokens.count()), (5, 2), "two probes, two legs and a call: {journal:#?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    // `exchange` would repeat this request.
+    emulator.plant(
+        &serde_json::json!({"condition": {"leg": "leg2"}, "result": {"status": {"status": 500}}, "count": 1}),
+    );
+    Report::of(&mut Flow::Certificate.command(&emulator)).only(
+        "leg2.answer",
+        "failed",
+        "service_not_available",
+    );
 }
 
 #[test]
