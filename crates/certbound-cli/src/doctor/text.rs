@@ -19,7 +19,7 @@ const GREY: &str = "90";
 pub(crate) fn draw(report: &Report, width: usize, coloured: bool) -> String {
     let mut text = String::new();
     let mut group = "";
-    for lines in report.lines.chunk_by(|one, next| is_same_skip(one, next)) {
+    for lines in report.lines.chunk_by(is_same_skip) {
         let [line, more @ ..] = lines else { continue };
         if line.group != group {
             group = line.group;

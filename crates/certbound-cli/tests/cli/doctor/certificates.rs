@@ -3,7 +3,9 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
 
+use certbound::clock::{Clock as _, SystemClock};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, date_time_ymd};
 use tempfile::TempDir;
 
@@ -85,8 +87,8 @@ fn dates_chain_and_usage_have_their_lines() {
     let folder = tempfile::tempdir().unwrap();
     let problem = |line: &str, status: &str| (format!("certificate.{line}"), status.to_owned());
     let self_signed = problem("chain", "warning");
-    let now = std::time::SystemTime::now();
-    let day = std::time::Duration::from_secs(24 * 3600);
+    let now = UNIX_EPOCH + Duration::from_secs(SystemClock::new().now().as_secs());
+    let day = Duration::from_secs(24 * 3600);
     assert_eq!(problems_of(&folder, "good", |_| ()), std::slice::from_ref(&self_signed));
     let expired = problems_of(&folder, "expired", |params| params.not_after = date_time_ymd(2021, 1, 1));
     assert_eq!(expired, [problem("dates", "failed"), self_signed.clone()]);

@@ -117,7 +117,7 @@ fn an_assertion_that_was_exchanged_before_is_named() {
     let world = world().replace("one_time_assertions = false", "one_time_assertions = true");
     let emulator = Emulator::start_with(&["--world", text(&file(&folder, "world.toml", world))]);
     let made = emulator.run(&["assertion", "--certificate", emulator.certificate(), "-o", "raw"]);
-    let mut doctor = || Report::of(&mut with_assertion(&emulator, &folder, stdout(&made).trim()));
+    let doctor = || Report::of(&mut with_assertion(&emulator, &folder, stdout(&made).trim()));
     assert_eq!(doctor().problems(), []);
     let report = doctor();
     let line = report.only("leg2.answer", "failed", "invalid_client");
