@@ -94,12 +94,12 @@ fn of_audience(audience: &str, cloud: Cloud) -> Option<String> {
     }
     let of = Cloud::ALL
         .iter()
-        .find(|other| other.exchange_uri() == audience && other.exchange_uri() != cloud.exchange_uri());
+        .find(|other| other.exchange_uri() == Some(audience) && other.exchange_uri() != cloud.exchange_uri());
     match of {
         Some(other) => Some(format!(
             "this is the audience of another cloud ({other}); this authority is in the cloud {cloud}"
         )),
-        None if exchange_uris().any(|uri| uri == audience) && audience != cloud.exchange_uri() => {
+        None if exchange_uris().any(|uri| uri == audience) && Some(audience) != cloud.exchange_uri() => {
             Some(format!("this is the audience of another cloud; this authority is in the cloud {cloud}"))
         }
         None => None,

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use certbound::clock::Clock as _;
 use certbound::error::Leg;
-use certbound_core::scope::ExchangeScope;
 use certbound_core::time::in_words;
 
 use super::exchange::{Exchange, Given, host_of};
@@ -99,13 +98,10 @@ fn judged(
         "leg1.token_type" if context.is_unbound => ok("Bearer: this platform cannot bind tokens"),
         "leg1.token_type" => ok("mtls_pop"),
         "leg1.scope" => {
-            let cloud = context
-                .authority
-                .as_ref()
-                .map(certbound::Authority::cloud)
-                .unwrap_or(certbound::Cloud::Public);
             let sent = request.and_then(|request| request.parameter("scope")).map(ToString::to_string);
-            ok(&sent.unwrap_or_else(|| ExchangeScope::of(cloud).as_str().to_owned()))
+            let of_cloud = || context.authority.as_ref()?.exchange_scope().ok();
+            let scope = sent.or_else(|| of_cloud().map(|scope| scope.as_str().to_owned()));
+            ok(&scope.unwrap_or_else(|| "the token exchange of the cloud".to_owned()))
         }
         "leg1.binding" if context.is_unbound => Line::skipped(id, title, "this platform cannot bind tokens"),
         "leg1.binding" => match context.certificate.as_ref() {

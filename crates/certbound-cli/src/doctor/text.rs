@@ -2,7 +2,7 @@
 
 use super::report::{Difference, Line, Report, Status};
 use crate::config::ShownValue;
-use crate::demo::{painted, wrapped};
+use crate::layout::{painted, wrapped};
 
 /// The column at which the summaries begin, if the title is short enough.
 const COLUMN: usize = 28;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{offline, stderr, stdout};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "demo",
     "token",
     "assertion",

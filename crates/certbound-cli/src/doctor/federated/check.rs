@@ -91,7 +91,7 @@ fn line(context: &Context, result: Option<&Result<Token, Failure>>) -> Line {
 fn expected(claims: &Claims, cloud: Cloud) -> Expected {
     let text = |name: &str| claims.string(name).unwrap_or_default().to_owned();
     let audience = match claims.audiences().as_slice() {
-        [EXCHANGE_GUID] => cloud.exchange_uri().to_owned(),
+        [EXCHANGE_GUID] => cloud.exchange_uri().unwrap_or(EXCHANGE_GUID).to_owned(),
         audiences => audiences.join(", "),
     };
     Expected { issuer: text("iss"), subject: text("sub"), audience }
