@@ -273,6 +273,7 @@ impl Reader<'_> {
                 let text = it.args.first().and_then(literal);
                 match (it.method.to_string().as_str(), it.args.first()) {
                     ("code" | "error", None) => {}
+                    (name, None) if name.starts_with("code_") => {}
                     ("get_str", Some(_)) if text.as_deref() == Some("code") => {}
                     ("unwrap_or_default", None) => self.values(&it.receiver),
                     ("unwrap_or", Some(default)) => {

@@ -77,6 +77,8 @@ pub enum Party {
     Resource,
     /// The command line.
     Command,
+    /// The emulator, when it is started.
+    Emulator,
     /// The token service. The client reports its refusals.
     TokenService,
 }
@@ -88,6 +90,7 @@ impl fmt::Display for Party {
             Self::Verifier => "verifier",
             Self::Resource => "resource",
             Self::Command => "command",
+            Self::Emulator => "emulator",
             Self::TokenService => "token service",
         })
     }
@@ -101,6 +104,8 @@ const RESOURCE: &[Party] = &[Party::Resource];
 const VERIFIER_AND_RESOURCE: &[Party] = &[Party::Verifier, Party::Resource];
 const VERIFIER_AND_COMMAND: &[Party] = &[Party::Verifier, Party::Command];
 const COMMAND: &[Party] = &[Party::Command];
+const EMULATOR: &[Party] = &[Party::Emulator];
+const COMMAND_AND_EMULATOR: &[Party] = &[Party::Command, Party::Emulator];
 const SERVICE: &[Party] = &[Party::TokenService];
 const SERVICE_AND_RESOURCE: &[Party] = &[Party::TokenService, Party::Resource];
 

@@ -128,12 +128,10 @@ impl<I: Issuer> Acquisition<I> {
     pub(crate) async fn forget(self) -> Result<bool, Error> {
         let context = self.context();
         let key = KeyRef { thumbprint: self.issuer.thumbprint(self.kind).await?, ..self.key(None) };
-        // Tokens of earlier certificates are removed too, because the cache would return them during an outage.
-        let earlier = self
-            .issuer
-            .earlier()
-            .into_iter()
-            .filter(|_| key.thumbprint.is_some() || self.kind == Kind::Bound);
+        // Tokens of earlier certificates are removed too, because the cache would return them during an outage. Tokens
+        // that need no certificate have no earlier certificate.
+        let needs_none = self.kind == Kind::Bearer && self.issuer.thumbprint_now(self.kind) == Some(None);
+        let earlier = self.issuer.earlier().into_iter().filter(|_| !needs_none);
         let all = earlier.map(|it| KeyRef { thumbprint: Some(it), ..key }).chain([key]);
         let now = context.clock.now();
         Ok(all.filter(|key| context.cache.remove(key, now)).count() > 0)

@@ -146,8 +146,9 @@ impl ManagedIdentity {
         self.machine().endpoint.origin()
     }
 
-    /// Returns whether a request for a bound token would be sent. It is false if the source issues no certificates, or if
-    /// the environment disables them (`MSAL_MI_DISABLE_IMDS_V2`). It sends no request, so it does not tell whether the
+    /// Returns whether the source and the environment allow bound tokens. It is false if the source issues no certificates,
+    /// or if the environment disables them (`MSAL_MI_DISABLE_IMDS_V2`). It does not check the key strength that
+    /// `min_strength` requires. It sends no request, so it does not tell whether the
     /// metadata service of this machine issues certificates: see [`ManagedIdentity::capabilities`].
     pub fn may_bind(&self) -> bool {
         self.origin().binds() && !self.machine().imds_v2_disabled

@@ -296,7 +296,7 @@ pub(crate) struct CapabilitiesFlags {
     ///
     /// It is the limit of all probes of the metadata service and their retries together. By default there is no limit: a
     /// machine without a metadata service takes up to 2 seconds, and one whose metadata service is being updated more than
-    /// a minute.
+    /// a minute. CERTBOUND_TIMEOUT and the key `timeout` of a configuration file set this limit too.
     #[arg(long, value_name = "SECONDS", env = "CERTBOUND_TIMEOUT", value_parser = seconds())]
     pub(crate) timeout: Option<u64>,
 }

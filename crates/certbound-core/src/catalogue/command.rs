@@ -1,6 +1,6 @@
 //! Codes of the command line: flags, files, servers and isolated runs.
 
-use super::{COMMAND, Entry, Group, entry};
+use super::{COMMAND, COMMAND_AND_EMULATOR, EMULATOR, Entry, Group, entry};
 
 pub(super) const GROUP: Group = Group {
     title: "The command line",
@@ -110,10 +110,27 @@ const ENTRIES: &[Entry] = &[
         "a server that answers a proxy must know which proxy to trust",
         &["--serve is given without --certificate-header and --trust-proxy"],
         "name the proxy's header and addresses"),
-    entry("listen_address_not_loopback", COMMAND,
+    entry("listen_address_not_loopback", COMMAND_AND_EMULATOR,
         "the emulator would listen on the network, where anybody could get tokens from it",
-        &["--listen or --imds-listen has an address that is not of this machine alone"],
+        &["--listen or --imds-listen has an address that is not of this machine alone",
+            "an interface that is not loopback has the address 169.254.169.254"],
+        "listen on 127.0.0.1 or [::1], or start the emulator in a network of its own"),
+    entry("metadata_address_missing", EMULATOR,
+        "the emulator cannot listen at the address of the metadata service, because loopback does not have this address",
+        &["--imds-listen 169.254.169.254:80 was given before the address was added to loopback"],
+        "run `ip addr add 169.254.169.254/32 dev lo`, or use `emulator run --isolated`"),
+    entry("metadata_service_is_real", EMULATOR,
+        "this machine is a virtual machine of Azure, whose programs need the real metadata service",
+        &["--imds-listen 169.254.169.254:80 was given on a virtual machine of Azure"],
+        "use `emulator run --isolated`, or a network of its own (`unshare -Urn`)"),
+    entry("interfaces_unreadable", EMULATOR,
+        "the network interfaces of this machine cannot be read",
+        &["the process may not open a netlink socket"],
         "listen on 127.0.0.1 or [::1]"),
+    entry("invalid_federated_credential", COMMAND,
+        "the file of --federated-credential contains no federated credential",
+        &["the file has another format than the JSON of Microsoft Graph", "the list in the file is empty"],
+        "save the output of `az ad app federated-credential list` in the file"),
     entry("listen_failed", COMMAND,
         "the server cannot listen on the address or the socket file",
         &["the port is taken, or needs more permissions", "another server uses the path"],

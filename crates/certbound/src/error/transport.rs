@@ -168,7 +168,7 @@ pub enum TransportError {
     #[error("{host} did not request the client certificate, so the request was not sent")]
     #[strum(props(code = "certificate_not_requested"))]
     #[strum(props(
-        fix = "use the host that accepts client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token"
+        fix = "use the host that accepts client certificates (a resource's mTLS host, a cloud's mtlsauth host), or a Bearer token without mutual TLS"
     ))]
     CertificateNotRequested {
         /// The host of the request.

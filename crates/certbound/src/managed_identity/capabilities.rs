@@ -29,7 +29,7 @@ pub struct Capabilities {
     /// is `None`.
     pub strength: Option<KeyStrength>,
     /// Whether the environment disables version 2 of IMDS (`MSAL_MI_DISABLE_IMDS_V2`). Version 2 was then not probed, so
-    /// `imds` is version 1, and `strength` is `None`.
+    /// `imds` is version 1, and `strength` is `None`. It is false for other sources, which the variable does not affect.
     pub imds_v2_disabled: bool,
 }
 

@@ -15,13 +15,14 @@ use super::certificates::Name;
 use super::issued_certificate::IssuedCertificate;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
+use crate::acquire::accept::Accepted;
 use crate::acquire::headers::RefreshReason;
 use crate::cache::Kind;
 use crate::certificate::{BindingCertificate, Blame};
 use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, BoundAssertion, Leg1, UnboundAssertions};
 use crate::error::{Error, Leg};
-use crate::observe::Observer;
+use crate::observe::{LegReport, Observer};
 use crate::span;
 
 const LEG: Option<Leg> = Some(Leg::One);
@@ -45,43 +46,48 @@ impl ManagedIdentity {
         format!("{identity} at {machine}")
     }
 
-    /// Requests an assertion with this certificate. If the service blames the certificate, the request is repeated once
-    /// with a different certificate.
-    async fn exchange(
+    /// Requests an assertion that is bound to this certificate, or to its replacement.
+    async fn bound_assertion(
         &self,
         certificate: Arc<IssuedCertificate>,
         options: &Options,
         correlation_id: CorrelationId,
         exchange: Option<&Authority>,
     ) -> Result<BoundAssertion, Error> {
+        let obtained = self.exchange(Kind::Bound, certificate, options, correlation_id, exchange).await?;
+        let (certificate, (token, report)) = obtained;
+        Ok(BoundAssertion::new(token.secret, certificate.binding.clone(), token.expires_at, Some(report)))
+    }
+
+    /// Requests a token for the token exchange with this certificate. If the service blames the certificate, the request
+    /// is repeated once with a different certificate. Also returns the certificate of the last request.
+    async fn exchange(
+        &self,
+        kind: Kind,
+        certificate: Arc<IssuedCertificate>,
+        options: &Options,
+        correlation_id: CorrelationId,
+        exchange: Option<&Authority>,
+    ) -> Result<(Arc<IssuedCertificate>, (Accepted, LegReport)), Error> {
         // The cloud of the exchange is known even if the platform names an unknown host.
         let scope = match (ExchangeScope::at_host(certificate.endpoint.host()), exchange) {
             (Err(NoExchangeAudience::UnknownHost { .. }), Some(exchange)) => exchange.exchange_scope(),
             (scope, _) => scope,
         };
         let scope = &scope.map_err(|error| Error::misuse(LEG, error))?;
-        match self.ask(&certificate, scope, options, correlation_id).await {
+        let machine = self.machine();
+        let send = async |certificate: &IssuedCertificate| {
+            let call = TokenCall { machine, kind, certificate, leg: LEG, options, correlation_id };
+            call.send(scope.as_str(), RefreshReason::NoCachedToken).await
+        };
+        match send(&certificate).await {
+            Ok(sent) => Ok((certificate, sent)),
             Err(error) => {
-                let certificate =
-                    self.machine().replacement_after(&certificate, error, LEG, correlation_id).await?;
-                self.ask(&certificate, scope, options, correlation_id).await
+                let certificate = machine.replacement_after(&certificate, error, LEG, correlation_id).await?;
+                let sent = send(&certificate).await?;
+                Ok((certificate, sent))
             }
-            assertion => assertion,
         }
-    }
-
-    async fn ask(
-        &self,
-        certificate: &IssuedCertificate,
-        scope: &ExchangeScope,
-        options: &Options,
-        correlation_id: CorrelationId,
-    ) -> Result<BoundAssertion, Error> {
-        let kind = Kind::Bound;
-        let call =
-            TokenCall { machine: self.machine(), kind, certificate, leg: LEG, options, correlation_id };
-        let (token, report) = call.send(scope.as_str(), RefreshReason::NoCachedToken).await?;
-        Ok(BoundAssertion::new(token.secret, certificate.binding.clone(), token.expires_at, Some(report)))
     }
 }
 
@@ -116,7 +122,7 @@ impl<'a> IntoFuture for AcquireMachineLeg1<'a> {
         Box::pin(span::in_leg1(async move {
             let id = *options.correlation_id.get_or_insert_with(CorrelationId::random);
             let certificate = identity.machine().certificate(None, id).await.map_err(blame(LEG))?;
-            identity.exchange(certificate, &options, id, None).await
+            identity.bound_assertion(certificate, &options, id, None).await
         }))
     }
 }
@@ -174,7 +180,7 @@ impl Leg1 for ManagedIdentity {
             Some(certificate) => certificate,
             None => self.machine().certificate(None, request.correlation_id).await.map_err(blame(LEG))?,
         };
-        self.exchange(certificate, &options, request.correlation_id, Some(&request.authority)).await
+        self.bound_assertion(certificate, &options, request.correlation_id, Some(&request.authority)).await
     }
 }
 
@@ -187,38 +193,17 @@ fn options_of(request: &AssertionRequest) -> Options {
     }
 }
 
-impl ManagedIdentity {
-    /// Requests a Bearer token over mutual TLS as an assertion. If the service blames the certificate, the request is
-    /// repeated once with a different certificate.
-    async fn bearer_over_mtls(
-        &self,
-        scope: &ExchangeScope,
-        request: &AssertionRequest,
-    ) -> Result<Secret, Error> {
-        let (machine, options, id) = (self.machine(), &options_of(request), request.correlation_id);
-        let send = async |certificate: &IssuedCertificate| {
-            let call =
-                TokenCall { machine, kind: Kind::Bearer, certificate, leg: LEG, options, correlation_id: id };
-            call.send(scope.as_str(), RefreshReason::NoCachedToken).await
-        };
-        let certificate = machine.certificate(None, id).await.map_err(blame(LEG))?;
-        let sent = match send(&certificate).await {
-            Err(error) => send(&*machine.replacement_after(&certificate, error, LEG, id).await?).await,
-            sent => sent,
-        };
-        sent.map(|(token, _)| token.secret)
-    }
-}
-
 /// The exchange without a binding, for Bearer tokens only. A Bearer token of the identity is the assertion.
 impl UnboundAssertions for ManagedIdentity {
     async fn assertion(&self, request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
-        let misuse = |error| Error::misuse(LEG, error);
         if self.machine().presents(Kind::Bearer) {
-            let scope = request.authority.exchange_scope().map_err(misuse)?;
-            return self.bearer_over_mtls(&scope, request).await.map(Arc::new);
+            let (options, id) = (options_of(request), request.correlation_id);
+            let certificate = self.machine().certificate(None, id).await.map_err(blame(LEG))?;
+            let exchange = Some(&request.authority);
+            let (_, (token, _)) = self.exchange(Kind::Bearer, certificate, &options, id, exchange).await?;
+            return Ok(Arc::new(token.secret));
         }
-        let audience = request.authority.exchange_uri().map_err(misuse)?;
+        let audience = request.authority.exchange_uri().map_err(|error| Error::misuse(LEG, error))?;
         let answer = bearer::token(self.machine(), audience, None, request.correlation_id).await;
         answer.map(|answer| Arc::new(answer.access_token)).map_err(blame(LEG))
     }

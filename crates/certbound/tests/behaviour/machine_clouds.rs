@@ -85,7 +85,7 @@ async fn no_assertion_is_requested_where_the_audience_is_unknown() {
         let asked = transport.asked.lock().unwrap().clone();
         match host {
             "mtlsauth.private.example" => {
-                assert_eq!(error.code(), "connect_failed");
+                assert_eq!(error.code(), "managed_identity_unreachable_network");
                 assert!(
                     asked[0].1.contains("scope=api%3A%2F%2FAzureADTokenExchange%2F.default&"),
                     "{asked:?}"
