@@ -153,9 +153,10 @@ impl JournalEntry {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    // The form decoder would read JSON without an equals sign as the name of a parameter, and the journal records names
-    // in clear text.
-    let body: &[u8] = if is_json(request) { b"" } else { request.body() };
+    // The form decoder would read another body without an equals sign as the name of a parameter, and the journal records
+    // names in clear text. Forms are sent by POST only.
+    let is_form = request.method() == http::Method::POST && !is_json(request);
+    let body: &[u8] = if is_form { request.body() } else { b"" };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];
     let mut parameters = Vec::new();
     for form in forms.iter().flatten() {

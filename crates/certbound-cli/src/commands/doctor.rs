@@ -17,9 +17,10 @@ pub(super) async fn run(flags: DoctorFlags, terminal: Terminal) -> Result<ExitCo
     let format = terminal.format_of(&[Format::Json, Format::Table])?;
     let coloured = terminal.is_coloured(flags.color);
     // The lines of a trace would break an animation.
-    let progress = Progress::start(flags.exchange.client.run.trace);
-    let asked = Asked::new(flags)?;
-    let report = doctor::run(asked, values()?, &|step| progress.checking(step)).await;
+    let trace = flags.exchange.client.run.trace;
+    let (asked, values) = (Asked::new(flags)?, values()?);
+    let progress = Progress::start(trace);
+    let report = doctor::run(asked, values, &|step| progress.checking(step)).await;
     progress.stop().await;
     match format {
         Format::Json => output::print(&output::json(&report.value(), 0)?)?,

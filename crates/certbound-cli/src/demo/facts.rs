@@ -52,12 +52,9 @@ impl Facts {
     }
 }
 
-/// Formats an error in one line. An error of the client is followed by its code.
+/// Formats an error in one line. The text of an error of the client ends with its code.
 pub(super) fn reason(error: &(dyn Error + Send + Sync + 'static)) -> String {
-    match error.downcast_ref::<certbound::Error>() {
-        Some(error) => format!("{error} [{}]", error.code()),
-        None => error.to_string(),
-    }
+    error.to_string()
 }
 
 fn of_request(request: &JournalEntry) -> Named {

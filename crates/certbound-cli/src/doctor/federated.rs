@@ -46,8 +46,10 @@ impl Expected {
         let mut found = Vec::new();
         found.extend(difference("issuer", &self.issuer, &credential.issuer));
         // A credential with an expression has no subject. The token service evaluates the expression.
-        if let Some(subject) = &credential.subject {
-            found.extend(difference("subject", &self.subject, subject));
+        match (&credential.subject, &credential.expression) {
+            (Some(subject), _) => found.extend(difference("subject", &self.subject, subject)),
+            (None, None) => found.extend(difference("subject", &self.subject, "")),
+            (None, Some(_)) => {}
         }
         if let Some(difference) = difference("audience", &self.audience, &audience) {
             let how = of_audience(&audience, cloud).unwrap_or(difference.how);

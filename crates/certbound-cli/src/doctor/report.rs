@@ -135,6 +135,13 @@ impl Line {
             clean(&mut difference.assertion);
             clean(&mut difference.credential);
         }
+        if let Some(Value::Object(error)) = &mut self.error {
+            for value in error.values_mut() {
+                if let Value::String(text) = value {
+                    clean(text);
+                }
+            }
+        }
         self
     }
 }

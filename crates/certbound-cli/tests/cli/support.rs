@@ -46,10 +46,11 @@ pub(crate) fn json(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {}{}", stdout(output), stderr(output)))
 }
 
-/// Returns whether the text contains a JWT. A thumbprint has 43 characters, of which any three can be `eyJ`.
+/// Returns whether the text contains a JWT. A thumbprint has 43 characters, of which any three can be `eyJ`. The command
+/// writes `eyJ...` in the place of a token.
 pub(crate) fn has_token(text: &str) -> bool {
     let mut words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')));
-    words.any(|word| word.starts_with("eyJ") && word.len() != 43)
+    words.any(|word| word.starts_with("eyJ") && !matches!(word.len(), 3 | 43))
 }
 
 /// Returns the exit code, and the code of the JSON error.

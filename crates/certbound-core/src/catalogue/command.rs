@@ -32,7 +32,7 @@ const ENTRIES: &[Entry] = &[
         "check the path and the permissions"),
     entry("stdin_twice", COMMAND,
         "two flags want to read stdin",
-        &["--data @- and --assertion-file - are given together"],
+        &["two of --data @-, --assertion-file - and --federated-credential - are given together"],
         "read one of the two from a file"),
     entry("token_required", COMMAND,
         "no token was given",

@@ -6,7 +6,7 @@ pub(super) const GROUP: Group =
     Group { title: "Refusals of the token service", pages: &["limits.md"], entries: ENTRIES };
 
 /// The advice for an `error` that has many reasons.
-const BY_NUMBER: &str = "run `certbound explain` with the AADSTS number in the message";
+const BY_NUMBER: &str = "run `certbound explain` with the AADSTS number in the message; if the number is not known there, open https://login.microsoftonline.com/error?code=NUMBER";
 
 #[rustfmt::skip]
 const ENTRIES: &[Entry] = &[

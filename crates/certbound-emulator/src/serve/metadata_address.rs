@@ -45,7 +45,7 @@ pub enum MetadataAddressError {
     )]
     #[strum(props(code = "metadata_service_is_real"))]
     #[strum(props(
-        fix = "remove the address from loopback, and use `emulator run --isolated` or a network of its own (`unshare -Urn`)"
+        fix = "if loopback has the address, remove it (`ip addr del 169.254.169.254/32 dev lo`); use `emulator run --isolated` or a network of its own (`unshare -Urn`)"
     ))]
     RealMachine,
     /// The interfaces of this machine are unknown.
@@ -150,11 +150,12 @@ fn decide(all: &[(String, IpAddr)], asset_tag: &str) -> Result<String, MetadataA
     if let Some(other) = with_address().find(|name| !is_loopback(name)) {
         return Err(MetadataAddressError::OtherInterface { interface: other.clone() });
     }
-    let Some(name) = with_address().next() else { return Err(MetadataAddressError::Missing) };
+    // This check is first: the advice of `Missing` would cover the real service.
     let has_other = all.iter().any(|(name, _)| !is_loopback(name));
     if asset_tag.trim() == AZURE && has_other {
         return Err(MetadataAddressError::RealMachine);
     }
+    let Some(name) = with_address().next() else { return Err(MetadataAddressError::Missing) };
     Ok(name.clone())
 }
 
@@ -179,6 +180,7 @@ mod tests {
             (&[LO, real("lo"), ETH], "", Ok("lo".to_owned())),
             (&[LO, real("lo"), ETH], "another tag\n", Ok("lo".to_owned())),
             (&[LO, real("lo"), ETH], AZURE, Err(MetadataAddressError::RealMachine)),
+            (&[LO, ETH], AZURE, Err(MetadataAddressError::RealMachine)),
             // A network namespace on such a machine.
             (&[LO, real("lo")], AZURE, Ok("lo".to_owned())),
             (&[("lo", "::1"), real("lo")], "", Ok("lo".to_owned())),

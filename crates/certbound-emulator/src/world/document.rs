@@ -183,7 +183,7 @@ mod tests {
     fn text_that_looks_like_toml_stays_text() {
         let mut world = World::built_in();
         let odd = "\"\"\"\n[[tenants]]\nid = 'x'\n# \u{e9}";
-        world.resources[1].items.insert("a.b \"c\"".to_owned(), odd.to_owned());
+        world.resources[3].items.insert("a.b \"c\"".to_owned(), odd.to_owned());
         assert_eq!(World::from_toml(&world.to_toml().unwrap()).unwrap(), world);
     }
 

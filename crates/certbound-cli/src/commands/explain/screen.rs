@@ -31,7 +31,7 @@ pub(super) fn text(it: &Explanation, columns: usize, coloured: bool) -> String {
 pub(super) fn raised_by(it: &Explanation) -> String {
     match it.aadsts {
         Some(known) => format!(
-            "The token service, in an answer with status {} and the error `{}`.",
+            "The token service, usually in an answer with status {} and the error `{}`.",
             known.status, known.oauth_error
         ),
         None => {

@@ -25,7 +25,8 @@ fn line(context: &Context, result: Option<&Result<Token, Failure>>) -> Line {
     let Some(given) = given else {
         let needed =
             [BEFORE_LEG1, &["leg1.answer", "leg1.token_type", "leg1.scope", "leg1.binding"]].concat();
-        return Line::skipped(ID, "", context.obstacle(&needed).unwrap_or_default());
+        let reason = context.obstacle(&needed).unwrap_or_else(|| "Leg 1 returned no assertion".to_owned());
+        return Line::skipped(ID, "", reason);
     };
     let cloud = context.authority.as_ref().map_or(Cloud::Public, certbound::Authority::cloud);
     let Some(expected) = given.claims.as_deref().map(|claims| expected(claims, cloud)) else {

@@ -96,6 +96,7 @@ pub(super) const ROWS: &[Row] = &[
     row(Certificate, CALL, r#"{"status":{"status":401}}"#, &[("resource.scheme", "resource_refused")]),
     row(Certificate, CALL, r#"{"status":{"status":403}}"#, &[("resource.scheme", "")]),
     row(Certificate, CALL, r#"{"status":{"status":404}}"#, &[("resource.scheme", "")]),
+    row(Certificate, CALL, r#"{"claims_challenge":{}}"#, &[("resource.scheme", "resource_refused")]),
     row(Certificate, CALL, REDIRECT, &[("resource.scheme", "")]),
     row(Certificate, CALL, r#""connection_reset""#, &[("resource.scheme", "connection_interrupted")]),
     row(Certificate, CALL, r#""truncated_body""#, &[("resource.scheme", "connection_interrupted")]),

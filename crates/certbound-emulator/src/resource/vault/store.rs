@@ -52,9 +52,9 @@ impl Vaults {
         change: impl FnOnce(&mut Vault, bool) -> Result<T, VaultRefusal>,
     ) -> Result<T, VaultRefusal> {
         let mut vaults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        vaults.values_mut().for_each(|vault| vault.purge_expired(server.now));
         let has_room = vaults.values().map(Vault::versions).sum::<usize>() < MAX_VERSIONS;
         if let Some(vault) = vaults.get_mut(server.host) {
-            vault.purge_expired(server.now);
             return change(vault, has_room);
         }
         if vaults.len() >= MAX_VAULTS {

@@ -53,6 +53,19 @@ fn vault(resource: &Resource, at: &str, found: &mut Mistakes) {
         }
         names.once(name.to_ascii_lowercase(), &at, found);
     }
+    if resource.style == ResourceStyle::Vault {
+        let mut secrets = Seen::new();
+        for name in resource.items.keys() {
+            let at = format!("{at}.items.{name}");
+            if !is_vault_name(name) {
+                found.add(
+                    &at,
+                    format!("'{name}' is not a name in a vault: use at most 127 letters, digits and hyphens"),
+                );
+            }
+            secrets.once(name.to_ascii_lowercase(), &at, found);
+        }
+    }
     for (name, certificate) in &resource.certificates {
         let at = format!("{at}.certificates.{name}");
         if let Some(secret) = resource.items.keys().find(|secret| secret.eq_ignore_ascii_case(name)) {

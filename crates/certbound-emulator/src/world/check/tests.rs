@@ -156,6 +156,12 @@ fn each_mistake_is_named_by_its_place() {
         case("resources[1].keys.a_b: 'a_b' is not a name in a vault", |it| {
             it.resources[1].keys.insert("a_b".to_owned(), VaultKeyKind::P256);
         }),
+        case("resources[1].items.a_b: 'a_b' is not a name in a vault", |it| {
+            it.resources[1].items.insert("a_b".to_owned(), "1".to_owned());
+        }),
+        case("resources[1].items.demo: is the same as resources[1].items.Demo", |it| {
+            it.resources[1].items.insert("Demo".to_owned(), "1".to_owned());
+        }),
         case("resources[1].certificates.Demo-RSA: is the same as resources[1].keys.demo-rsa", move |it| {
             it.resources[1].certificates.insert("Demo-RSA".to_owned(), certificate("a"));
         }),
