@@ -185,7 +185,7 @@ pub(crate) enum Usage {
     #[error("cannot listen on unix:{path}: {reason}")]
     #[strum(props(code = "listen_failed"))]
     #[strum(props(
-        fix = "choose a path of at most 100 bytes in a directory that this user can write to, and stop the server that already uses the path"
+        fix = "choose a path of at most 100 bytes in a directory that this user can write to; if a server already uses the path, stop this server"
     ))]
     ListenUnix { path: String, reason: String },
     #[error("systemd passed {wanted} to this process; it passed: {passed}")]

@@ -28,7 +28,7 @@ pub enum Untrusted {
         in_words(.not_before.since(*.now))
     )]
     #[strum(props(
-        fix = "correct this machine's clock; if the clock is right, the server's operator must install a certificate that is valid now"
+        fix = "correct this machine's clock; if the clock is right, the server's operator must install a valid certificate"
     ))]
     NotYetValid {
         /// The start of the certificate's validity.
@@ -53,7 +53,7 @@ pub enum Untrusted {
     /// The issuer is not a trusted root. `issuer` is `None` if the certificate cannot be read.
     #[error("the server's certificate is not trusted: {}", of_root(.issuer.as_deref(), *.is_self_signed))]
     #[strum(props(
-        fix = "if you trust this issuer, add its certificate to the trusted roots (SSL_CERT_FILE); if not, check that no proxy between this program and the host terminates TLS"
+        fix = "if you trust this issuer, add its certificate to the trusted roots (SSL_CERT_FILE); otherwise look for a proxy between this program and the host"
     ))]
     UnknownRoot {
         /// The issuer of the last certificate of the chain.
@@ -64,7 +64,7 @@ pub enum Untrusted {
     /// Any other reason.
     #[error("the server's certificate is not trusted: {reason}")]
     #[strum(props(
-        fix = "the server's operator must replace the certificate; if the certificate is right, check that no proxy between this program and the host terminates TLS"
+        fix = "the server's operator must replace the certificate; if the server's own certificate is valid, look for a proxy between this program and the host"
     ))]
     Other {
         /// The reason, as a sentence about the certificate.

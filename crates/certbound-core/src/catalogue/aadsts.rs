@@ -303,7 +303,7 @@ const TABLE: &[Aadsts] = &[
         .caused_by(&["the federated credential has the GUID of the token exchange as audience"]),
     row(700_222, "invalid_request", 400,
         "Entra's own tokens are not accepted as assertions in this request",
-        "use a managed identity or an enabled certificate application as Leg 1")
+        "use a managed identity as Leg 1, or an application that is enabled for this flow")
         .caused_by(&["Leg 1 is an application that may not be Leg 1"]),
     row(700_223, "invalid_client", 401,
         "a policy of the tenant constrains federated credentials",
@@ -311,7 +311,7 @@ const TABLE: &[Aadsts] = &[
         .caused_by(&["the tenant allows certain issuers only"]),
     row(700_226, "invalid_client", 401,
         "an assertion that Entra issued must be a token of a managed identity",
-        "use a managed identity or an enabled certificate application as Leg 1")
+        "use a managed identity as Leg 1, or an application that is enabled for this flow")
         .caused_by(&["Leg 1 is an application that is not enabled for this flow"]),
     row(700_227, "invalid_client", 401,
         "the Entra-issued assertion has a forbidden audience or issuer",
@@ -334,11 +334,11 @@ const TABLE: &[Aadsts] = &[
         "ask an administrator of the tenant to allow this issuer in the policy")
         .caused_by(&["the tenant allows certain issuers only"]),
     row(7_002_203, "invalid_client", 401,
-        "the assertion does not meet a constraint on its issuer's key or enterprise claim",
+        "the assertion does not meet a constraint on the issuer's key or on an enterprise claim",
         "configure the issuer to write the claim that the federated credential requires, or change the constraint")
         .caused_by(&["the issuer does not write the claim that the credential demands"]),
     row(7_002_381, "invalid_client", 401,
-        "the assertion does not meet a constraint on its issuer's key or enterprise claim",
+        "the assertion does not meet a constraint on the issuer's key or on an enterprise claim",
         "configure the issuer to write the claim that the federated credential requires, or change the constraint")
         .caused_by(&["the issuer does not write the claim that the credential demands"]),
     row(7_002_206, "invalid_client", 401,

@@ -41,7 +41,7 @@ const ENTRIES: &[Entry] = &[
     entry("connection_interrupted", CLIENT,
         "the connection ended before the answer was complete",
         &["the network or a proxy closed it", "the server refused the certificate without an alert"],
-        "send the request again; if the error remains, check that the certificate is registered"),
+        "send the request again; if the error remains, check the registration of the certificate"),
     entry("answer_too_large", CLIENT,
         "the answer is larger than the limit",
         &["another server answers at this address"],

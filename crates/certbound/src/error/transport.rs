@@ -189,7 +189,7 @@ pub enum TransportError {
     #[error("{host}: the connection ended after the client certificate was sent: {reason}")]
     #[strum(props(code = "connection_interrupted"))]
     #[strum(props(
-        fix = "send the request again; if the error remains, check that the certificate is registered"
+        fix = "send the request again; if the error remains, check the registration of the certificate"
     ))]
     EndedAfterCertificate {
         /// The host of the request.
