@@ -74,7 +74,7 @@ pub async fn run(program: &Path, faults: &[Fault]) -> Report {
     run_tampered(program, faults, Tamper::Nothing).await
 }
 
-/// Runs the flow as [`run`] does, but changes the client's requests or arguments before they are sent. Tests use it to
+/// Runs the flow like [`run`], but changes the client's requests or arguments before they are sent. Tests use it to
 /// prove that the checklist detects each change.
 pub async fn run_tampered(program: &Path, faults: &[Fault], tamper: Tamper) -> Report {
     run_shown(program, faults, tamper, &mut |_| ()).await

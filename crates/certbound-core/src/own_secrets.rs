@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::secret::Secret;
 
-/// The secrets that were sent to a service and must not appear in a text that shows its response.
+/// The secrets of a request. A text about the service's response must not contain them.
 ///
 /// A secret is found as a whole or in part: any 15 consecutive bytes, or its first eight bytes. It is found unencoded,
 /// percent-encoded, and escaped as JSON. It is not found in any other encoding, such as base64.

@@ -20,7 +20,8 @@ pub(crate) struct Places {
     pub(crate) load: Load,
     started: Instant,
     taken: Mutex<Taken>,
-    /// Notified when a place becomes free, or when a connection begins to wait for its client while `wanted` is true.
+    /// Wakes the caller of [`Places::take`] or [`Places::empty`]. A free place wakes it. If `wanted` is true, a
+    /// connection that begins to wait for its client wakes it too.
     changed: Notify,
     wanted: AtomicBool,
 }
@@ -34,7 +35,7 @@ struct Taken {
 /// The state of a connection that has a place.
 struct ConnectionState {
     activity: Activity,
-    /// Notified once the connection was chosen to be closed.
+    /// Tells the connection's task to close the connection.
     closed: Notify,
 }
 
@@ -66,8 +67,8 @@ impl Places {
         self.started + Duration::from_millis(time)
     }
 
-    /// Waits for a place. While no place is free, the method closes a connection that may be closed. Only one caller at
-    /// a time may wait.
+    /// Waits for a place. While no place is free, the method closes connections by [`Places::make_room`]. Only one
+    /// caller at a time may wait.
     pub(crate) async fn take(self: &Arc<Self>) -> Place {
         loop {
             if let Some(place) = self.try_take() {
@@ -102,11 +103,10 @@ impl Places {
         Some(Place { handle, number, _counted: self.load.connection() })
     }
 
-    /// Closes the connection that may be closed first. The method does nothing while a connection that it closed before
+    /// Closes the connection that may be closed first. The method does nothing while a previously closed connection
     /// still has a place.
     ///
-    /// Returns the time from which a connection may be closed, if no connection may be closed yet. Otherwise returns
-    /// `None`.
+    /// If no connection may be closed yet, returns the earliest time for a closure. Otherwise returns `None`.
     pub(crate) fn make_room(&self) -> Option<Millis> {
         let taken = self.taken();
         loop {
@@ -178,8 +178,9 @@ impl Handle {
         self.waits_for_client();
     }
 
-    /// Waits until the connection has waited for its client, and for no body of a request, for `limit`. The time before
-    /// this call does not count. The method is for HTTP/2 connections, from their first request on.
+    /// Waits until the connection has waited for its client during the whole of `limit`. Time in which the server waits
+    /// for the body of a request does not count. The time before this call does not count. The method is for HTTP/2
+    /// connections, from their first request on.
     pub(crate) async fn unused(&self, limit: Duration) {
         // A limit of zero would make this loop busy, so it counts as one millisecond.
         let limit = millis(limit).max(1);
@@ -189,7 +190,7 @@ impl Handle {
             let (moment, now) = (self.activity().moment(), self.places.now());
             since = match moment.phase {
                 Phase::Serving(open) if open.wait_unlimited() => moment.since.max(since),
-                // A connection that is in use now cannot reach the limit before `limit` has passed again.
+                // The connection is in use now, so the whole `limit` begins again.
                 _ => now,
             };
             if since.saturating_add(limit) <= now {
@@ -198,8 +199,8 @@ impl Handle {
         }
     }
 
-    /// Wakes the caller that waits for a place, if a caller waits. This connection may wait for its client now, so it
-    /// may be closed.
+    /// Wakes the waiting caller of [`Places::take`], if there is one. This connection may wait for its client now, so
+    /// it may be closed.
     pub(crate) fn waits_for_client(&self) {
         if self.places.wanted.load(SeqCst) {
             self.places.changed.notify_one();

@@ -6,7 +6,7 @@ use strum::EnumProperty as _;
 
 use crate::failure::{Failure, USAGE};
 
-/// A mistake in a configuration file, and its place. It never contains the value of a secret key.
+/// A mistake in a configuration file, and its place. The text never contains the value of a key for a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {what}")]
 pub(crate) struct ConfigError {

@@ -1,6 +1,6 @@
 //! Flags that exclude each other. A flag on the command line overrides the environment. A variable of certbound
-//! overrides a configuration file, which overrides a variable that every Azure SDK reads. Two such flags, or two such
-//! variables of the same kind, are a mistake, which clap or `plan` reports.
+//! overrides a configuration file. A configuration file overrides a variable that every Azure SDK reads. Two such
+//! flags, or two such variables of the same kind, are a mistake, which clap or `plan` reports.
 
 use std::ffi::{OsStr, OsString};
 
@@ -75,12 +75,12 @@ const COMPANIONS: Rivals = &[
     ("leg1-certificate", &["leg1-certificate-key"]),
 ];
 
-/// Variables of certbound for the certificate that the Azure SDKs' variable names. They have the same rank as that
-/// variable.
+/// Variables of certbound that add a key or a password to AZURE_CLIENT_CERTIFICATE_PATH. They have the rank of this
+/// variable of the Azure SDKs.
 const GO_WITH_THE_SDKS: [&str; 2] = ["CERTBOUND_CERTIFICATE_KEY", "CERTBOUND_CERTIFICATE_PASSWORD_ENV"];
 
-/// Removes the variables that must not be read, and hides the values of variables from the help, because some values
-/// are private file names. The short help has neither variables nor possible values.
+/// Removes the variables that must not be read. Hides the values of variables from the help, because some values are
+/// private file names. The short help has neither variables nor possible values.
 pub(crate) fn settle(command: Command, args: &[OsString]) -> Command {
     let ring = Ring::of(&command, |long| is_typed(long, args), &[]);
     let short = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "-h");
@@ -132,8 +132,8 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Creates a ring from the command line, the environment and a file. `file` contains the keys of the configuration
-    /// file that have an effect, with their ranks. A variable overrides the same key of the file.
+    /// Creates the set of flags from the command line, the environment and a file. `file` contains the keys of the
+    /// configuration file that have an effect, with their ranks. A variable overrides the same key of the file.
     pub(crate) fn of(command: &Command, typed: impl Fn(&str) -> bool, file: &[(String, Rank)]) -> Self {
         let given = command.get_arguments().filter_map(|arg| {
             let long = arg.get_long()?;
@@ -149,7 +149,7 @@ impl Ring {
         Self::new(command, given.collect())
     }
 
-    /// Creates a ring from a file alone, without the command line and the environment.
+    /// Creates the set of flags from a file alone, without the command line and the environment.
     pub(crate) fn of_file(command: &Command, file: &[(String, Rank)]) -> Self {
         Self::new(command, file.to_vec())
     }
@@ -183,8 +183,8 @@ impl Ring {
         self.rivals_of(long).find(is_higher)
     }
 
-    /// Returns a flag of the same rank that excludes this flag, if neither is excluded by a third flag. `verify` accepts
-    /// tokens of several issuers, so its flags do not exclude each other.
+    /// Returns a flag of the same rank that excludes this flag. A third flag must exclude neither this flag nor the
+    /// returned flag. `verify` accepts tokens of several issuers, so its flags do not exclude each other.
     pub(crate) fn conflict(&self, long: &str) -> Option<&'static str> {
         let own = self.rank(long)?;
         let is_equal = |rival: &&'static str| self.rank(rival) == Some(own) && self.silencer(rival).is_none();
@@ -192,7 +192,7 @@ impl Ring {
         self.rivals_of(long).find(|rival| of_client && is_equal(rival))
     }
 
-    /// Returns whether a flag has a value that no other flag excludes.
+    /// Returns whether a flag has a value and is not excluded.
     pub(crate) fn is_used(&self, long: &str) -> bool {
         self.rank(long).is_some() && self.silencer(long).is_none()
     }

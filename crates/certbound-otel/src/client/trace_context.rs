@@ -6,8 +6,8 @@ use opentelemetry::trace::TraceContextExt as _;
 
 /// A hook that returns the current OpenTelemetry span, for `with_trace_context` of a client or a managed identity.
 ///
-/// `tracing-opentelemetry` makes each span of `tracing` the current span while it is entered, so that the parent is the
-/// span of the request. The hook also returns a span that is not recorded, without the flag `sampled`.
+/// `tracing-opentelemetry` makes each entered span of `tracing` the current span. The parent in `traceparent` is
+/// therefore the span of the request. The hook also returns a span that is not recorded, without the flag `sampled`.
 ///
 /// ```
 /// use certbound::transport::TracePropagation;

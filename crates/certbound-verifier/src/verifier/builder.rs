@@ -39,7 +39,7 @@ impl VerifierBuilder {
         self
     }
 
-    /// Trusts an issuer with keys that never change, for a host that cannot or must not fetch them.
+    /// Trusts an issuer with fixed keys, for a machine that cannot or must not fetch keys.
     pub fn issuer_with_keys(mut self, issuer: Issuer, keys: KeySet) -> Self {
         self.issuers.push((issuer, Some(keys)));
         self
@@ -106,8 +106,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Refuses tokens that were issued longer ago than `age`, according to `iat`, which is then required. Default: no
-    /// limit. Entra sets `iat` five minutes before the time of issue.
+    /// Refuses tokens whose `iat` is longer ago than `age`. The claim `iat` is then required. Default: no limit. Entra
+    /// sets `iat` five minutes before the time of issue.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.policy.max_age = Some(age);
         self
@@ -127,8 +127,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Calls `demand` with the claims of every verified token. If it returns a text, the token is refused, and the
-    /// caller is challenged with the text: a JSON object of the claims that a new token must satisfy (continuous access
+    /// Calls `demand` with the claims of every verified token. If `demand` returns a text, the token is refused, and
+    /// the challenge contains the text. The text is a JSON object of the claims for a new token (continuous access
     /// evaluation).
     pub fn demand(mut self, demand: impl Fn(&Claims) -> Option<String> + Send + Sync + 'static) -> Self {
         self.policy.demand = Some(Arc::new(demand));

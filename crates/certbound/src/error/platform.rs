@@ -245,7 +245,7 @@ impl PlatformError {
         }
     }
 
-    /// The time that the platform asks to wait before the next request, or the part of that time that is left.
+    /// The wait that the platform demands before the next request, or the remaining part of this wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => answer.retry_after,

@@ -46,12 +46,12 @@ pub(super) fn shared_calls() -> Arc<Semaphore> {
     Arc::clone(SHARED.get_or_init(calls))
 }
 
-/// The maximum length of a response that is kept, in bytes.
+/// The maximum length of a stored response, in bytes.
 const KEPT_TEXT: usize = 64 * 1024;
 
 impl Machine {
-    /// Sends a request with the platform's retries and returns the last response. If the response to an equal request
-    /// asked for a wait that has not ended, the function returns that response again.
+    /// Sends a request with the platform's retries and returns the last response. During the wait that the response to
+    /// an equal request asked for, the function returns that response again.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
         let (body, secrets) = (request.body().clone(), secrets_of(request.headers()));
         self.ask_unless_throttled(request, body, &secrets).await
@@ -158,8 +158,8 @@ impl Machine {
         }
     }
 
-    /// Requests a certificate for a signed certificate request (DER). If `anew` is true, IMDS must not return the
-    /// certificate in its cache, because that certificate was refused.
+    /// Requests a certificate for a signed certificate request (DER). If `anew` is true, IMDS must issue a new certificate
+    /// and not return a certificate of its cache.
     pub(super) async fn issue(
         &self,
         request: &[u8],
@@ -230,7 +230,7 @@ struct NotSent {
     left: Duration,
 }
 
-/// Returns `error`, or a throttled error that contains it if the request for this response was not sent.
+/// Returns `error`. If the request for this response was not sent, returns a throttled error with `error` inside.
 fn unless_sent(answer: &Response<Bytes>, error: PlatformError) -> PlatformError {
     match answer.extensions().get() {
         Some(NotSent { left }) => PlatformError::Throttled { first: Box::new(error), left: *left },
@@ -238,8 +238,8 @@ fn unless_sent(answer: &Response<Bytes>, error: PlatformError) -> PlatformError 
     }
 }
 
-/// Returns a response in the form in which it is kept for later requests: with at most 64 KiB of text, and without the
-/// secrets of its own request, because a later request cannot redact them.
+/// Returns the stored form of a response: at most 64 KiB of text, without the secrets of its own request. A later
+/// request could not redact these secrets.
 fn to_keep(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Response<Bytes> {
     let text = String::from_utf8_lossy(answer.body());
     let mut text = secrets.redacted(&text).into_owned();

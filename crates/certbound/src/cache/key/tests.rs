@@ -1,4 +1,4 @@
-//! Tests that two keys are equal if and only if all facts that distinguish their tokens are equal.
+//! Tests the equality of keys: two keys are equal if and only if all their facts about a token are equal.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;

@@ -41,8 +41,8 @@ impl SealingKey {
         &self.0
     }
 
-    /// Returns the key in a file of the folder. If the file does not exist, one of the processes that need the key
-    /// creates it.
+    /// Returns the key in a file of the folder. If the file does not exist, the function creates it under a lock. All
+    /// processes therefore get the same key.
     pub(super) fn beside(
         folder: &StateDirectory,
         lock: impl FnOnce(&StateDirectory, &str) -> Result<Lock, StoreError>,
