@@ -62,7 +62,7 @@ impl Directory {
         self.read(application, |it| it.federated.effective(now, self.delay))
     }
 
-    /// Returns the federated credentials that exist, and that the token service does not accept yet.
+    /// Returns the present federated credentials that the token service does not accept yet.
     pub(crate) fn pending_federated(&self, application: &str, now: UnixTime) -> Vec<Arc<NamedCredential>> {
         self.read(application, |it| it.federated.pending(now, self.delay))
     }

@@ -40,7 +40,7 @@ pub(crate) struct ResourceServer<'e> {
 /// The caller of an accepted request.
 pub(crate) struct Caller {
     pub(crate) application: String,
-    /// The `x5t#S256` of the certificate that the token is bound to, which is the connection's certificate.
+    /// The `x5t#S256` of the connection's certificate, if the token is bound to this certificate.
     pub(crate) bound_to: Option<String>,
     pub(crate) token: Verified,
 }

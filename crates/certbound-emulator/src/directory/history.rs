@@ -63,8 +63,8 @@ impl<T> History<T> {
         pending.map(|entry| Arc::clone(&entry.value)).collect()
     }
 
-    /// Replaces the list. A value of the present list stays the same entry only if it is the same `Arc`. An entry that is
-    /// removed before it was effective is forgotten.
+    /// Replaces the list. A value of the present list stays the same entry only if it is the same `Arc`. A removed
+    /// entry that was not effective yet is discarded.
     pub(super) fn replace(&mut self, values: Vec<Arc<T>>, now: UnixTime, delay: Duration) {
         let mut before = std::mem::take(&mut self.current);
         for value in values {

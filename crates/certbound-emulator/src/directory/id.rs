@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use uuid::Builder;
 
-/// Returns an id, a GUID, that depends only on these texts, so that the same world has the same ids each time.
+/// Returns an id, a GUID, that depends only on these texts. The same world therefore has the same ids each time.
 pub(crate) fn derived(kind: &str, parts: &[&str]) -> String {
     let text = [&[kind], parts].concat().join("\n");
     let mut bytes = [0; 16];

@@ -180,7 +180,7 @@ fn check_unique(others: &[Arc<NamedCredential>], new: &NamedCredential) -> Resul
 fn shown(named: &NamedCredential) -> Map<String, Value> {
     let credential = &named.credential;
     let expression = credential.claims_matching_expression.as_ref();
-    // A credential has either a subject or an expression. The real service shows `null` for the other one.
+    // A credential has either a subject or an expression. The real service shows `null` for the other property.
     let subject = expression.is_none().then_some(&credential.subject);
     super::object([
         ("id", json!(named.id)),

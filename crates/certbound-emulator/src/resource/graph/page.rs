@@ -18,7 +18,7 @@ pub(super) struct Kind {
     pub(super) filters: &'static [&'static str],
 }
 
-/// The characters that stay as they are in the query of a link.
+/// The characters that are percent-encoded in the query of a link.
 const IN_QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b',');
 

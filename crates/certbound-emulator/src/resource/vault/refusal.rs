@@ -120,7 +120,7 @@ impl VaultRefusal {
         Self::new(403, "Forbidden", message).with_inner("ForbiddenByRbac")
     }
 
-    /// The emulator stores as much as it may.
+    /// A limit of the emulator's storage is reached.
     pub(super) fn full(limit: &str) -> Self {
         Self::new(
             403,

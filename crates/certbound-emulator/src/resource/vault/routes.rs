@@ -34,7 +34,7 @@ use Operation::{
     ListSecretVersions, ListSecrets, PurgeSecret, RecoverSecret, SetSecret, Sign, UpdateSecret, Verify,
 };
 
-/// The method and the path of each operation. The first entry that matches a request counts. A path without its
+/// The method and the path of each operation. The first entry that matches a request is used. A path without its
 /// `{version}` at the end, or with an empty one, names the current version.
 const EMULATED: [(&str, &str, Operation); 19] = [
     ("GET", "/secrets", ListSecrets),

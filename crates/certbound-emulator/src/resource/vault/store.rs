@@ -27,7 +27,7 @@ pub(super) struct Vault {
 }
 
 impl Vaults {
-    /// Forgets all changes.
+    /// Discards all changes.
     pub(crate) fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -44,8 +44,8 @@ impl Vaults {
         }
     }
 
-    /// Calls `change` with the vault of this request, and with whether there is room for one more version. `change` must
-    /// not change anything if it returns a refusal.
+    /// Calls `change` with the vault of this request. The second argument is true if the emulator can store one more
+    /// version. `change` must not change anything if it returns a refusal.
     pub(super) fn change<T>(
         &self,
         server: &ResourceServer<'_>,
@@ -77,7 +77,7 @@ impl Vault {
         Self { secrets: secrets.collect(), deleted: BTreeMap::new() }
     }
 
-    /// Removes the deleted secrets whose time has come.
+    /// Removes the deleted secrets whose recovery period has ended.
     fn purge_expired(&mut self, now: UnixTime) {
         self.deleted.retain(|_, deleted| now < deleted.purge_at);
     }
