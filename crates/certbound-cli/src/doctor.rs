@@ -117,7 +117,7 @@ impl Context {
         self.asked.exchange.client.run.dry_run
     }
 
-    /// Returns why a line cannot be checked, if one of the lines that it depends on has failed or if `--dry-run` is given.
+    /// Returns the reason for which a line cannot be checked: a needed line has failed, or `--dry-run` is given.
     fn obstacle(&self, needed: &[&str]) -> Option<String> {
         match self.report.first_failed(needed) {
             Some(line) => Some(format!("needs: {line}")),
@@ -126,7 +126,7 @@ impl Context {
     }
 }
 
-/// The lines that must not have failed before a token is requested.
+/// The lines whose failure prevents the request for a token.
 const BEFORE_LEG1: &[&str] = &[
     "configuration",
     "certificate.source",

@@ -38,7 +38,8 @@ fn planned(context: &mut Context) -> Result<String, Failure> {
         (None, Some(_)) => "an existing assertion",
         (None, None) => "both legs by one certificate",
     };
-    // A managed identity without a certificate uses no mutual TLS, and only its platform knows whether it has one.
+    // A managed identity without a certificate uses no mutual TLS. Only its platform can show whether it has a
+    // certificate.
     if leg1.leg1_managed_identity.is_none() {
         authority.check_mutual_tls()?;
         authority.check_tenant()?;

@@ -29,7 +29,7 @@ pub(super) fn host_of(url: &str) -> &str {
     rest.split(['/', '?']).next().unwrap_or_default()
 }
 
-/// Runs the exchange. Returns `None` if a line that it needs has failed, or with `--dry-run`.
+/// Runs the exchange. Returns `None` after the failure of a needed line, or with `--dry-run`.
 pub(super) async fn run(context: &mut Context) -> Option<Exchange> {
     if context.obstacle(BEFORE_LEG1).is_some() {
         return None;
@@ -92,7 +92,7 @@ impl Observer for Requests {
     }
 }
 
-/// Records the calls of Leg 1, and the content of its assertion. The assertion itself is not kept.
+/// Records the calls of Leg 1, and the content of its assertion. The assertion itself is not stored.
 #[derive(Default)]
 pub(super) struct Assertions(Mutex<Recorded>);
 

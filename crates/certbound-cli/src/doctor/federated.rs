@@ -59,7 +59,8 @@ impl Expected {
     }
 }
 
-/// Returns the difference of two values, or `None` if they are equal byte for byte, as the token service compares them.
+/// Returns the difference of two values, or `None` if they are equal byte for byte. The token service compares bytes
+/// too.
 fn difference(what: &'static str, assertion: &str, credential: &str) -> Option<Difference> {
     if assertion == credential {
         return None;

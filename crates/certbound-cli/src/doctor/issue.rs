@@ -18,7 +18,7 @@ const AUDIENCE: [u32; 2] = [700_212, 7_002_121];
 /// The AADSTS number for an assertion that has expired or was used before.
 const SPENT: u32 = 700_024;
 
-/// Returns the common issue that an error shows, if it shows one of them.
+/// Returns the common issue that an error shows, or `None`.
 pub(super) fn of(failure: &Failure) -> Option<&'static str> {
     match (failure.code.as_str(), failure.details.aadsts) {
         ("usage", _) if failure.why.contains("--leg1-certificate and --certificate") => {

@@ -129,8 +129,8 @@ fn limit(context: &Context) -> Duration {
     Duration::from_secs(context.asked.exchange.client.run.connect_timeout)
 }
 
-/// Describes the failure of the token service's host. If the host has a region, the global host is probed too, because a
-/// mistyped region is the usual cause.
+/// Describes the failure of the token service's host. If the host has a region, the function also probes the global
+/// host: a mistyped region is the usual cause.
 async fn unreachable(
     context: &Context,
     network: &Network,
@@ -189,7 +189,7 @@ async fn resource(context: &mut Context) -> Line {
     }
     let Ok(network) = &context.network else { return Line::needs(ID, TITLE, "Network, proxy and trust") };
     let is_bound = context.kind == Kind::Bound;
-    // The probe uses HTTP/1.1, because the HTTP/2 library can lose the alert by which a server refuses the certificate.
+    // The probe uses HTTP/1.1: the HTTP/2 library can lose the alert by which a server refuses the certificate.
     let via = context.certificate.as_ref().filter(|_| is_bound).map_or(Via::Tls, Via::Bound);
     let probe = Probe::send(network, url, via, &context.clock, limit(context)).await;
     let title = format!("resource {}", probe.host);

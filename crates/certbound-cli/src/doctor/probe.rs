@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// The result of a probe.
 pub(super) struct Probe {
     pub(super) host: String,
-    /// How the host is reached: through a proxy, or at these addresses.
+    /// The way to the host: through a proxy, or directly with these addresses.
     pub(super) way: String,
     pub(super) answer: Result<Reached, TransportError>,
 }
@@ -74,7 +74,8 @@ impl Probe {
     }
 }
 
-/// Returns how far this machine's clock is ahead of a date that was written between two readings of the clock.
+/// Returns the lead of this machine's clock over a date, in seconds. The date was written between two readings of the
+/// clock.
 fn ahead(before: UnixTime, after: UnixTime, date: UnixTime) -> i64 {
     let seconds = |time: UnixTime| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let (before, after, date) = (seconds(before), seconds(after), seconds(date));

@@ -18,7 +18,7 @@ use crate::plan::{self, Kind};
 const CERTIFICATE: (&str, &str) = ("resource.certificate", "certificate");
 const SCHEME: (&str, &str) = ("resource.scheme", "token and scheme");
 
-/// Whether the host was reached, and its TLS concerns the client certificate only.
+/// Returns whether the host was reached and the only failure concerns the client certificate.
 pub(super) fn is_about_certificate(probe: &Probe) -> bool {
     matches!(
         probe.answer,
@@ -33,8 +33,8 @@ pub(super) async fn check(context: &mut Context, exchange: Option<&Exchange>) {
     context.report.add(scheme);
 }
 
-/// Tells when the resource requests the certificate. A host that never requests it in the first handshake cannot be
-/// called with a bound token.
+/// Reports whether the resource requests the certificate at the first handshake. A host that never requests it in the
+/// first handshake cannot be called with a bound token.
 fn certificate(context: &Context) -> Line {
     let (id, title) = CERTIFICATE;
     let Some(url) = &context.asked.resource else {
@@ -55,7 +55,7 @@ fn certificate(context: &Context) -> Line {
         None => Line::ok(id, title, "requested at the first handshake"),
         Some(failure) => {
             let line = Line::failed(id, title, &failure);
-            // The profile of the host tells what the handshake cannot tell.
+            // The first handshake cannot show a late request for the certificate. The profile of the host names it.
             let is_late =
                 ResourceProfile::for_host(url.host().unwrap_or_default()) == ResourceProfile::key_vault();
             let when = match (failure.code.as_str(), is_late) {

@@ -152,7 +152,7 @@ fn compared(difference: &Difference, width: usize, coloured: bool) -> String {
     )
 }
 
-/// Returns the first character that is shown of values whose difference is at `at`.
+/// Returns the position of the first shown character of two values whose first difference is at `at`.
 fn window(at: usize, room: usize) -> usize {
     if at < room { 0 } else { at + room / 4 + 1 - room }
 }

@@ -17,7 +17,7 @@ const LINES: [(&str, &str); 4] = [
     ("token.lifetime", "lifetime"),
 ];
 
-/// Returns the line that an error of Leg 2 belongs to, if the error is about the token of the answer.
+/// Returns the line of an error of Leg 2, if the error is about the token of the answer.
 pub(super) fn of(failure: &Failure) -> Option<&'static str> {
     Some(match failure.code.as_str() {
         "token_type_mismatch" => "token.type",
