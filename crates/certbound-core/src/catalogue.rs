@@ -1,9 +1,9 @@
 //! The catalogue of error codes: each code of certbound, and each AADSTS number of the token service that is known, with
 //! its meaning, its usual causes and its fix.
 //!
-//! The catalogue is data for `certbound explain` and for `docs/errors.md`. The client and the emulator read the table of
-//! AADSTS numbers. The error types have the texts of single errors; an entry has what all errors of its code share. A
-//! test of the workspace compares the entries with the codes in the sources.
+//! The catalogue is data for `certbound explain` and for `docs/errors.md`. The client and the emulator read the table
+//! of AADSTS numbers. The error types have the texts of single errors; an entry has the common facts of all errors of
+//! its code. A test of the workspace compares the entries with the codes in the sources.
 
 mod aadsts;
 mod answer;
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// The texts are parts of sentences: `certbound explain`, the page and the errors add what surrounds them.
+    /// The texts are parts of sentences: `certbound explain`, the page and the errors add the rest of the sentences.
     #[test]
     fn every_entry_is_complete_and_stands_once() {
         let mut codes = HashSet::new();

@@ -1,4 +1,4 @@
-//! The table of failed token requests: the party at fault, and what a client does with its certificate then.
+//! The table of failed token requests: the party at fault, and the client's action on its certificate.
 //!
 //! The client, the emulator's faults and the documentation use this one table.
 
@@ -45,7 +45,7 @@ pub enum Failure {
     ForcedRefresh,
 }
 
-/// The party whose fault a failure is.
+/// The party that is at fault for a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
@@ -72,7 +72,7 @@ pub enum Party {
     Nobody,
 }
 
-/// What a client does with its certificate after a failure.
+/// The action of a client on its certificate after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
@@ -175,7 +175,7 @@ impl Failure {
         Recovery { failure: self, at_fault, machine, source, leg1, attests_again }
     }
 
-    /// What happened, as a phrase for documentation and diagnosis.
+    /// The failure as a phrase, for documentation and diagnosis.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::CertificateRefused => {
@@ -236,7 +236,7 @@ mod tests {
             (400, r#"{"error":"invalid_request","error_codes":[700027]}"#, RequestRefused),
             (400, r#"{"error":"interaction_required","claims":"{}"}"#, ClaimsChallenge),
             (400, "", RequestRefused),
-            // The status decides first: a service that is overloaded says nothing about a certificate.
+            // The status is read first: an overloaded service says nothing about a certificate.
             (429, r#"{"error":"invalid_client","error_codes":[700027]}"#, TooManyRequests),
             (503, r#"{"error":"invalid_client","error_codes":[700027]}"#, ServiceFailed),
             (408, r#"{"error":"invalid_client"}"#, TimedOut),
@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    /// A failure of the network, of the service or of the server's certificate never costs a certificate.
+    /// A failure of the network, of the service or of the server's certificate never replaces the client's certificate.
     #[test]
     fn only_a_blamed_certificate_is_replaced() {
         for &failure in Failure::ALL {
