@@ -56,7 +56,7 @@ const TABLE: &[Aadsts] = &[
     row(392_199, "invalid_request", 400,
         "a bound token was requested with an assertion that is not bound",
         "request a bound token in Leg 1 (token_type mtls_pop), so that the assertion has cnf")
-        .caused_by(&["Leg 1 requested a Bearer token", "the assertion is from an issuer that binds nothing"]),
+        .caused_by(&["Leg 1 requested a Bearer token", "the assertion is from an issuer that does not bind tokens"]),
     row(392_200, "invalid_request", 400,
         "the connection has no client certificate",
         "present the certificate in TLS; check that no proxy between the client and the service terminates TLS")
@@ -160,7 +160,7 @@ const TABLE: &[Aadsts] = &[
     row(700_030, "invalid_client", 401,
         "the certificate's subject name is not authorised for the application",
         "register this subject name with the application")
-        .caused_by(&["the certificate's subject differs from the registered name", "the issuer of the certificate is not the registered one"]),
+        .caused_by(&["the certificate's subject differs from the registered name", "the issuer of the certificate is not the registered issuer"]),
     row(7_000_215, "invalid_client", 401,
         "the client secret is wrong",
         "use the secret's value, not its id")
@@ -292,7 +292,7 @@ const TABLE: &[Aadsts] = &[
     row(7_002_137, "invalid_client", 401,
         "no federated credential of the application has the assertion's subject",
         "compare the assertion's subject with the federated credential, character by character")
-        .caused_by(&["the subject is misspelt, or is another identity's"]),
+        .caused_by(&["the subject is misspelt, or is the subject of another identity"]),
     row(7_002_138, "invalid_client", 401,
         "no federated credential of the application has the assertion's subject; perhaps only upper and lower case differ",
         "write the federated credential's subject exactly as in the assertion, in the same case")

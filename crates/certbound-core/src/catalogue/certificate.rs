@@ -8,7 +8,7 @@ pub(super) const GROUP: Group =
 #[rustfmt::skip]
 const ENTRIES: &[Entry] = &[
     entry("certificate_required", COMMAND,
-        "the command needs a certificate or a managed identity, and none was given",
+        "the command needs a certificate or a managed identity, and neither was given",
         &["neither --certificate nor AZURE_CLIENT_CERTIFICATE_PATH is set"],
         "give --certificate, or --managed-identity"),
     entry("certificate_file_unreadable", CLIENT,

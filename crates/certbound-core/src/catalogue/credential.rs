@@ -32,7 +32,7 @@ const ENTRIES: &[Entry] = &[
         &["--bearer-over-mtls was given with a secret or an unbound assertion"],
         "leave --bearer-over-mtls out, or give a certificate"),
     entry("mtls_certificate_not_provided", CLIENT_AND_COMMAND,
-        "a bound token needs a certificate, and the credential has none",
+        "a bound token needs a certificate, and the credential has no certificate",
         &["the credential is a secret or an unbound assertion",
             "an assertion was given without the certificate that it is bound to"],
         "give a certificate or a Leg 1, or request a Bearer token"),
