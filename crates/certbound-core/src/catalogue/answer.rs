@@ -66,7 +66,7 @@ const ENTRIES: &[Entry] = &[
     entry("binding_not_observed", CLIENT,
         "the token is opaque or encrypted, and the client requires a readable binding",
         &["the resource's tokens are encrypted", "--require-observed-binding or its option is set"],
-        "let the service issue signed JWTs for the resource, or leave out require_observed_binding (--require-observed-binding)"),
+        "let the service issue signed JWTs for the resource, or leave out require_observed_binding() (--require-observed-binding)"),
     entry("scope_mismatch", CLIENT,
         "the answer is for another scope than the request",
         &["the scope names an alias of the resource"],

@@ -63,7 +63,7 @@ pub enum PeerMisbehaved {
     )]
     #[strum(props(code = "binding_not_observed"))]
     #[strum(props(
-        fix = "configure the resource so that the service issues its tokens as signed JWTs, or leave out require_observed_binding (--require-observed-binding)"
+        fix = "configure the resource so that the service issues its tokens as signed JWTs, or leave out require_observed_binding() (--require-observed-binding)"
     ))]
     BindingNotObserved,
     /// An issuer's metadata is unusable.
