@@ -115,3 +115,22 @@ fn jwt(secret: &Secret) -> Named {
 fn digest(secret: &Secret) -> String {
     format!("sha256:{}", Thumbprint::of_der(secret.expose().as_bytes()).hex())
 }
+
+#[cfg(test)]
+mod tests {
+    use certbound::error::TransportError;
+
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_failure_has_its_code_once() {
+        let error = certbound::Error::Transport { leg: None, cause: TransportError::NotHttps, target: None };
+        let code = format!("[{}]", error.code());
+        let mut facts = Facts::default();
+        facts.add("scene", Err(error.into()), &[]);
+        let reason = facts.find("scene.failure").unwrap().unwrap();
+        assert_eq!(reason.matches(&code).count(), 1, "{reason}");
+        let unknown = facts.find("scene.type").unwrap().unwrap_err();
+        assert_eq!(unknown, format!("scene.type is unknown: {reason}"));
+    }
+}
