@@ -240,6 +240,7 @@ fn a_named_source_is_taken_as_it_is() {
 fn the_callers_platform_is_not_the_commands() {
     let run = |flags: &[&str]| {
         let mut command = certbound();
+        // The names are written out here, because they are the expectation. The program has its own list.
         for name in [
             "IDENTITY_ENDPOINT",
             "IDENTITY_HEADER",
