@@ -140,7 +140,7 @@ fn compared(difference: &Difference, width: usize, coloured: bool) -> String {
     const INDENT: &str = "    ";
     let room = width.saturating_sub(INDENT.len()).max(20);
     let from = window(difference.at, room);
-    let shown = |text: &str| -> String { text.chars().skip(from).take(room).collect() };
+    let shown = |text: &str| part(text, from, room);
     let caret = " ".repeat(difference.at - from) + "^";
     let Difference { what, assertion, credential, how, .. } = difference;
     format!(
@@ -152,9 +152,18 @@ fn compared(difference: &Difference, width: usize, coloured: bool) -> String {
     )
 }
 
-/// Returns the position of the first shown character of two values whose first difference is at `at`.
+/// Returns `room` characters of a text. Where text is left out, the first or the last of them is `…`.
+fn part(text: &str, from: usize, room: usize) -> String {
+    let count = text.chars().count();
+    let shown = text.chars().enumerate().skip(from).take(room);
+    let is_cut = |at: usize| (at == from && from > 0) || (at + 1 == from + room && count > from + room);
+    shown.map(|(at, character)| if is_cut(at) { '…' } else { character }).collect()
+}
+
+/// Returns the position of the first shown character of two values whose first difference is at `at`. The difference is neither the first
+/// nor the last character, which can be `…`.
 fn window(at: usize, room: usize) -> usize {
-    if at < room { 0 } else { at + room / 4 + 1 - room }
+    if at + 1 < room { 0 } else { at + room / 4 + 1 - room }
 }
 
 fn last(report: &Report, width: usize, coloured: bool) -> String {
@@ -173,4 +182,30 @@ fn last(report: &Report, width: usize, coloured: bool) -> String {
     let hint = if failed > 0 { " Begin with the first failed line." } else { "" };
     let lines = wrapped(&format!("{mark} {text}.{hint}"), width);
     format!("\n{}\n", painted(colour, &lines.join("\n"), coloured))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_cut_has_a_sign_and_the_caret_points_at_the_difference() {
+        const LONG: &str = "0123456789abcdefghijklmnop";
+        for (assertion, credential, at, expected) in [
+            ("abc", "abd", 2, ["abc", "abd"]),
+            (LONG, "012-", 3, ["0123456789abcdefghi…", "012-"]),
+            (&LONG[..20], "0123456789abcdefgh-j", 18, ["0123456789abcdefghij", "0123456789abcdefgh-j"]),
+            (LONG, "0123456789abcdefghi-", 19, ["…6789abcdefghijklmn…", "…6789abcdefghi-"]),
+            (LONG, &LONG[..25], 25, ["…cdefghijklmnop", "…cdefghijklmno"]),
+        ] {
+            let [assertion, credential] = [assertion, credential].map(str::to_owned);
+            let how = "they differ".to_owned();
+            let difference = Difference { what: "issuer", assertion, credential, at, how };
+            let text = compared(&difference, 24, false);
+            let shown: Vec<&str> = text.lines().skip(1).take(3).map(|line| &line[4..]).collect();
+            assert_eq!(shown[..2], expected, "{text}");
+            let caret = shown[2].chars().count() - 1;
+            assert_eq!(shown[0].chars().nth(caret), difference.assertion.chars().nth(at), "{text}");
+        }
+    }
 }
