@@ -9,6 +9,9 @@ pub(super) use self::check::check;
 pub(super) use self::file::{Registered, read};
 use super::report::Difference;
 
+/// Entra writes the GUID of the token exchange into assertions. The credential has its URI.
+const EXCHANGE_GUID: &str = "fb60f99c-7a34-4190-8149-302f77469936";
+
 /// The values of an assertion that a federated credential must contain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
@@ -39,10 +42,6 @@ impl Expected {
     }
 
     fn differences(&self, credential: &Registered, cloud: Cloud) -> Vec<Difference> {
-        let audience = match credential.audiences.as_slice() {
-            [one] => one.clone(),
-            several => several.join(", "),
-        };
         let mut found = Vec::new();
         found.extend(difference("issuer", &self.issuer, &credential.issuer));
         // A credential with an expression has no subject. The token service evaluates the expression.
@@ -51,11 +50,21 @@ impl Expected {
             (None, None) => found.extend(difference("subject", &self.subject, "")),
             (None, Some(_)) => {}
         }
-        if let Some(difference) = difference("audience", &self.audience, &audience) {
-            let how = of_audience(&audience, cloud).unwrap_or(difference.how);
-            found.push(Difference { how, ..difference });
-        }
+        found.extend(self.of_audiences(&credential.audiences, cloud));
         found
+    }
+
+    /// One audience must be equal. Otherwise the audience with the longest equal beginning is compared.
+    fn of_audiences(&self, audiences: &[String], cloud: Cloud) -> Option<Difference> {
+        if audiences.contains(&self.audience) {
+            return None;
+        }
+        let compared = audiences.iter().filter_map(|it| difference("audience", &self.audience, it));
+        let difference = compared
+            .max_by_key(|difference| difference.at)
+            .or_else(|| difference("audience", &self.audience, ""))?;
+        let how = of_audience(&difference.credential, cloud);
+        Some(Difference { how: how.unwrap_or(difference.how), ..difference })
     }
 }
 
@@ -90,10 +99,17 @@ fn how(assertion: &str, credential: &str) -> String {
 /// Explains a registered audience that is known, but is wrong here.
 fn of_audience(audience: &str, cloud: Cloud) -> Option<String> {
     let is_guid = audience.len() == 36 && audience.matches('-').count() == 4;
-    if is_guid {
-        return Some(
-            "the credential must have the URI of the token exchange, not its GUID (AADSTS700214)".to_owned(),
-        );
+    match audience {
+        EXCHANGE_GUID => {
+            return Some(
+                "the credential must have the URI of the token exchange, not its GUID (AADSTS700214)"
+                    .to_owned(),
+            );
+        }
+        _ if is_guid => {
+            return Some("the credential must have the URI of the token exchange, not a GUID".to_owned());
+        }
+        _ => {}
     }
     let of = Cloud::ALL
         .iter()
@@ -157,7 +173,8 @@ mod tests {
                 "another cloud (us_government)",
             ),
             (ISSUER, "0b4d-a", "api://AzureADTokenExchangeUSNat", "audience", 26, "another cloud;"),
-            (ISSUER, "0b4d-a", "fb60f99c-7a34-4190-8149-302f77469936", "audience", 0, "AADSTS700214"),
+            (ISSUER, "0b4d-a", EXCHANGE_GUID, "audience", 0, "not its GUID (AADSTS700214)"),
+            (ISSUER, "0b4d-a", "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e", "audience", 0, "not a GUID"),
         ] {
             let credentials = [registered(issuer, subject, audience)];
             let found = expected().compare(&credentials, Cloud::Public).unwrap().differences;
@@ -165,6 +182,31 @@ mod tests {
             assert_eq!((found[0].what, found[0].at), (what, at), "{issuer} {subject} {audience}");
             assert!(found[0].how.contains(how), "{}", found[0].how);
         }
+    }
+
+    #[test]
+    fn one_of_several_audiences_must_be_equal() {
+        let differences = |audiences: &[&str]| {
+            let audiences = audiences.iter().map(ToString::to_string).collect();
+            let credentials = [Registered { audiences, ..registered(ISSUER, "0b4d-a", "") }];
+            expected().compare(&credentials, Cloud::Public).unwrap().differences
+        };
+        assert_eq!(differences(&["api://other", AUDIENCE]), []);
+        let slash = format!("{AUDIENCE}/");
+        let found = differences(&["x", &slash, "api://other"]);
+        assert_eq!((found.len(), found[0].credential.as_str(), found[0].at), (1, slash.as_str(), 26));
+        assert!(found[0].how.contains("slash"), "{}", found[0].how);
+        let found = differences(&[]);
+        assert_eq!((found.len(), found[0].how.as_str()), (1, "the credential has no value"));
+    }
+
+    #[test]
+    fn a_credential_without_subject_and_without_expression_has_no_value() {
+        let incomplete = Registered { subject: None, ..registered(ISSUER, "", AUDIENCE) };
+        let credentials = [incomplete];
+        let found = expected().compare(&credentials, Cloud::Public).unwrap().differences;
+        assert_eq!((found.len(), found[0].what), (1, "subject"));
+        assert_eq!(found[0].how, "the credential has no value");
     }
 
     #[test]

@@ -51,17 +51,18 @@ pub(super) fn failure(exchange: &Exchange) -> Option<&Failure> {
     (failure.details.leg != Some(2) || of_assertion).then_some(failure)
 }
 
+/// Why lines about Leg 1 are skipped if no other line has failed: Leg 2 looks its authority up before it runs Leg 1.
+pub(super) const NOT_RUN: &str = "Leg 2 failed before it ran Leg 1";
+
 pub(super) fn check(context: &mut Context, exchange: Option<&Exchange>) {
     let Some(exchange) = exchange else {
-        let reason = context.obstacle(BEFORE_LEG1).unwrap_or_default();
+        let reason = context.obstacle(BEFORE_LEG1).unwrap_or_else(|| NOT_RUN.to_owned());
         return LINES.iter().for_each(|(id, title)| context.report.add(Line::skipped(id, *title, &reason)));
     };
     let failed = failure(exchange).map(|failure| (of(failure), failure));
     let given = context.assertions.recorded().given;
-    // Leg 2 looks its authority up before it runs Leg 1.
     if exchange.result.is_err() && failed.is_none() && given.is_none() {
-        let reason = "Leg 2 failed before it ran Leg 1";
-        return LINES.iter().for_each(|(id, title)| context.report.add(Line::skipped(id, *title, reason)));
+        return LINES.iter().for_each(|(id, title)| context.report.add(Line::skipped(id, *title, NOT_RUN)));
     }
     let mut needed = None;
     for (id, title) in LINES {

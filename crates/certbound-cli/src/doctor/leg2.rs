@@ -24,7 +24,7 @@ pub(super) fn check(context: &mut Context, exchange: Option<&Exchange>) {
     let (Some(exchange), Some(request)) = (exchange, request) else {
         let lines_of_leg1 = leg1::LINES.map(|(id, _)| id);
         let needed = [BEFORE_LEG1, &lines_of_leg1].concat();
-        let reason = context.obstacle(&needed).unwrap_or_default();
+        let reason = context.obstacle(&needed).unwrap_or_else(|| leg1::NOT_RUN.to_owned());
         return without_request(context, exchange, &reason);
     };
     for (id, title) in LINES {

@@ -94,6 +94,7 @@ impl Report {
         for line in report.checks() {
             let is_bad = line["status"] == "failed" || line["status"] == "warning";
             assert_eq!(line["fix"].is_string(), is_bad, "a problem has a fix: {line:#}");
+            assert_ne!(line["summary"], "", "each line has a summary, and a skipped line a reason: {line:#}");
         }
         report
     }

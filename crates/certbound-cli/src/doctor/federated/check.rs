@@ -5,15 +5,12 @@ use certbound_core::jwt::Claims;
 
 use super::super::exchange::Exchange;
 use super::super::report::Line;
-use super::super::{BEFORE_LEG1, Context};
-use super::Expected;
+use super::super::{BEFORE_LEG1, Context, leg1};
+use super::{EXCHANGE_GUID, Expected};
 use crate::failure::Failure;
 use crate::output::Token;
 
 const ID: &str = "federated_credential";
-
-/// Entra writes the GUID of the token exchange into assertions. The credential has its URI.
-const EXCHANGE_GUID: &str = "fb60f99c-7a34-4190-8149-302f77469936";
 
 pub(in crate::doctor) fn check(context: &mut Context, exchange: Option<&Exchange>) {
     let line = line(context, exchange.map(|exchange| &exchange.result));
@@ -23,9 +20,9 @@ pub(in crate::doctor) fn check(context: &mut Context, exchange: Option<&Exchange
 fn line(context: &Context, result: Option<&Result<Token, Failure>>) -> Line {
     let given = context.assertions.recorded().given;
     let Some(given) = given else {
-        let needed =
-            [BEFORE_LEG1, &["leg1.answer", "leg1.token_type", "leg1.scope", "leg1.binding"]].concat();
-        let reason = context.obstacle(&needed).unwrap_or_else(|| "Leg 1 returned no assertion".to_owned());
+        let lines_of_leg1 = leg1::LINES.map(|(id, _)| id);
+        let needed = [BEFORE_LEG1, &lines_of_leg1].concat();
+        let reason = context.obstacle(&needed).unwrap_or_else(|| leg1::NOT_RUN.to_owned());
         return Line::skipped(ID, "", reason);
     };
     let cloud = context.authority.as_ref().map_or(Cloud::Public, certbound::Authority::cloud);

@@ -143,6 +143,12 @@ fn a_file_that_the_service_contradicts_is_a_warning_and_another_file_a_usage_err
     let line = line.only("federated_credential", "warning", "");
     let audience = line["differences"].as_array().unwrap().last().unwrap();
     assert!(audience["how"].as_str().unwrap().contains("another cloud (us_government)"), "{line:#}");
+    // Without a subject and without an expression the credential matches no assertion.
+    let issuer = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
+    let credential = json!({"issuer": issuer, "audiences": ["api://AzureADTokenExchange"]});
+    let found = report(text(&file(&folder, "incomplete.json", credential.to_string())));
+    let line = found.only("federated_credential", "warning", "");
+    assert_eq!(line["differences"][0]["how"], "the credential has no value", "{line:#}");
     report(text(&file(&folder, "none.json", "[]"))).only("federated_credential", "failed", "");
     for (content, code) in
         [("{}", "invalid_federated_credential"), ("\u{feff}", "invalid_federated_credential")]

@@ -133,6 +133,16 @@ fn no_experimental_feature_must_be_turned_on() {
     assert!(DOCUMENT.contains("| WithExperimentalFeatures Not Called |"));
 }
 
+#[test]
+fn an_assertion_without_expiry_is_named_and_not_compared() {
+    let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
+    let x5t = thumbprint(&emulator);
+    let endless = jwt(&json!({"aud": "fb60f99c-7a34-4190-8149-302f77469936", "cnf": {"x5t#S256": x5t}}));
+    let report = Report::of(&mut with_assertion(&emulator, &folder, &endless));
+    report.only("leg1.lifetime", "failed", "assertion_without_expiry");
+    assert_eq!(report.line("federated_credential")["summary"], "needs: Leg 1, lifetime");
+}
+
 /// Returns the built-in world as TOML.
 pub(super) fn world() -> String {
     stdout(&crate::support::offline(&["emulator", "world"]))
