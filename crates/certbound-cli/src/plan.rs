@@ -31,7 +31,7 @@ pub(crate) use self::machine::{
 use self::prover::Prover;
 pub(crate) use self::reach::Reach;
 pub(crate) use self::region::{in_region_of_environment, region};
-pub(crate) use self::resource::{call_with_bearer, url};
+pub(crate) use self::resource::{call_with_bearer, url, with_tokens};
 pub(crate) use self::scope::scope_for_host;
 pub(crate) use self::two_legs::{
     DryLeg1, Leg1Source, certificate_of_both_legs, check_leg1, exchange, in_the_dry as two_legs_in_the_dry,

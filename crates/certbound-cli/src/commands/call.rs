@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use certbound::clock::{Clock as _, SystemClock};
-use certbound::{AnyClient, BoundToken, Network, ResourceScope, TokenSource as _, Transport};
+use certbound::{AnyClient, Network, ResourceScope, TokenSource as _, Transport};
 use certbound_core::own_secrets::OwnSecrets;
 use certbound_core::retry_after;
 use certbound_core::shown::lines;
@@ -82,12 +82,12 @@ async fn acquire_and_call<T: Transport + Clone>(
     if trace || terminal.tells_stations() {
         tell(&format!("< resource: status {}", answer.status().as_u16()));
     }
-    print(&answer, flags.include, &with_tokens(OwnSecrets::new(), &answer, &token), terminal)?;
+    print(&answer, flags.include, &plan::with_tokens(OwnSecrets::new(), &answer, &token), terminal)?;
     if answer.status().is_success() {
         return Ok(());
     }
     let called = Called { host: &host, scope: &scope, is_bound: matches!(token, Token::Bound(_)) };
-    Err(refused(&answer, &called, &with_tokens(of_caller, &answer, &token)))
+    Err(refused(&answer, &called, &plan::with_tokens(of_caller, &answer, &token)))
 }
 
 /// Returns the client, and whether it runs both legs.
@@ -156,14 +156,6 @@ async fn dry_call(
         None => dry_exchange(&mut dry, &flags.client, &flags.leg1, scope, kind).await?,
     }
     dry.print(terminal)
-}
-
-/// Adds the acquired token, and the token that was sent with the answered request. After a claims challenge they
-/// differ.
-fn with_tokens(secrets: OwnSecrets, answer: &Response<Bytes>, token: &Token) -> OwnSecrets {
-    let sent = answer.extensions().get::<BoundToken>();
-    let sent = sent.map(|token| token.secret().expose()).unwrap_or_default();
-    secrets.and(token.secret().expose()).and(sent)
 }
 
 /// Returns the values of the caller's headers, which may be keys or cookies.

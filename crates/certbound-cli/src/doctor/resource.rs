@@ -33,8 +33,8 @@ pub(super) async fn check(context: &mut Context, exchange: Option<&Exchange>) {
     context.report.add(scheme);
 }
 
-/// Reports whether the resource requests the certificate at the first handshake. A host that never requests it in the
-/// first handshake cannot be called with a bound token.
+/// Checks that the resource requests the certificate at the first handshake. `certbound` calls no other host with a
+/// bound token.
 fn certificate(context: &Context) -> Line {
     let (id, title) = CERTIFICATE;
     let Some(url) = &context.asked.resource else {
@@ -55,7 +55,7 @@ fn certificate(context: &Context) -> Line {
         None => Line::ok(id, title, "requested at the first handshake"),
         Some(failure) => {
             let line = Line::failed(id, title, &failure);
-            // The first handshake cannot show a late request for the certificate. The profile of the host names it.
+            // The handshake does not show a later request for the certificate, but the profile of the host is known.
             let is_late =
                 ResourceProfile::for_host(url.host().unwrap_or_default()) == ResourceProfile::key_vault();
             let when = match (failure.code.as_str(), is_late) {
@@ -119,11 +119,18 @@ fn judged(answer: &Response<Bytes>, scheme: &str, token: &Token, url: &Uri, cont
             "give the application the permission that the resource requires",
         ),
         401 => Line::failed(id, title, &refused(answer, scheme, token, host, context)),
-        400..=499 => Line::warning(
+        404 | 405 | 406 | 409 | 410 | 412 | 415 | 422 => Line::warning(
             id,
             title,
             accepted,
             "check the path of --resource-url, which doctor calls with GET",
+        ),
+        // For example, 400 can refuse the header (RFC 6750 3.1), 407 is a proxy's, and 429 is sent before the check.
+        400..=499 => Line::warning(
+            id,
+            title,
+            format!("the resource answered {status}, which does not show whether it accepts the token"),
+            "give a URL of the resource that answers GET with another status",
         ),
         300..=399 => {
             let summary = format!("the resource answered with a redirect, status {}", status.as_u16());
@@ -148,7 +155,7 @@ fn judged(answer: &Response<Bytes>, scheme: &str, token: &Token, url: &Uri, cont
 
 /// Returns the refusal of the token. The challenge of the resource can repeat the token.
 fn refused(answer: &Response<Bytes>, scheme: &str, token: &Token, host: &str, context: &Context) -> Failure {
-    let secrets = OwnSecrets::new().and(token.secret().expose());
+    let secrets = plan::with_tokens(OwnSecrets::new(), answer, token);
     let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     let challenge = challenge.map(|text| format!("; {}", secrets.redacted(text))).unwrap_or_default();
     let challenge: String = challenge.chars().take(500).collect();

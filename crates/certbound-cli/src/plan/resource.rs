@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use certbound::transport::Via;
-use certbound::{BearerToken, Error, Network, Transport as _};
+use certbound::{BearerToken, BoundToken, Error, Network, Transport as _};
+use certbound_core::own_secrets::OwnSecrets;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, Uri};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::output::Token;
 use crate::usage::Usage;
 
 /// Parses the URL of a resource.
@@ -36,6 +38,14 @@ pub(crate) async fn call_with_bearer(
     let answer = network.transport().send(request, Via::Tls).await;
     let answer = answer.map_err(|cause| Error::Transport { leg: None, cause, target: None })?;
     Ok(answer.response)
+}
+
+/// Adds the acquired token, and the token that was sent with the answered request. After a claims challenge they
+/// differ.
+pub(crate) fn with_tokens(secrets: OwnSecrets, answer: &Response<Bytes>, token: &Token) -> OwnSecrets {
+    let sent = answer.extensions().get::<BoundToken>();
+    let sent = sent.map(|token| token.secret().expose()).unwrap_or_default();
+    secrets.and(token.secret().expose()).and(sent)
 }
 
 #[cfg(test)]

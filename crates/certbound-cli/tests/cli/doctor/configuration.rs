@@ -180,3 +180,34 @@ fn the_resource_is_named_by_host_handshake_and_scheme() {
     let line = found.only("leg2.answer", "failed", "invalid_request");
     assert_eq!(line["error"]["aadsts"], 392_196);
 }
+
+#[test]
+fn a_vault_that_does_not_request_the_certificate_first_may_request_it_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = |asks: bool| format!("name = \"*.vault.azure.net\"\nasks_for_certificate = {asks}");
+    let world = world().replace(&host(true), &host(false));
+    let emulator = Emulator::start_with(&["--world", text(&file(&folder, "world.toml", world))]);
+    let mut command = emulator.certbound();
+    command.args(["doctor", "--leg1-certificate", emulator.certificate(), "--scope", VAULT]);
+    let report = Report::of(command.args(["--resource-url", "https://demo.vault.azure.net/secrets/demo"]));
+    let line = report.only("resource.certificate", "failed", "certificate_not_requested");
+    assert!(line["summary"].as_str().unwrap().contains("requests it late"), "{line:#}");
+}
+
+/// A status that servers send before they read the token, or instead of 401, is no acceptance.
+#[test]
+fn only_a_status_that_follows_the_check_of_the_token_is_an_acceptance() {
+    let emulator = Emulator::start();
+    for (status, is_accepted) in
+        [(400, false), (407, false), (421, false), (429, false), (404, true), (405, true)]
+    {
+        let call = json!({"leg": "resource", "path_contains": "/v1.0"});
+        emulator.plant(&json!({"condition": call, "result": {"status": {"status": status}}, "count": null}));
+        let report = Report::of(&mut Flow::Certificate.command(&emulator));
+        emulator.admin("DELETE", "faults");
+        let line = report.only("resource.scheme", "warning", "");
+        let summary = line["summary"].as_str().unwrap();
+        assert_eq!(summary.starts_with("accepted "), is_accepted, "{line:#}");
+        assert!(summary.contains(&status.to_string()), "{line:#}");
+    }
+}
