@@ -41,12 +41,13 @@ const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) async fn check(context: &mut Context) {
     let source = source(context).await;
+    let reason = source.summary.clone();
     context.report.add(source);
     let Some(certificate) = context.certificate.clone() else {
-        let reason = match context.report.first_failed(&["configuration", "certificate.source"]) {
+        let reason = match context.report.first_failed(&["certificate.source"]) {
             Some(line) => format!("needs: {line}"),
-            None if context.is_unbound => "the platform issues no certificates".to_owned(),
-            None => "--dry-run sends no request".to_owned(),
+            // The source was skipped, and the other lines have the same reason.
+            None => reason,
         };
         let failed_key = context.report.has_failed(&["certificate.key"]);
         for (id, title) in OF_CERTIFICATE.into_iter().skip(usize::from(failed_key)) {

@@ -91,16 +91,24 @@ async fn token_service(context: &Context) -> (Line, Line) {
     const TITLE: &str = "token service";
     const CLOCK: &str = "network.clock";
     let skipped = |reason: &str| (Line::skipped(ID, TITLE, reason), Line::skipped(CLOCK, "clock", reason));
-    let needed =
-        ["configuration", "network.settings", "certificate.source", "certificate.key", "certificate.dates"];
-    if let Some(reason) = context.obstacle(&needed) {
+    if let Some(reason) = context.obstacle(&["configuration", "network.settings"]) {
         return skipped(&reason);
     }
     let (Some(authority), Ok(network)) = (&context.authority, &context.network) else {
         return skipped("needs: Configuration");
     };
-    let via = context.certificate.as_ref().map_or(Via::Tls, Via::Bound);
-    let probe = probe(context, network, authority, via).await;
+    // A certificate that cannot be used is not presented. A wrong clock can be the cause, so the clock is checked too.
+    let has_failed =
+        context.report.has_failed(&["certificate.source", "certificate.key", "certificate.dates"]);
+    let (channel, via) = match context.certificate.as_ref() {
+        _ if has_failed => (Channel::MutualTls, Via::Tls),
+        Some(certificate) => (Channel::MutualTls, Via::Bound(certificate)),
+        None => (Channel::Plain, Via::Tls),
+    };
+    let probe = probe(context, network, authority, (channel, via)).await;
+    if has_failed && is_ended_by_host(&probe) {
+        return skipped("the host answers only with the client certificate, which cannot be used");
+    }
     let title = format!("token service {}", probe.host);
     let Some(failure) = probe.failure() else {
         let clock = clock(&probe);
@@ -114,8 +122,12 @@ async fn token_service(context: &Context) -> (Line, Line) {
     (unreachable(context, network, authority, (title, failure, probe.way)).await, clock)
 }
 
-async fn probe(context: &Context, network: &Network, authority: &Authority, via: Via<'_>) -> Probe {
-    let channel = if via.binding().is_some() { Channel::MutualTls } else { Channel::Plain };
+async fn probe(
+    context: &Context,
+    network: &Network,
+    authority: &Authority,
+    (channel, via): (Channel, Via<'_>),
+) -> Probe {
     let endpoint = authority.token_endpoint(Flow::ClientCredentials, channel);
     // Only the metadata of an OpenID issuer names its endpoints, and the issuer's own host has the metadata.
     let (url, via) = match &endpoint {
@@ -123,6 +135,11 @@ async fn probe(context: &Context, network: &Network, authority: &Authority, via:
         Err(_) => (authority.url(), Via::Tls),
     };
     Probe::send(network, &url.parse().unwrap_or_default(), via, &context.clock, limit(context)).await
+}
+
+/// Whether the host ended TLS with an alert. Hosts do so with several alerts if they require a client certificate.
+fn is_ended_by_host(probe: &Probe) -> bool {
+    probe.answer.as_ref().is_err_and(|error| error.alert().is_some())
 }
 
 fn limit(context: &Context) -> Duration {
@@ -142,7 +159,8 @@ async fn unreachable(
     let is_connection =
         matches!(failure.code.as_str(), "connect_failed" | "proxy_failed" | "request_timeout");
     let Some(region) = authority.region().filter(|_| is_connection) else { return line };
-    let global = probe(context, network, &authority.clone().without_region(), Via::Tls).await;
+    let global =
+        probe(context, network, &authority.clone().without_region(), (Channel::Plain, Via::Tls)).await;
     if global.answer.is_err() {
         return line;
     }
@@ -201,4 +219,22 @@ async fn resource(context: &mut Context) -> Line {
     };
     context.resource = Some(probe);
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use certbound::error::{Cause, TlsAlert, TransportError};
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_ends_tls_is_not_a_host_that_is_not_trusted() {
+        let host = || "login.example".to_owned();
+        let probe = |error| Probe { host: host(), way: String::new(), answer: Err(error) };
+        let tls = |reason| probe(TransportError::Tls { host: host(), reason });
+        let late = TransportError::Interrupted { host: host(), reason: Cause::new(TlsAlert(116)) };
+        assert!(is_ended_by_host(&tls(Cause::new(TlsAlert(40)))) && is_ended_by_host(&probe(late)));
+        assert!(!is_ended_by_host(&tls("the certificate of the server has expired".into())));
+        assert!(!is_ended_by_host(&probe(TransportError::NotHttps)));
+    }
 }

@@ -45,6 +45,16 @@ fn problems_of(
     report.problems().iter().map(|(id, status, _)| ((*id).to_owned(), (*status).to_owned())).collect()
 }
 
+/// Returns the path of a certificate that has expired.
+pub(super) fn expired(folder: &TempDir) -> PathBuf {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2021, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let pem = format!("{}{}", params.self_signed(&key).unwrap().pem(), key.serialize_pem());
+    private(folder, "expired.pem", &pem)
+}
+
 #[test]
 fn an_unusable_file_has_the_line_of_its_fault() {
     let folder = tempfile::tempdir().unwrap();

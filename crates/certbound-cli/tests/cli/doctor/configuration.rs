@@ -56,6 +56,16 @@ fn the_network_is_named_by_proxy_trust_and_name() {
         assert_eq!((first.0, first.2), (line, code), "{variable}={value}: {:#}", report.0);
         assert!(!report.0.to_string().contains("swordfish"));
     }
+    // The platform is asked for no certificate. The reason is the network, not `--dry-run`.
+    let report = Report::of(Flow::Machine.command(&emulator).env("HTTPS_PROXY", "socks5://proxy:1080"));
+    report.only("network.settings", "failed", "invalid_proxy");
+    for part in ["source", "key", "dates", "chain", "usage", "permissions"] {
+        let line = report.line(&format!("certificate.{part}"));
+        assert_eq!(
+            (&line["status"], &line["summary"]),
+            (&"skipped".into(), &"needs: Network, proxy and trust".into())
+        );
+    }
     // Without a proxy the name of the host is resolved here.
     let mut command = Flow::Certificate.command(&emulator);
     command
@@ -86,6 +96,46 @@ fn a_wrong_clock_is_named() {
     let line = line.only("network.clock", "warning", "");
     assert!(line["summary"].as_str().unwrap().contains("2 minutes behind"), "{line:#}");
     assert_eq!(report(30).problems(), []);
+}
+
+/// A wrong clock is a usual cause of a certificate that seems to be expired, so the clock is checked too.
+#[test]
+fn the_host_and_the_clock_are_checked_without_a_certificate() {
+    let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
+    let report = |certificate: &str| {
+        let mut command = emulator.certbound();
+        Report::of(command.args(["doctor", "--scope", GRAPH, "--leg1-certificate", certificate]))
+    };
+    let found = report("/no/such.pem");
+    found.only("certificate.source", "failed", "certificate_file_unreadable");
+    let line = found.line("network.token_service");
+    assert_eq!(line["status"], "ok", "{line:#}");
+    assert!(line["title"].as_str().unwrap().ends_with("westus3.mtlsauth.microsoft.com"), "{line:#}");
+    assert_eq!(found.line("network.clock")["status"], "ok");
+    let expired = super::certificates::expired(&folder);
+    emulator.advance(-3_600);
+    let problems = report(text(&expired)).problems().iter().map(|it| it.0.to_owned()).collect::<Vec<_>>();
+    assert_eq!(problems, ["certificate.dates", "certificate.chain", "network.clock"]);
+}
+
+/// Leg 2 looks its authority up before it runs Leg 1.
+#[test]
+fn legs_that_were_not_run_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = |name: &str| format!("{{name = \"{name}\", asks_for_certificate = true}}");
+    let [login, regional] = ["login.contoso.example", "westus3.mtlsauth.contoso.example"].map(host);
+    let world = world().replacen("hosts = []", &format!("hosts = [{login}, {regional}]"), 1);
+    let emulator = Emulator::start_with(&["--world", text(&file(&folder, "world.toml", world))]);
+    let mut command = Flow::Certificate.command(&emulator);
+    let report = Report::of(command.env("AZURE_AUTHORITY_HOST", "https://login.contoso.example"));
+    report.only("leg2.answer", "failed", "invalid_instance");
+    for part in ["answer", "token_type", "scope", "binding", "lifetime"] {
+        let line = report.line(&format!("leg1.{part}"));
+        assert_eq!(
+            (&line["status"], &line["summary"]),
+            (&"skipped".into(), &"Leg 2 failed before it ran Leg 1".into())
+        );
+    }
 }
 
 /// The application has a wrong federated credential, and the file has the same one.
