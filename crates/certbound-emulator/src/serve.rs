@@ -146,7 +146,7 @@ impl Server {
     /// # Errors
     /// An I/O error if the port is not available, or if [`check_metadata_address`] refuses the address.
     pub async fn listen_as_the_real_metadata_service(&mut self) -> io::Result<()> {
-        self.listen_as_a_machine((metadata_address::REAL, 80).into()).await
+        self.listen_as_a_machine((metadata_address::REAL, metadata_address::PORT).into()).await
     }
 
     /// Also answers at the address of the real Cloud Shell, `localhost:50342`. Use this method in a separate network.

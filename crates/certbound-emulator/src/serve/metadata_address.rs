@@ -8,6 +8,8 @@ use tokio::net::TcpListener;
 
 /// The address of the metadata service on virtual machines.
 pub(super) const REAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+/// The port of the metadata service at that address.
+pub(super) const PORT: u16 = 80;
 
 /// The reason why the metadata service cannot listen at an address. It gives tokens to every client that reaches it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
@@ -19,9 +21,16 @@ pub enum MetadataAddressError {
     )]
     #[strum(props(
         code = "listen_address_not_loopback",
-        fix = "listen on 127.0.0.1, [::1] or 169.254.169.254"
+        fix = "listen on 127.0.0.1, [::1] or 169.254.169.254:80"
     ))]
     NotLoopback(SocketAddr),
+    /// The address of the real metadata service has another port than 80.
+    #[error("{0} has not the port of the metadata service: clients request 169.254.169.254 only at port 80")]
+    #[strum(props(
+        code = "metadata_port_not_80",
+        fix = "listen on 169.254.169.254:80, or on 127.0.0.1 or [::1] with a port of your choice"
+    ))]
+    OtherPort(SocketAddr),
     /// No interface has the address of the real metadata service.
     #[error("no interface of this machine has the address 169.254.169.254")]
     #[strum(props(code = "metadata_address_missing"))]
@@ -71,7 +80,7 @@ impl MetadataAddressError {
 
 /// Checks that only programs of this machine reach a metadata service at this address.
 ///
-/// The address must be loopback. Linux also allows the address of the real metadata service, `169.254.169.254`, if a
+/// The address must be loopback. Linux also allows the address of the real metadata service, `169.254.169.254:80`, if a
 /// loopback interface has it, no other interface has it, and this machine is not a virtual machine of Azure. In a
 /// network namespace that has only loopback, an emulator covers no real service, so the last condition does not apply.
 ///
@@ -117,6 +126,7 @@ fn bind_to(_: &str, address: SocketAddr) -> std::io::Result<TcpListener> {
 fn loopback_interface(address: SocketAddr) -> Result<Option<String>, MetadataAddressError> {
     match address.ip() {
         ip if ip.is_loopback() => Ok(None),
+        IpAddr::V4(REAL) if address.port() != PORT => Err(MetadataAddressError::OtherPort(address)),
         IpAddr::V4(REAL) => loopback_with_real_address(address).map(Some),
         _ => Err(MetadataAddressError::NotLoopback(address)),
     }
@@ -138,13 +148,16 @@ fn loopback_with_real_address(address: SocketAddr) -> Result<String, MetadataAdd
     Err(MetadataAddressError::NotLoopback(address))
 }
 
-/// Decides by the addresses of the interfaces and the asset tag of the machine's firmware. An interface is loopback if
-/// it has an address of loopback.
+/// Decides by the addresses, each with its label, and by the asset tag of the machine's firmware. Linux labels an IPv4
+/// address with the name of its interface, or with this name and a suffix (`lo:imds`). An interface is loopback if it has
+/// an address of loopback.
 #[cfg(any(target_os = "linux", test))]
 fn decide(all: &[(String, IpAddr)], asset_tag: &str) -> Result<String, MetadataAddressError> {
     /// The tag of each virtual machine of Azure.
     const AZURE: &str = "7783-7084-3265-9085-8269-3286-77";
 
+    let interface = |label: &str| label.split(':').next().unwrap_or_default().to_owned();
+    let all: Vec<(String, IpAddr)> = all.iter().map(|(label, ip)| (interface(label), *ip)).collect();
     let is_loopback = |name: &str| all.iter().any(|(other, ip)| other == name && ip.is_loopback());
     let with_address = || all.iter().filter(|(_, ip)| *ip == IpAddr::V4(REAL)).map(|(name, _)| name);
     if let Some(other) = with_address().find(|name| !is_loopback(name)) {
@@ -184,6 +197,8 @@ mod tests {
             // A network namespace on such a machine.
             (&[LO, real("lo")], AZURE, Ok("lo".to_owned())),
             (&[("lo", "::1"), real("lo")], "", Ok("lo".to_owned())),
+            (&[LO, real("lo:imds")], "", Ok("lo".to_owned())),
+            (&[LO, ETH, real("eth0:imds")], "", Err(other("eth0"))),
             (&[LO, ETH], "", Err(MetadataAddressError::Missing)),
             (&[LO, ETH, real("eth0")], "", Err(other("eth0"))),
             (&[LO, real("lo"), real("eth0")], "", Err(other("eth0"))),
@@ -212,11 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn the_real_address_must_have_port_80() {
+        for address in ["169.254.169.254:0", "169.254.169.254:8080"] {
+            let address = address.parse().unwrap();
+            assert_eq!(check_metadata_address(address), Err(MetadataAddressError::OtherPort(address)));
+        }
+    }
+
+    #[test]
     fn each_error_has_a_code_and_a_fix() {
         let address = "10.0.0.4:80".parse().unwrap();
         let text = || "x".to_owned();
         for error in [
             MetadataAddressError::NotLoopback(address),
+            MetadataAddressError::OtherPort(address),
             MetadataAddressError::Missing,
             MetadataAddressError::OtherInterface { interface: text() },
             MetadataAddressError::RealMachine,

@@ -90,6 +90,16 @@ fn certbound_finds_it_at_the_real_address_too_and_the_ready_line_says_so() {
     assert!(told.contains("DefaultAzureCredential of .NET"), "{told}");
 }
 
+/// Packets that another machine sends to the address arrive at another interface than loopback.
+#[test]
+fn the_real_address_accepts_connections_through_loopback_only() {
+    // A label names the address, not another interface.
+    let script = AT_THE_REAL_ADDRESS.replace("dev lo", "dev lo label lo:imds");
+    let output = in_own_network(&script, &["ss", "-Hltn", "sport = :80"]);
+    let sockets = stdout(&output);
+    assert!(sockets.contains(" 169.254.169.254%lo:80 "), "{sockets}{}", stderr(&output));
+}
+
 #[test]
 fn the_real_address_must_be_on_loopback() {
     let start = r#""$1" emulator start -o json --imds-listen 169.254.169.254:80"#;
