@@ -34,7 +34,8 @@ impl Key {
     }
 }
 
-/// Returns the version and the steps of a path. Returns `None` if the version is unknown or a segment is malformed.
+/// Returns the version and the steps of a path. Returns `None` if the version is unknown, if a segment is malformed, or
+/// if a function of OData follows a collection.
 pub(super) fn parse(path: &str) -> Option<(&'static str, Vec<Step>)> {
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());
     let version = match segments.next()? {
@@ -49,7 +50,15 @@ pub(super) fn parse(path: &str) -> Option<(&'static str, Vec<Step>)> {
             Some((name, key)) => (name, Some(in_parentheses(key)?)),
             None => match segments.next() {
                 None => (segment.as_str(), None),
-                Some(key) => (segment.as_str(), Some(Key::Plain(decoded(key)?))),
+                Some(key) => {
+                    let key = decoded(key)?;
+                    // A federated credential can have the name `delta`.
+                    let is_delta = steps.is_empty() && key.eq_ignore_ascii_case("delta");
+                    if key.starts_with('$') || key.ends_with(')') || is_delta {
+                        return None;
+                    }
+                    (segment.as_str(), Some(Key::Plain(key)))
+                }
             },
         };
         steps.push(Step { name: name.to_ascii_lowercase(), key });
