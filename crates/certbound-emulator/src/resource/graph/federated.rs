@@ -65,7 +65,7 @@ impl Graph<'_> {
     ) -> Result<Answer, GraphError> {
         let application = self.writable(key)?;
         let mut fields = Fields::read(&body::object(request)?)?;
-        let upsert = request.headers().get_all("prefer").iter().any(|value| value == "create-if-missing");
+        let upsert = prefers(request, "create-if-missing");
         let mut created = None;
         self.change(application, |present| match position(present, credential)? {
             Some(at) => {
@@ -123,6 +123,12 @@ impl Graph<'_> {
 
 fn collection(application: &Application) -> String {
     format!("applications('{}')/federatedIdentityCredentials", object_id(application))
+}
+
+/// Returns whether a header `Prefer` contains the preference (RFC 7240, section 2).
+fn prefers(request: &Request<Bytes>, preference: &str) -> bool {
+    let values = request.headers().get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(preference))
 }
 
 /// Returns the position of a credential, which its id or its name selects.

@@ -229,16 +229,29 @@ fn a_patch_by_name_creates_a_credential_where_the_request_says_so() {
     let (emulator, path) = bare_target(|_| {});
     let scope = format!("{GRAPH}/.default");
     let token = Ask { scope: &scope, ..Ask::plain(&emulator) }.token(&emulator);
-    let upsert = |name: &str| {
+    let upsert = |name: &str, preference: &str| {
         let request = Request::patch(format!("/v1.0/{path}(name='{name}')"))
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json; charset=utf-8")
-            .header("prefer", "create-if-missing");
+            .header("prefer", preference);
         let request = request.body(Bytes::from(credential().to_string())).unwrap();
         emulator.handle(NOW, &TlsFacts::without_certificate(GRAPH_HOST), request).status().as_u16()
     };
-    assert_eq!([upsert("added"), upsert("added"), upsert("other")], [201, 204, 400]);
+    let create = "create-if-missing";
+    assert_eq!(
+        [("added", create), ("added", create), ("other", create)].map(|(name, it)| upsert(name, it)),
+        [201, 204, 400]
+    );
     assert_eq!(all(&get(&emulator, &path), "name"), ["added"]);
+    for (preference, expected) in [
+        ("return=minimal", 404),
+        ("create-if-missing-not", 404),
+        ("return=minimal, Create-If-Missing", 201),
+        ("create-if-missing,return=minimal", 201),
+    ] {
+        send(&emulator, Method::DELETE, &format!("{path}/added"), None);
+        assert_eq!(upsert("added", preference), expected, "{preference}");
+    }
 }
 
 #[test]
