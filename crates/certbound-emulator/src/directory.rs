@@ -7,7 +7,7 @@ mod history;
 mod id;
 mod key_credential;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -137,9 +137,12 @@ fn credentials(world: &World, now: UnixTime) -> HashMap<String, Credentials> {
     let of = |application: &Application| {
         let federated = application.federated_credentials.iter().enumerate();
         let federated = federated.map(|(index, it)| named(application, index, it));
+        let mut ids = HashSet::new();
         let keys = application.registered_certificates.iter().filter_map(|pem| {
             let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
-            KeyCredential::of_world(&application.id, der.to_vec())
+            let key = KeyCredential::of_world(&application.id, der.to_vec())?;
+            // The id is derived from the certificate, so a certificate that the world repeats has the same id again.
+            ids.insert(key.id.clone()).then_some(key)
         });
         Credentials { federated: History::new(federated, Some(now)), keys: History::new(keys, None) }
     };

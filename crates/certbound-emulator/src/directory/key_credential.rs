@@ -9,6 +9,8 @@ use super::derived;
 #[derive(Clone, Debug)]
 pub(crate) struct KeyCredential {
     pub(crate) id: String,
+    /// The `customKeyIdentifier` of Graph. Its default is the SHA-1 thumbprint of the certificate.
+    pub(crate) custom_identifier: Vec<u8>,
     pub(crate) display_name: Option<String>,
     pub(crate) start: UnixTime,
     pub(crate) end: UnixTime,
@@ -21,6 +23,7 @@ impl KeyCredential {
         let chain = CertificateChain::from_der(vec![der]).ok()?;
         Some(Self {
             id,
+            custom_identifier: chain.sha1().to_vec(),
             display_name: Some(chain.subject().to_owned()),
             start: chain.not_before(),
             end: chain.not_after(),

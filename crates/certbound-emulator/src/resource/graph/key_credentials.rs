@@ -17,6 +17,13 @@ use crate::directory::KeyCredential;
 const MAX: usize = 100;
 /// The largest certificate, in bytes of DER.
 const LARGEST: usize = 16 * 1024;
+/// The longest `customKeyIdentifier`, in bytes.
+const MAX_IDENTIFIER: usize = 40;
+/// The properties of an entry.
+const PROPERTIES: [&str; 8] =
+    ["customKeyIdentifier", "displayName", "endDateTime", "key", "keyId", "startDateTime", "type", "usage"];
+/// The properties with one possible value.
+const FIXED: [(&str, &str); 2] = [("type", "AsymmetricX509Cert"), ("usage", "Verify")];
 
 type Credentials = Vec<Arc<KeyCredential>>;
 
@@ -24,7 +31,7 @@ type Credentials = Vec<Arc<KeyCredential>>;
 pub(super) fn shown(credential: &KeyCredential, with_certificate: bool) -> Value {
     let certificate = credential.certificate();
     json!({
-        "customKeyIdentifier": STANDARD.encode(certificate.sha1()),
+        "customKeyIdentifier": STANDARD.encode(&credential.custom_identifier),
         "displayName": credential.display_name,
         "endDateTime": date(credential.end),
         "key": with_certificate.then(|| STANDARD.encode(certificate.leaf_der())),
@@ -36,13 +43,17 @@ pub(super) fn shown(credential: &KeyCredential, with_certificate: bool) -> Value
 }
 
 /// Returns the certificates after a PATCH, which contains all of them. The PATCH names a present certificate by its
-/// `keyId`; it does not need the certificate's other properties.
+/// `keyId`. It can repeat the certificate's other properties, but not change them.
 pub(super) fn changed(present: &[Arc<KeyCredential>], sent: &[Value]) -> Result<Credentials, GraphError> {
     let mut after: Credentials = Vec::new();
     for entry in sent {
         let Some(entry) = entry.as_object() else {
             return Err(GraphError::bad_request("Each entry of keyCredentials must be an object."));
         };
+        let is_known = |name: &str| PROPERTIES.contains(&name) || name.contains("@odata.");
+        if let Some(other) = entry.keys().find(|name| !is_known(name)) {
+            return Err(GraphError::bad_request(format!("Invalid property '{other}'.")));
+        }
         let id = key_id(entry)?;
         let known = id.as_ref().and_then(|id| present.iter().find(|it| it.id.eq_ignore_ascii_case(id)));
         let credential = match known {
@@ -73,16 +84,21 @@ fn key_id(entry: &Map<String, Value>) -> Result<Option<String>, GraphError> {
     }
 }
 
-/// Returns a present certificate. An entry may repeat its properties, but not change the certificate or its dates.
+/// Returns a present certificate. Refuses an entry that would change one of its properties.
 fn unchanged(
     known: &Arc<KeyCredential>,
     entry: &Map<String, Value>,
 ) -> Result<Arc<KeyCredential>, GraphError> {
     let key = key(entry)?;
     let (start, end) = dates(entry)?;
-    let is_same = key.is_none_or(|key| key == known.certificate().leaf_der())
+    let mut is_same = key.is_none_or(|key| key == known.certificate().leaf_der())
+        && custom_identifier(entry)?.is_none_or(|identifier| identifier == known.custom_identifier)
+        && text(entry, "displayName")?.is_none_or(|name| Some(name) == known.display_name.as_deref())
         && start.is_none_or(|start| start == known.start)
         && end.is_none_or(|end| end == known.end);
+    for (name, only) in FIXED {
+        is_same &= text(entry, name)?.is_none_or(|value| value == only);
+    }
     if is_same {
         return Ok(Arc::clone(known));
     }
@@ -91,7 +107,7 @@ fn unchanged(
 }
 
 fn new(id: String, entry: &Map<String, Value>) -> Result<KeyCredential, GraphError> {
-    for (name, only) in [("type", "AsymmetricX509Cert"), ("usage", "Verify")] {
+    for (name, only) in FIXED {
         if text(entry, name)? != Some(only) {
             let what = format!("a new key credential whose {name} is not {only}");
             return Err(GraphError::not_emulated(&what));
@@ -113,6 +129,13 @@ fn new(id: String, entry: &Map<String, Value>) -> Result<KeyCredential, GraphErr
         }
         credential.end = end;
     }
+    // Without an end, a start can be later than the end of the certificate.
+    if credential.end < credential.start {
+        return Err(invalid_date("Start"));
+    }
+    if let Some(identifier) = custom_identifier(entry)? {
+        credential.custom_identifier = identifier;
+    }
     if let Some(name) = text(entry, "displayName")? {
         credential.display_name = Some(name.chars().take(256).collect());
     }
@@ -123,6 +146,16 @@ fn new(id: String, entry: &Map<String, Value>) -> Result<KeyCredential, GraphErr
 fn key(entry: &Map<String, Value>) -> Result<Option<Vec<u8>>, GraphError> {
     let key = text(entry, "key")?;
     key.map(|key| STANDARD.decode(key).map_err(|_| invalid_key())).transpose()
+}
+
+fn custom_identifier(entry: &Map<String, Value>) -> Result<Option<Vec<u8>>, GraphError> {
+    const NAME: &str = "customKeyIdentifier";
+    let decode = |text: &str| {
+        let bytes = STANDARD.decode(text).ok().filter(|bytes| bytes.len() <= MAX_IDENTIFIER);
+        let message = || format!("The property '{NAME}' must be base64 of at most {MAX_IDENTIFIER} bytes.");
+        bytes.ok_or_else(|| GraphError::bad_request(message()))
+    };
+    text(entry, NAME)?.map(decode).transpose()
 }
 
 /// Returns `startDateTime` and `endDateTime`, without fractions of a second.

@@ -64,6 +64,30 @@ fn a_certificate_that_is_added_signs_and_one_that_is_removed_does_not() {
 }
 
 #[test]
+fn an_entry_can_have_an_identifier_of_its_own_and_annotations() {
+    let emulator = writable();
+    let identifier = STANDARD.encode([7; 40]);
+    let entry = signed::changed(entry(&unused_rsa()), "customKeyIdentifier", json!(identifier));
+    let entry = signed::changed(entry, "@odata.type", json!("#microsoft.graph.keyCredential"));
+    assert_eq!(patch(&emulator, json!([entry])).0, 204);
+    let shown = get(&emulator, &bare(&emulator))["keyCredentials"].clone();
+    assert_eq!(shown[0]["customKeyIdentifier"], json!(identifier));
+    assert_eq!(patch(&emulator, shown).0, 204);
+}
+
+#[test]
+fn a_certificate_that_the_world_registers_twice_is_shown_once_and_can_be_kept() {
+    let pem = unused_rsa().certificate_pem;
+    let emulator = emulator_with(|world| {
+        roles(world, &["Application.ReadWrite.All"]);
+        world.application_mut(BARE_APP).unwrap().registered_certificates = vec![pem.clone(), pem];
+    });
+    let shown = get(&emulator, &bare(&emulator))["keyCredentials"].clone();
+    assert_eq!(shown.as_array().unwrap().len(), 1, "{shown}");
+    assert_eq!(patch(&emulator, shown), (204, Value::Null));
+}
+
+#[test]
 fn a_certificate_takes_effect_after_the_propagation_time() {
     let emulator = emulator_with(|world| {
         roles(world, &["Application.ReadWrite.All"]);
@@ -91,6 +115,9 @@ fn the_dates_of_an_entry_limit_the_certificate() {
     assert_eq!(refused(&patch(&emulator, dated(60, 59))), (400, "KeyCredentialsInvalidEndDate"));
     let early = json!([signed::changed(entry(&identity), "startDateTime", json!("2001-01-01T00:00:00Z"))]);
     assert_eq!(refused(&patch(&emulator, early)), (400, "KeyCredentialsInvalidStartDate"));
+    // The entry has no end, so the end is that of the certificate.
+    let late = json!([signed::changed(entry(&identity), "startDateTime", json!(date(later(year))))]);
+    assert_eq!(refused(&patch(&emulator, late)), (400, "KeyCredentialsInvalidStartDate"));
 }
 
 #[test]
@@ -113,6 +140,13 @@ fn an_invalid_certificate_is_refused_and_nothing_changes() {
         ("an id that is no GUID", with("keyId", json!("x")), bad),
         ("another key under a known id", with("keyId", id.clone()), bad),
         ("a known id with other dates", json!([{ "keyId": id, "endDateTime": date(later(1)) }]), bad),
+        ("another name", json!([{ "keyId": id, "displayName": "other" }]), bad),
+        ("another type", json!([{ "keyId": id, "type": "Symmetric" }]), bad),
+        ("another usage", json!([{ "keyId": id, "usage": "Sign" }]), bad),
+        ("another identifier", json!([{ "keyId": id, "customKeyIdentifier": "AAAA" }]), bad),
+        ("a misspelt property", with("startDatetime", json!(date(later(1)))), bad),
+        ("an identifier that is no base64", with("customKeyIdentifier", json!("*")), bad),
+        ("a long identifier", with("customKeyIdentifier", json!("AAAA".repeat(14))), bad),
         ("an id twice", json!([{ "keyId": id }, { "keyId": id }]), bad),
         ("no date", with("endDateTime", json!("soon")), (400, "KeyCredentialsInvalidEndDate")),
         ("no object", json!(["x"]), bad),
