@@ -155,7 +155,9 @@ pub(crate) struct VaultKeys {
 #[derive(Default)]
 struct Made {
     keys: HashMap<Place, Arc<VaultKey>>,
-    certificates: HashMap<Place, (VaultCertificate, Arc<ClientIdentity>)>,
+    /// The certificates, by the place of their key and their common name. Emulators with different worlds can share the
+    /// keys.
+    certificates: HashMap<(Place, String), Arc<ClientIdentity>>,
 }
 
 /// The application id of a resource, the kind of the key, and the name of the key.
@@ -190,17 +192,16 @@ impl VaultKeys {
         certificate: &VaultCertificate,
     ) -> Result<Arc<ClientIdentity>, EmulatorError> {
         let place = (resource.to_owned(), certificate.key, name.to_owned());
+        let wanted = (place.clone(), certificate.common_name.clone());
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, issued)) = made.certificates.get(&place)
-            && known == certificate
-        {
+        if let Some(issued) = made.certificates.get(&wanted) {
             return Ok(Arc::clone(issued));
         }
-        let key = self.key_in(&mut made, place.clone())?;
+        let key = self.key_in(&mut made, place)?;
         let options =
             IssueOptions::new(certificate.common_name.as_str()).with_key(KeyKind::Existing(key.pem.clone()));
         let issued = Arc::new(self.authority.issue(&options)?);
-        made.certificates.insert(place, (certificate.clone(), Arc::clone(&issued)));
+        made.certificates.insert(wanted, Arc::clone(&issued));
         Ok(issued)
     }
 
@@ -299,8 +300,10 @@ mod tests {
             first.leaf_der().windows(x.len()).any(|part| part == x),
             "the certificate has a different key"
         );
-        let renamed = VaultCertificate { common_name: "other".to_owned(), ..wanted };
+        let renamed = VaultCertificate { common_name: "other".to_owned(), ..wanted.clone() };
         let other = keys.certificate("a", "b", &renamed).unwrap();
         assert_ne!(first.leaf_der(), other.leaf_der());
+        // A world with another common name does not replace the certificate.
+        assert!(Arc::ptr_eq(&first, &keys.certificate("a", "b", &wanted).unwrap()));
     }
 }
