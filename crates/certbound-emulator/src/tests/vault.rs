@@ -18,14 +18,22 @@ struct Client<'e> {
     emulator: &'e Emulator,
     token: String,
     host: &'e str,
+    /// The client certificate of the connection, to which the token is bound.
+    identity: &'e ClientIdentity,
     now: UnixTime,
 }
 
 impl<'e> Client<'e> {
     /// Returns a client with the bound token of an application.
     fn of(emulator: &'e Emulator, client_id: &str) -> Self {
-        let ask = Ask { scope: VAULT_SCOPE, client_id, ..Ask::leg1(emulator) };
-        Self { emulator, token: ask.token(emulator), host: VAULT_HOST, now: NOW }
+        Self::at(emulator, client_id, emulator.client_identity(), NOW)
+    }
+
+    /// Returns a client with a token that was issued at the time `now` for this certificate.
+    fn at(emulator: &'e Emulator, client_id: &str, identity: &'e ClientIdentity, now: UnixTime) -> Self {
+        let tls = with(MTLS, identity);
+        let ask = Ask { scope: VAULT_SCOPE, client_id, now, tls, ..Ask::leg1(emulator) };
+        Self { emulator, token: ask.token(emulator), host: VAULT_HOST, identity, now }
     }
 
     /// Returns a client that may write secrets.
@@ -42,7 +50,7 @@ impl<'e> Client<'e> {
             .header("authorization", format!("mtls_pop {}", self.token))
             .header("x-ms-tokenboundauth", "true")
             .header("content-type", "application/json");
-        let tls = with(self.host, self.emulator.client_identity());
+        let tls = with(self.host, self.identity);
         self.emulator.handle(self.now, &tls, request.body(Bytes::from(body.to_owned())).unwrap())
     }
 

@@ -108,7 +108,8 @@ def signatures():
         for client in (by_key, by_name):
             signed = client.sign(SignatureAlgorithm(algorithm), digest)
             local = client.verify(SignatureAlgorithm(algorithm), digest, signed.signature)
-            result[algorithm] = [verified(key, algorithm, digest, signed.signature), local.is_valid]
+            checks = [verified(key, algorithm, digest, signed.signature), local.is_valid]
+            result.setdefault(algorithm, []).append(checks)
     wrong = CryptographyClient(keys.get_key("demo-rsa"), writer)
     result["not emulated"] = refused(lambda: wrong.sign(SignatureAlgorithm.rs512, bytes(64)))
     result["new key"] = refused(lambda: keys.create_rsa_key("new"))

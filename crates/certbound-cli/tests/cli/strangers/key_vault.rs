@@ -33,7 +33,7 @@ fn python_writes_reads_signs_and_proves_an_application_by_the_vaults_key() {
     let keys = &result["keys"];
     assert_eq!(keys["names"], json!(["demo-client", "demo-p256", "demo-rsa"]));
     for algorithm in ["RS256", "PS256", "ES256"] {
-        assert_eq!(keys[algorithm], json!([true, true]), "{algorithm}");
+        assert_eq!(keys[algorithm], json!([[true, true], [true, true]]), "{algorithm}");
     }
     assert_eq!(keys["not emulated"], json!(["HttpResponseError", 501, "NotImplemented"]));
     assert_eq!(keys["new key"], json!(["HttpResponseError", 501, "NotImplemented"]));

@@ -157,34 +157,24 @@ fn a_deleted_secret_can_be_recovered_or_purged_and_its_name_is_taken_until_then(
     assert_eq!(client.get("/secrets/a/versions")["value"].as_array().unwrap().len(), 1);
 }
 
-#[test]
-fn a_deleted_secret_is_purged_after_90_days() {
-    // The certificate authority of the tests is valid for a week, so this test has keys with their own dates.
+/// Returns an emulator, a client certificate that is valid for more than 90 days, and a time 60 seconds after its start.
+fn long_ago() -> (Emulator, ClientIdentity, UnixTime) {
     let mut world = World::built_in();
     world.token_lifetime_seconds = Some(DAY);
     let start = UnixTime::from_secs(NOW.as_secs() - 90 * DAY + 3600);
     let emulator = Emulator::with_keys(world, KEYS.clone(), Arc::new(Fixed)).unwrap();
-    let identity = emulator
-        .issue_client_certificate(&IssueOptions::new("certbound-demo-app").valid(start, later(DAY)))
-        .unwrap();
+    let options = IssueOptions::new("certbound-demo-app").valid(start, later(DAY));
+    let identity = emulator.issue_client_certificate(&options).unwrap();
+    (emulator, identity, start.plus(Duration::from_secs(60)))
+}
+
+#[test]
+fn a_deleted_secret_is_purged_after_90_days() {
+    let (emulator, identity, deleted) = long_ago();
     let send = |method: &str, path: &str, now: UnixTime| {
-        let ask = Ask {
-            scope: VAULT_SCOPE,
-            client_id: MULTI_TENANT_APP,
-            now,
-            tls: with(MTLS, &identity),
-            ..Ask::leg1(&emulator)
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{path}?api-version=7.4"))
-            .header("authorization", format!("mtls_pop {}", ask.token(&emulator)))
-            .header("x-ms-tokenboundauth", "true");
-        let request = request.body(Bytes::new()).unwrap();
-        emulator.handle(now, &with(VAULT_HOST, &identity), request).status().as_u16()
+        Client::at(&emulator, MULTI_TENANT_APP, &identity, now).status(method, path, "")
     };
     // A secret of the world can be deleted too.
-    let deleted = start.plus(Duration::from_secs(60));
     assert_eq!(send("DELETE", "/secrets/demo", deleted), 200);
     let end = deleted.plus(Duration::from_secs(90 * DAY));
     assert_eq!(send("GET", "/deletedsecrets/demo", end.minus(Duration::from_secs(1))), 200);
@@ -217,6 +207,9 @@ fn a_refused_request_changes_nothing() {
     let emulator = emulator();
     let client = Client::writer(&emulator);
     let long = "v".repeat(25_601);
+    // After a first change, the emulator stores the vault, and a refused request reaches the stored secrets.
+    client.set("b", "v");
+    let before = client.get("/secrets/demo");
     for (method, path, body, code) in [
         ("PUT", "/secrets/a", json!({}), "BadParameter"),
         ("PUT", "/secrets/a", json!({ "value": long }), "BadParameter"),
@@ -240,8 +233,10 @@ fn a_refused_request_changes_nothing() {
         assert!(!message.contains("hunter2"), "{message}");
     }
     let names = |list: &Value| list["value"].as_array().unwrap().iter().map(version).collect::<Vec<_>>();
-    assert_eq!(names(&client.get("/secrets")), ["demo", "demo-client"]);
+    assert_eq!(names(&client.get("/secrets")), ["b", "demo", "demo-client"]);
     assert_eq!(names(&client.get("/deletedsecrets")), Vec::<String>::new());
+    assert_eq!(client.get("/secrets/demo"), before);
+    assert_eq!(names(&client.get("/secrets/demo/versions")), [FIRST]);
 }
 
 #[test]
@@ -267,12 +262,29 @@ fn the_number_of_versions_is_limited() {
 }
 
 #[test]
+fn deleted_secrets_of_all_vaults_leave_room_after_90_days() {
+    let (emulator, identity, deleted) = long_ago();
+    let client = Client::at(&emulator, MULTI_TENANT_APP, &identity, deleted);
+    // One version is that of the world.
+    for _ in 1..2_000 {
+        assert_eq!(client.status("PUT", "/secrets/a", r#"{"value":"v"}"#), 200);
+    }
+    client.ok("DELETE", "/secrets/a", &json!({}));
+    let put = |now: UnixTime| {
+        let other = Client::at(&emulator, MULTI_TENANT_APP, &identity, now);
+        Client { host: "other.vault.azure.net", ..other }.status("PUT", "/secrets/b", r#"{"value":"v"}"#)
+    };
+    let end = deleted.plus(Duration::from_secs(90 * DAY));
+    assert_eq!([put(end.minus(Duration::from_secs(1))), put(end)], [403, 200]);
+}
+
+#[test]
 fn the_number_of_changed_vaults_is_limited() {
     let emulator = emulator();
     let hosts: Vec<String> = (0..101).map(|number| format!("v{number}.vault.azure.net")).collect();
     let writer = Client::writer(&emulator);
     for (number, host) in hosts.iter().enumerate() {
-        let client = Client { host, token: writer.token.clone(), emulator: &emulator, now: NOW };
+        let client = Client { host, token: writer.token.clone(), ..writer };
         assert_eq!(client.status("GET", "/secrets/demo", ""), 200, "a read needs no room");
         let expected = if number < 100 { 200 } else { 403 };
         assert_eq!(client.status("PUT", "/secrets/a", r#"{"value":"v"}"#), expected, "{host}");
@@ -286,5 +298,8 @@ fn the_journal_has_no_value_of_a_secret() {
     client.set("a", "hunter2");
     assert_eq!(client.status("PUT", "/secrets/a", "\"hunter2\""), 400);
     assert_eq!(client.status("PUT", "/secrets/a", "hunter2"), 400);
+    let untyped = Request::put("/secrets/a?api-version=7.4").body(Bytes::from("hunter2")).unwrap();
+    let tls = with(VAULT_HOST, emulator.client_identity());
+    assert_eq!(emulator.handle(NOW, &tls, untyped).status(), 401);
     assert!(!format!("{:?}", emulator.journal()).contains("hunter2"));
 }
