@@ -136,6 +136,13 @@ pub(crate) fn json_response(status: u16, body: &Value) -> Response<Bytes> {
     response
 }
 
+/// Returns an answer with status 204, which has no body.
+pub(crate) fn no_content() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = http::StatusCode::NO_CONTENT;
+    response
+}
+
 /// Returns a refusal in the form of RFC 6749, section 5.2.
 pub(crate) fn error_response(status: u16, error: &str, description: &str) -> Response<Bytes> {
     json_response(status, &json!({ "error": error, "error_description": description }))

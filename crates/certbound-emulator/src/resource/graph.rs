@@ -14,7 +14,7 @@ mod permission;
 mod service_principals;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ use self::error::GraphError;
 use self::odata::Query;
 use self::path::{Key, Step};
 use super::{Caller, ResourceServer};
-use crate::answers::{date, json_response};
+use crate::answers::{date, json_response, no_content};
 
 /// The operations that this module emulates. A refusal of any other request has this list.
 const EMULATED: &str = "GET applications and servicePrincipals, each also with {id}, (appId='...'), $filter=appId eq \
@@ -64,11 +64,7 @@ pub(super) fn answer(
     match decide(server, request, caller) {
         Ok(Answer::Found(body)) => json_response(200, &body),
         Ok(Answer::Created(body)) => json_response(201, &body),
-        Ok(Answer::Done) => {
-            let mut response = Response::new(Bytes::new());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }
+        Ok(Answer::Done) => no_content(),
         Err(GraphError { status, code, message }) => error(server, status, code, &message),
     }
 }

@@ -15,7 +15,7 @@ mod store;
 
 use bytes::Bytes;
 use certbound_core::time::UnixTime;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ use self::refusal::VaultRefusal;
 use self::routes::{Operation, Route};
 pub(crate) use self::store::Vaults;
 use super::{Caller, ResourceServer};
-use crate::answers::json_response;
+use crate::answers::{json_response, no_content};
 use crate::issue::BACKDATED;
 
 /// The version of an object that the world declares.
@@ -60,11 +60,7 @@ pub(super) fn answer(
 ) -> Response<Bytes> {
     match decide(server, request, caller) {
         // The answer to a purge has no body.
-        Ok(Value::Null) => {
-            let mut response = Response::new(Bytes::new());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }
+        Ok(Value::Null) => no_content(),
         Ok(body) => json_response(200, &body),
         Err(refusal) => refusal.response(),
     }

@@ -2,7 +2,7 @@
 //! occurs twice.
 
 pub(crate) mod credentials;
-mod resources;
+pub(crate) mod resources;
 
 use std::collections::HashMap;
 use std::hash::Hash;

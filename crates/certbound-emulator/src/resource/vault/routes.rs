@@ -3,6 +3,7 @@
 use http::Method;
 
 use super::refusal::VaultRefusal;
+use crate::world::check::resources::is_vault_name;
 
 /// An emulated operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +59,6 @@ const EMULATED: [(&str, &str, Operation); 19] = [
     ("GET", "/certificates/{name}/{version}", GetCertificate),
 ];
 
-/// The longest name of an object, in characters.
-const MAX_NAME: usize = 127;
-
 /// An operation and the object that the path names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Route<'p> {
@@ -82,10 +80,7 @@ impl<'p> Route<'p> {
             .filter(|(known, ..)| *known == method.as_str())
             .find_map(|(_, pattern, operation)| matched(pattern, path, *operation))
             .ok_or_else(|| VaultRefusal::not_emulated(method, path, &list()))?;
-        let is_name = |name: &str| {
-            name.len() <= MAX_NAME && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
-        if !is_name(route.name) {
+        if !route.name.is_empty() && !is_vault_name(route.name) {
             return Err(VaultRefusal::invalid_name(route.name));
         }
         Ok(route)

@@ -75,7 +75,8 @@ fn vault(resource: &Resource, at: &str, found: &mut Mistakes) {
     }
 }
 
-fn is_vault_name(name: &str) -> bool {
+/// Returns whether an object in a vault can have this name.
+pub(crate) fn is_vault_name(name: &str) -> bool {
     (1..=127).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
