@@ -48,7 +48,6 @@ pub(crate) mod token_service;
 
 use std::sync::Arc;
 
-use certbound_core::refusal::recovery::Failure;
 use certbound_core::scope::ResourceScope;
 use tracing::{Instrument as _, Span};
 
@@ -58,7 +57,7 @@ pub(crate) use self::context::{Context, ContextSettings};
 use self::headers::RefreshReason;
 pub use self::hit::AcquireFuture;
 pub(crate) use self::hit::hit_of_prepared;
-use self::issuer::{FetchRequest, Issuer};
+use self::issuer::{FetchRequest, Issuer, Wish};
 use self::observation::Observation;
 pub(crate) use self::options::Options;
 pub use self::setters::Acquire;
@@ -90,8 +89,8 @@ impl<I: Issuer> Acquisition<I> {
         if let Err(misuse) = self.issuer.check(options).and_then(|()| options.check(self.kind)) {
             return observation.end(Err(Error::misuse(self.issuer.leg(), misuse)));
         }
-        let has_certificate = self.issuer.has_certificate(self.kind);
-        if !has_certificate {
+        let wish = options.wish().map(|why| Wish { why, issued_before: self.issuer.certificates_issued() });
+        if !self.issuer.has_certificate(self.kind) {
             observation.open(self.scope.as_str());
         }
         // The certificate is chosen once. The cache key, TLS and the token use the same certificate.
@@ -114,8 +113,6 @@ impl<I: Issuer> Acquisition<I> {
             return Ok((entry, obtained));
         }
         observation.open(self.scope.as_str());
-        // A certificate that this acquisition requested is new already.
-        let wish = options.wish().filter(|_| has_certificate);
         let load = Box::pin(self.fetch(certificate, replaces, wish));
         let loaded = cache.load(request, load).instrument(observation.span()).await;
         observation.end(loaded.map(|(entry, obtained)| {
@@ -166,13 +163,13 @@ impl<I: Issuer> Acquisition<I> {
         observation.end_refresh(refreshed)
     }
 
-    /// Requests a token on a miss. `wish` explains a request that can demand a new certificate. If the certificate is
+    /// Requests a token on a miss. `wish` can demand a new certificate. If the certificate is
     /// refused and has a successor, the request is repeated once with the successor.
     async fn fetch(
         self,
         certificate: Option<I::Certificate>,
         replaces: Option<TokenHash>,
-        wish: Option<Failure>,
+        wish: Option<Wish>,
     ) -> Result<Loaded, Error> {
         let id = self.options.correlation_id.unwrap_or_else(CorrelationId::random);
         let certificate = match wish {

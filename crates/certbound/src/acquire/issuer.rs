@@ -85,14 +85,19 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
-    /// Returns the certificate for a request that `wish` explains: a new certificate if the table of recoveries demands
-    /// it, otherwise the same certificate. By default, it is the same certificate.
+    /// Returns the number of certificates that were issued to this process so far. By default, it is zero.
+    fn certificates_issued(&self) -> u64 {
+        0
+    }
+
+    /// Returns a new certificate if `wish` demands it and `certificate` was issued before the acquisition began. Otherwise
+    /// returns `certificate`, which is the default.
     ///
     /// # Errors
     /// The error of requesting a new certificate.
     fn renewed(
         &self,
-        wish: Failure,
+        wish: Wish,
         certificate: Option<Self::Certificate>,
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send {
@@ -111,6 +116,15 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         certificate: Option<&Self::Certificate>,
         request: &FetchRequest<'_>,
     ) -> impl Future<Output = Result<Fetched, Error>> + Send;
+}
+
+/// The reason of a request that can demand a new certificate.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish {
+    /// The row of the table of recoveries.
+    pub(crate) why: Failure,
+    /// The value of [`Issuer::certificates_issued`] when the acquisition began. A certificate with a higher number is new.
+    pub(crate) issued_before: u64,
 }
 
 /// The request for one token to an issuer.

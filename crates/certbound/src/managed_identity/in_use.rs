@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use certbound_core::certificate::Thumbprint;
-use certbound_core::refusal::recovery::{CertificateAction, Failure};
+use certbound_core::refusal::recovery::CertificateAction;
 use certbound_core::time::UnixTime;
 use tracing::Instrument as _;
 
@@ -14,6 +14,7 @@ use super::certificates::{KeyName, Name};
 use super::issued_certificate::IssuedCertificate;
 use super::keys::MachineKey;
 use super::mint_reason::MintReason;
+use crate::acquire::issuer::Wish;
 use crate::background::Background;
 use crate::cache::Kind;
 use crate::cache::single_flight::{Load, LoadFailure, this_runtime};
@@ -215,15 +216,16 @@ impl Machine {
         self.certificate(Some((blamed, reason)), correlation_id).await.map(Some)
     }
 
-    /// Returns a new certificate for a request that `wish` explains, if the table of recoveries demands it. If no
-    /// certificate can be obtained because of an outage, the result is `current`.
+    /// Returns a new certificate, if the table of recoveries demands it for `wish`. The result is `current` if it was
+    /// issued during the acquisition, or if no certificate can be obtained because of an outage.
     pub(super) async fn renewed_for(
         self: &Arc<Self>,
-        wish: Failure,
+        wish: Wish,
         current: Arc<IssuedCertificate>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
-        if wish.recovery().machine != CertificateAction::Renew {
+        let is_new = current.was_issued_after(wish.issued_before);
+        if is_new || wish.why.recovery().machine != CertificateAction::Renew {
             return Ok(current);
         }
         let old = current.binding.thumbprint();

@@ -1,6 +1,7 @@
 //! A certificate that was issued to this machine: the checks before its use, and the times of its use.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use certbound_core::endpoint::TokenEndpoint;
@@ -16,6 +17,9 @@ use crate::error::PlatformError;
 /// valid for longer than its certificate. For a lifetime under twice this time, the limit is half of the lifetime.
 const LAST_DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// The number of certificates that platforms issued to this process.
+static ISSUED: AtomicU64 = AtomicU64::new(0);
+
 /// An issued certificate, with the values that its requests need.
 pub(crate) struct IssuedCertificate {
     pub(crate) binding: BindingCertificate,
@@ -27,6 +31,8 @@ pub(crate) struct IssuedCertificate {
     renewed_from: UnixTime,
     /// The file from which the next process reads the certificate.
     pub(super) file: Option<Arc<CertificateFile>>,
+    /// The number of this certificate in the order of issue. It is zero for a certificate from a file.
+    number: u64,
 }
 
 impl IssuedCertificate {
@@ -59,7 +65,23 @@ impl IssuedCertificate {
             used_until,
             renewed_from: issued_at.plus(renewed_after),
             file: None,
+            number: 0,
         })
+    }
+
+    /// Numbers a certificate that the platform has just issued to this process.
+    pub(super) fn just_issued(self) -> Self {
+        Self { number: ISSUED.fetch_add(1, Ordering::Relaxed) + 1, ..self }
+    }
+
+    /// Returns the number of certificates that platforms issued to this process so far.
+    pub(super) fn count() -> u64 {
+        ISSUED.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the platform issued this certificate to this process after [`IssuedCertificate::count`] was `count`.
+    pub(super) fn was_issued_after(&self, count: u64) -> bool {
+        self.number > count
     }
 
     /// Adds the file from which the certificate was read, or to which it is written.

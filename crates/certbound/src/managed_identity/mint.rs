@@ -65,7 +65,7 @@ impl Machine {
         {
             if cell.is_refused(found.binding.thumbprint()) {
                 stored.remove().await?;
-            } else if is_different(&found) {
+            } else if is_different(&found) && reason != MintReason::Forced {
                 cell.put(&found, reason, self.context.clock.now());
                 return Ok(found);
             }
@@ -79,7 +79,7 @@ impl Machine {
         let bypasses = reason.bypasses_cache();
         let issued = self.issue(&request, attestation.as_deref(), bypasses, correlation_id).await?;
         let now = self.context.clock.now();
-        let certificate = IssuedCertificate::new(&issued, &metadata, &key, now, now)?;
+        let certificate = IssuedCertificate::new(&issued, &metadata, &key, now, now)?.just_issued();
         if cell.is_refused(certificate.binding.thumbprint()) {
             return Err(PlatformError::unusable(
                 "the platform issued the same certificate that the token service had refused",

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::managed_identity::MachineSource;
-use certbound_core::refusal::recovery::Failure;
 
 use super::call::{TokenCall, blame};
 use super::issued_certificate::IssuedCertificate;
 use super::{Machine, bearer};
 use crate::acquire::accept::Accepted;
-use crate::acquire::issuer::{FetchRequest, Fetched, Issuer};
+use crate::acquire::issuer::{FetchRequest, Fetched, Issuer, Wish};
 use crate::acquire::{Context, Options};
 use crate::cache::Kind;
 use crate::certificate::{BindingCertificate, Blame};
@@ -96,9 +95,13 @@ impl Issuer for Platform {
         self.0.replacement_after(failed, error, None, id).await.map(Some)
     }
 
+    fn certificates_issued(&self) -> u64 {
+        IssuedCertificate::count()
+    }
+
     async fn renewed(
         &self,
-        wish: Failure,
+        wish: Wish,
         certificate: Option<Self::Certificate>,
         id: CorrelationId,
     ) -> Result<Option<Self::Certificate>, Error> {

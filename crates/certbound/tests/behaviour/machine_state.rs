@@ -14,6 +14,7 @@ use certbound_testkit::Pair;
 use certbound_testkit::emulator::world::builtin;
 use tempfile::TempDir;
 
+use crate::managed_identity::past_the_cache;
 use crate::two_leg::vault;
 
 /// A change of the folder: its description and its code.
@@ -80,6 +81,40 @@ async fn the_next_process_finds_key_and_certificate() {
     let key = |token: &certbound::BoundToken| token.binding().chain().public_key_info().to_vec();
     assert_eq!(key(&token), key(&first));
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 6, "three files and their locks");
+}
+
+/// The file has the certificate that the caller no longer wants.
+#[tokio::test]
+async fn a_forced_refresh_as_the_first_call_of_a_process_does_not_use_the_certificate_of_the_file() {
+    let (pair, (_parent, folder)) = (Pair::new(), folder());
+    let old = process(&pair, &folder).bound_token(&vault()).await.unwrap();
+    assert_eq!(issued(&pair), 1);
+    let forced = process(&pair, &folder).bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!(past_the_cache(&pair), [true], "the metadata service may return the old one");
+    assert_eq!(issued(&pair), 1);
+    assert_ne!(forced.binding(), old.binding());
+    // The new certificate is in the file.
+    let next = process(&pair, &folder).bound_token(&vault()).await.unwrap();
+    assert_eq!((issued(&pair), next.binding()), (0, forced.binding()));
+    // A certificate that another process wrote meanwhile can be old too.
+    let (one, other) = (process(&pair, &folder), process(&pair, &folder));
+    one.bound_token(&vault()).await.unwrap();
+    let others = other.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!(issued(&pair), 1);
+    let forced = one.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!((issued(&pair), forced.binding() == others.binding()), (1, false));
+}
+
+/// An identity has one certificate under all its names, so the first call by a further name finds it.
+#[tokio::test]
+async fn a_forced_refresh_by_a_further_name_of_the_identity_replaces_its_certificate() {
+    let (pair, certificates) = (Pair::new(), MachineCertificates::new());
+    let of = |id| pair.managed_identity(id).with_certificates(certificates.clone()).build().unwrap();
+    let old = of(IdentityId::client_id(builtin::USER_IDENTITY).unwrap()).bound_token(&vault()).await.unwrap();
+    assert_eq!(issued(&pair), 1);
+    let by_object = of(IdentityId::object_id(builtin::USER_IDENTITY_PRINCIPAL).unwrap());
+    let forced = by_object.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!((issued(&pair), forced.binding() == old.binding()), (1, false));
 }
 
 #[tokio::test]
