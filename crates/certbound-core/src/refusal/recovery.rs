@@ -11,11 +11,11 @@ use super::AuthorityError;
 #[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum Failure {
-    /// The token service refused the certificate by `invalid_client` with one of [`OF_CERTIFICATE`].
+    /// The token service refused the certificate by `invalid_client` with one of [`OF_CERTIFICATE`] or with 392189.
     CertificateRefused,
     /// The token service refused the signed assertion by `invalid_client` with one of [`OF_ASSERTION`].
     AssertionRefused,
-    /// The token service refused the kind of the certificate: AADSTS392189, with any `error`.
+    /// The token service refused the kind of the certificate: AADSTS392189 with an `error` other than `invalid_client`.
     CertificateUnsuited,
     /// The token service refused the attestation of the certificate's key by one of [`OF_ATTESTATION`].
     AttestationRefused,
@@ -134,17 +134,15 @@ impl Failure {
             500.. => return Self::ServiceFailed,
             _ => {}
         }
-        if has(&[OF_KIND]) {
-            return Self::CertificateUnsuited;
-        }
-        if !answer.code.eq_ignore_ascii_case("invalid_client") {
-            return if answer.claims.is_some() { Self::ClaimsChallenge } else { Self::RequestRefused };
-        }
+        let is_of_client = answer.code.eq_ignore_ascii_case("invalid_client");
         match () {
-            () if has(&OF_ATTESTATION) => Self::AttestationRefused,
-            () if has(&OF_CERTIFICATE) => Self::CertificateRefused,
-            () if has(&OF_ASSERTION) => Self::AssertionRefused,
-            () => Self::ClientRefused,
+            () if is_of_client && has(&OF_ATTESTATION) => Self::AttestationRefused,
+            () if is_of_client && (has(&OF_CERTIFICATE) || has(&[OF_KIND])) => Self::CertificateRefused,
+            () if is_of_client && has(&OF_ASSERTION) => Self::AssertionRefused,
+            () if is_of_client => Self::ClientRefused,
+            () if has(&[OF_KIND]) => Self::CertificateUnsuited,
+            () if answer.claims.is_some() => Self::ClaimsChallenge,
+            () => Self::RequestRefused,
         }
     }
 
@@ -179,10 +177,10 @@ impl Failure {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::CertificateRefused => {
-                "`invalid_client` about the certificate: AADSTS700027, 7000214, 7000277, 1000502, 700030, 392204"
+                "`invalid_client` about the certificate: AADSTS700027, 7000214, 7000277, 1000502, 700030, 392204, 392189"
             }
             Self::AssertionRefused => "`invalid_client` about the signed assertion: AADSTS700024, 7000274",
-            Self::CertificateUnsuited => "AADSTS392189: the host does not serve this kind of certificate",
+            Self::CertificateUnsuited => "AADSTS392189 without `invalid_client`: the host does not serve this kind of certificate",
             Self::AttestationRefused => {
                 "`invalid_client` about the attestation: AADSTS1000610 to AADSTS1000614"
             }
@@ -233,6 +231,7 @@ mod tests {
             (401, r#"{"error":"invalid_client","error_codes":[1000610]}"#, AttestationRefused),
             (401, r#"{"error":"invalid_client"}"#, ClientRefused),
             (400, r#"{"error":"invalid_request","error_codes":[392189]}"#, CertificateUnsuited),
+            (401, r#"{"error":"invalid_client","error_codes":[392189]}"#, CertificateRefused),
             (400, r#"{"error":"invalid_request","error_codes":[700027]}"#, RequestRefused),
             (400, r#"{"error":"interaction_required","claims":"{}"}"#, ClaimsChallenge),
             (400, "", RequestRefused),
@@ -250,6 +249,7 @@ mod tests {
         for (failure, numbers) in [
             (Failure::CertificateRefused, &OF_CERTIFICATE[..]),
             (Failure::AssertionRefused, &OF_ASSERTION),
+            (Failure::CertificateRefused, &[OF_KIND]),
             (Failure::CertificateUnsuited, &[OF_KIND]),
         ] {
             for number in numbers {

@@ -8,11 +8,18 @@ impl FaultResult {
     /// Returns the faults of the token service that are this failure at a client.
     ///
     /// The list is empty if no fault of the token service causes the failure. A status of 500 or above, and a delay, are
-    /// a failure only if the client's retries fail too.
+    /// a failure only if the client's retries fail too. `ConnectionReset` is [`Failure::EndedAfterCertificate`] only on a
+    /// connection that was just opened. The condition of [`FaultResult::ClientCertificateRefused`] and
+    /// [`FaultResult::Unreachable`] can have only the host.
     pub fn causing(failure: Failure) -> Vec<Self> {
         let refusals = |numbers: &[u32]| numbers.iter().map(|number| Self::refusal(*number)).collect();
         match failure {
-            Failure::CertificateRefused => refusals(&OF_CERTIFICATE),
+            Failure::CertificateRefused => {
+                let error = Some("invalid_client".to_owned());
+                let of_kind =
+                    Self::Refusal { aadsts: 392_189, error, status: Some(401), suberror: None, claims: None };
+                OF_CERTIFICATE.map(Self::refusal).into_iter().chain([of_kind]).collect()
+            }
             Failure::AssertionRefused => refusals(&OF_ASSERTION),
             Failure::CertificateUnsuited => refusals(&[392_189]),
             Failure::AttestationRefused => refusals(&OF_ATTESTATION),
