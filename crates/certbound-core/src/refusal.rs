@@ -99,6 +99,12 @@ impl AuthorityError {
         })
     }
 
+    /// Returns all AADSTS numbers: `error_codes`, or the number at the start of the description.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        let of_text = self.aadsts().filter(|_| self.error_codes.is_empty());
+        self.error_codes.iter().copied().chain(of_text)
+    }
+
     /// Returns advice on how to fix the error, if the AADSTS number is known.
     pub fn fix(&self) -> Option<&'static str> {
         self.aadsts().and_then(aadsts).map(|known| known.fix)

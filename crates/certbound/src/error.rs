@@ -251,6 +251,14 @@ impl Error {
         }
     }
 
+    /// The number of a refusal that decides about the certificate.
+    pub(crate) fn deciding_aadsts(&self) -> Option<u32> {
+        match self {
+            Self::Refused { answer, .. } => Failure::number_of(answer),
+            _ => None,
+        }
+    }
+
     /// The kind of this failure in the table of recoveries. `None` if the calling code, a part of the application or the
     /// platform failed. A throttled request has [`Failure::TooManyRequests`], because it was not sent.
     pub fn failure(&self) -> Option<Failure> {

@@ -124,10 +124,7 @@ impl Failure {
 
     /// Returns the kind of failure of a refusal. If the refusal has several numbers, each of them counts.
     pub fn of_refusal(answer: &AuthorityError) -> Self {
-        let has = |numbers: &[u32]| match answer.error_codes.as_slice() {
-            [] => answer.aadsts().is_some_and(|number| numbers.contains(&number)),
-            all => all.iter().any(|number| numbers.contains(number)),
-        };
+        let has = |failure: Self| answer.numbers().any(|number| failure.has_number(number));
         match answer.status {
             408 => return Self::TimedOut,
             429 => return Self::TooManyRequests,
@@ -136,13 +133,30 @@ impl Failure {
         }
         let is_of_client = answer.code.eq_ignore_ascii_case("invalid_client");
         match () {
-            () if is_of_client && has(&OF_ATTESTATION) => Self::AttestationRefused,
-            () if is_of_client && (has(&OF_CERTIFICATE) || has(&[OF_KIND])) => Self::CertificateRefused,
-            () if is_of_client && has(&OF_ASSERTION) => Self::AssertionRefused,
+            () if is_of_client && has(Self::AttestationRefused) => Self::AttestationRefused,
+            () if is_of_client && has(Self::CertificateRefused) => Self::CertificateRefused,
+            () if is_of_client && has(Self::AssertionRefused) => Self::AssertionRefused,
             () if is_of_client => Self::ClientRefused,
-            () if has(&[OF_KIND]) => Self::CertificateUnsuited,
+            () if has(Self::CertificateUnsuited) => Self::CertificateUnsuited,
             () if answer.claims.is_some() => Self::ClaimsChallenge,
             () => Self::RequestRefused,
+        }
+    }
+
+    /// Returns the number by which a refusal is this failure. If no number of the refusal decides, this is its first number.
+    pub fn number_of(answer: &AuthorityError) -> Option<u32> {
+        let failure = Self::of_refusal(answer);
+        answer.numbers().find(|number| failure.has_number(*number)).or_else(|| answer.aadsts())
+    }
+
+    /// Returns whether the number makes a refusal this failure.
+    fn has_number(self, number: u32) -> bool {
+        match self {
+            Self::CertificateRefused => OF_CERTIFICATE.contains(&number) || number == OF_KIND,
+            Self::CertificateUnsuited => number == OF_KIND,
+            Self::AssertionRefused => OF_ASSERTION.contains(&number),
+            Self::AttestationRefused => OF_ATTESTATION.contains(&number),
+            _ => false,
         }
     }
 
@@ -180,7 +194,9 @@ impl Failure {
                 "`invalid_client` about the certificate: AADSTS700027, 7000214, 7000277, 1000502, 700030, 392204, 392189"
             }
             Self::AssertionRefused => "`invalid_client` about the signed assertion: AADSTS700024, 7000274",
-            Self::CertificateUnsuited => "AADSTS392189 without `invalid_client`: the host does not serve this kind of certificate",
+            Self::CertificateUnsuited => {
+                "AADSTS392189 without `invalid_client`: the host does not serve this kind of certificate"
+            }
             Self::AttestationRefused => {
                 "`invalid_client` about the attestation: AADSTS1000610 to AADSTS1000614"
             }
@@ -244,6 +260,22 @@ mod tests {
         }
     }
 
+    /// A certificate source decides by the number, so the number must be the one that decided here.
+    #[test]
+    fn the_number_of_a_refusal_is_the_number_that_decides() {
+        for (codes, number) in [
+            ("[5,7000214]", Some(7_000_214)),
+            ("[700027,1000610]", Some(1_000_610)),
+            ("[700024,392189]", Some(392_189)),
+            ("[5,6]", Some(5)),
+            ("[]", None),
+        ] {
+            let body = format!(r#"{{"error":"invalid_client","error_codes":{codes}}}"#);
+            let answer = AuthorityError::parse(401, &HeaderFacts::default(), body.as_bytes());
+            assert_eq!(Failure::number_of(&answer), number, "{codes}");
+        }
+    }
+
     #[test]
     fn the_meaning_names_every_number() {
         for (failure, numbers) in [
@@ -256,6 +288,35 @@ mod tests {
                 assert!(failure.meaning().contains(&number.to_string()), "{failure} {number}");
             }
         }
+    }
+
+    /// The whole table, as users read it in the documentation: machine, source, Leg 1.
+    #[test]
+    fn each_row_has_its_actions() {
+        use CertificateAction::{Keep, Refuse, Renew, Suspect};
+        let rows = [
+            (Failure::CertificateRefused, [Refuse, Refuse, Refuse]),
+            (Failure::AssertionRefused, [Refuse, Refuse, Suspect]),
+            (Failure::CertificateUnsuited, [Keep, Refuse, Refuse]),
+            (Failure::AttestationRefused, [Refuse, Keep, Keep]),
+            (Failure::ClientRefused, [Refuse, Keep, Keep]),
+            (Failure::CertificateAlert, [Refuse, Refuse, Refuse]),
+            (Failure::EndedAfterCertificate, [Suspect, Suspect, Suspect]),
+            (Failure::ServerRejected, [Keep; 3]),
+            (Failure::NotConnected, [Keep; 3]),
+            (Failure::ConnectionLost, [Keep; 3]),
+            (Failure::TimedOut, [Keep; 3]),
+            (Failure::TooManyRequests, [Keep; 3]),
+            (Failure::ServiceFailed, [Keep; 3]),
+            (Failure::ClaimsChallenge, [Keep; 3]),
+            (Failure::RequestRefused, [Keep; 3]),
+            (Failure::ForcedRefresh, [Renew, Keep, Keep]),
+        ];
+        let table = Failure::ALL.iter().map(|failure| {
+            let row = failure.recovery();
+            (*failure, [row.machine, row.source, row.leg1])
+        });
+        assert!(table.eq(rows), "the table and its documentation change together");
     }
 
     /// A failure of the network, of the service or of the server's certificate never replaces the client's certificate.

@@ -93,9 +93,9 @@ impl Issuer for TokenService {
     ) -> Result<Option<BindingCertificate>, Error> {
         let changed = matches!(error, Error::Misuse { what: Misuse::BindingChanged { .. }, .. });
         let replaced = changed
-            || match (failed, self.blame_of(&error)) {
-                (Some(binding), Some(blame)) => self.credential.replace(binding, blame).await?,
-                _ => false,
+            || match failed.and_then(|binding| Some((binding, self.blame_of(binding, &error)?))) {
+                Some((binding, blame)) => self.credential.replace(binding, blame).await?,
+                None => false,
             };
         if replaced { self.credential.certificate().await } else { Err(error) }
     }
@@ -139,12 +139,14 @@ impl Issuer for TokenService {
 
 impl TokenService {
     /// Returns whether an error blames the certificate of this acquisition.
-    fn blame_of(&self, error: &Error) -> Option<Blame> {
+    fn blame_of(&self, certificate: &BindingCertificate, error: &Error) -> Option<Blame> {
+        let presented = error.target().and_then(|target| target.certificate);
         match (self.leg(), error.leg()) {
             (Some(Leg::Two), Some(Leg::Two)) => Blame::of_leg1(error),
-            // An error of Leg 1 can be about the certificate that Leg 1 uses. The credential decides whether it is the
-            // same certificate.
-            (own, other) if own != other => Blame::of(error).map(|_| Blame::Suspected),
+            // An error of Leg 1 can be about another certificate, if Leg 1 uses one.
+            (own, other) if own != other && presented != Some(certificate.thumbprint()) => {
+                Blame::of(error).map(Blame::of_another)
+            }
             _ => Blame::of(error),
         }
     }

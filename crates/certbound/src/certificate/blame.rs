@@ -10,11 +10,15 @@ use crate::error::Error;
 pub enum Blame {
     /// The token service or its TLS server refused the certificate.
     Refused {
-        /// The number by which the token service refused it. `None` for a TLS alert.
+        /// The number by which the token service refused it. `None` for a TLS alert, and for a refusal without a number.
         aadsts: Option<u32>,
     },
-    /// The connection ended after the certificate was sent. The end of a connection can have other causes too.
-    Suspected,
+    /// The certificate may be the cause. The connection ended after it was sent, or the token service refused an assertion
+    /// of Leg 1 or another request of the exchange.
+    Suspected {
+        /// The number of the refusal. `None` if the connection ended, and for a refusal without a number.
+        aadsts: Option<u32>,
+    },
 }
 
 impl Blame {
@@ -36,10 +40,16 @@ impl Blame {
 
     fn by(error: &Error, column: fn(&Recovery) -> CertificateAction) -> Option<Self> {
         match column(&error.failure()?.recovery()) {
-            CertificateAction::Refuse => Some(Self::Refused { aadsts: error.aadsts() }),
-            CertificateAction::Suspect => Some(Self::Suspected),
+            CertificateAction::Refuse => Some(Self::Refused { aadsts: error.deciding_aadsts() }),
+            CertificateAction::Suspect => Some(Self::Suspected { aadsts: error.deciding_aadsts() }),
             _ => None,
         }
+    }
+
+    /// Returns the blame of a certificate that is perhaps not the certificate that was refused.
+    pub(crate) fn of_another(self) -> Self {
+        let (Self::Refused { aadsts } | Self::Suspected { aadsts }) = self;
+        Self::Suspected { aadsts }
     }
 }
 
@@ -58,6 +68,12 @@ mod tests {
         let first = Error::refused(None, AuthorityError::parse(401, &Default::default(), body));
         let refused = Some(Blame::Refused { aadsts: Some(700_027) });
         assert_eq!([Blame::of(&first), Blame::of_leg1(&first), Blame::of_machine(&first)], [refused; 3]);
+        let several = br#"{"error":"invalid_client","error_codes":[5,7000214]}"#;
+        let several = Error::refused(None, AuthorityError::parse(401, &Default::default(), several));
+        assert_eq!(Blame::of(&several), Some(Blame::Refused { aadsts: Some(7_000_214) }));
+        let late = br#"{"error":"invalid_client","error_codes":[700024]}"#;
+        let late = Error::refused(None, AuthorityError::parse(401, &Default::default(), late));
+        assert_eq!(Blame::of_leg1(&late), Some(Blame::Suspected { aadsts: Some(700_024) }));
         let error = Error::Throttled { first: Arc::new(first), left: Duration::from_secs(1) };
         assert_eq!((Blame::of(&error), Blame::of_machine(&error)), (None, None));
         assert_eq!(error.aadsts(), Some(700_027));

@@ -43,15 +43,15 @@ pub trait Leg1: Send + Sync + 'static {
     }
 
     /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew. Cached tokens are
-    /// then used with the new handle of the key. Every cache hit of a bound token calls it. The default compares `known`
-    /// with [`Leg1::current_binding`].
+    /// then used with the new handle of the key. Every cache hit of a bound token calls it; a different certificate than
+    /// `known` is ignored. The default compares `known` with [`Leg1::current_binding`].
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         self.current_binding().filter(|current| current.is_reopening_of(known))
     }
 
     /// Looks for a replacement of the certificate `blamed`, and returns whether a different certificate is in use now.
     /// It is called after the token service refused the certificate, or may have refused it; `blame` distinguishes
-    /// these two cases. A suspected certificate can still be valid. If several callers call it at the same time, it
+    /// these two cases, and has the AADSTS number of a refusal. A suspected certificate can still be valid. If several callers call it at the same time, it
     /// must look only once for each certificate. If it returns true, the exchange is repeated with the new certificate.
     /// By default, it returns false.
     ///
@@ -199,7 +199,7 @@ where
         // The function may read the next certificate of the files earlier than this exchange does. The exchange is then
         // repeated.
         if let AssertionError::BoundToAnother { found, .. } = &error
-            && self.certificate.replace(binding, Blame::Suspected, Some(Leg::One)).await?
+            && self.certificate.replace(binding, Blame::Suspected { aadsts: None }, Some(Leg::One)).await?
             && self.certificate.thumbprint().matches_claim(found)
         {
             let (expected, found) = (binding.thumbprint(), self.certificate.thumbprint());

@@ -31,7 +31,7 @@ impl From<Blame> for MintReason {
     fn from(blame: Blame) -> Self {
         match blame {
             Blame::Refused { .. } => Self::Refused,
-            Blame::Suspected => Self::Suspected,
+            Blame::Suspected { .. } => Self::Suspected,
         }
     }
 }

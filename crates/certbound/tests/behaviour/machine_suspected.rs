@@ -180,13 +180,18 @@ async fn a_successor_that_others_had_issued_is_taken_and_not_replaced_before_its
     let pair = Pair::new();
     let identity = system(&pair);
     let first = identity.binding().await.unwrap();
-    assert!(identity.replace(&first, Blame::Suspected).await.unwrap());
+    assert!(identity.replace(&first, Blame::Suspected { aadsts: None }).await.unwrap());
     let second = identity.binding().await.unwrap();
     asked(&pair);
-    assert!(identity.replace(&first, Blame::Suspected).await.unwrap() && asked(&pair).is_empty());
-    assert!(!identity.replace(&second, Blame::Suspected).await.unwrap() && asked(&pair).is_empty());
+    assert!(
+        identity.replace(&first, Blame::Suspected { aadsts: None }).await.unwrap() && asked(&pair).is_empty()
+    );
+    assert!(
+        !identity.replace(&second, Blame::Suspected { aadsts: None }).await.unwrap()
+            && asked(&pair).is_empty()
+    );
     assert_eq!(identity.binding().await.unwrap(), second);
     pair.clock().advance(PAUSE);
-    assert!(identity.replace(&second, Blame::Suspected).await.unwrap());
+    assert!(identity.replace(&second, Blame::Suspected { aadsts: None }).await.unwrap());
     assert_ne!(identity.binding().await.unwrap(), second);
 }

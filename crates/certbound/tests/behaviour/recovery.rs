@@ -123,7 +123,7 @@ fn action_of(told: &[Blame]) -> CertificateAction {
     match told {
         [] => CertificateAction::Keep,
         [Blame::Refused { .. }] => CertificateAction::Refuse,
-        [Blame::Suspected] => CertificateAction::Suspect,
+        [Blame::Suspected { .. }] => CertificateAction::Suspect,
         other => panic!("asked more than once: {other:?}"),
     }
 }
@@ -141,7 +141,9 @@ fn of_requests() -> impl Iterator<Item = Failure> {
 #[tokio::test(start_paused = true)]
 async fn a_machine_follows_the_table() {
     for failure in of_requests() {
-        for (error, fault) in ways(failure) {
+        let ways = ways(failure);
+        assert!(!ways.is_empty(), "{failure}");
+        for (error, fault) in ways {
             let pair = Pair::new();
             let failing = failing(&pair, error);
             let builder = pair.managed_identity(IdentityId::System).with_transport(failing.clone());
@@ -170,7 +172,9 @@ async fn a_machine_follows_the_table() {
 #[tokio::test(start_paused = true)]
 async fn a_source_is_told_and_gives_the_next_certificate_once() {
     for failure in of_requests() {
-        for (error, fault) in ways(failure) {
+        let ways = ways(failure);
+        assert!(!ways.is_empty(), "{failure}");
+        for (error, fault) in ways {
             let pair = Pair::new();
             let (failing, source) = (failing(&pair, error), two(&pair));
             let builder = pair.builder(APP).with_transport(failing.clone());
@@ -187,7 +191,9 @@ async fn a_source_is_told_and_gives_the_next_certificate_once() {
 #[tokio::test(start_paused = true)]
 async fn leg_1_is_told_of_the_failures_of_leg_2() {
     for failure in of_requests() {
-        for (error, fault) in ways(failure) {
+        let ways = ways(failure);
+        assert!(!ways.is_empty(), "{failure}");
+        for (error, fault) in ways {
             let pair = Pair::new();
             let (failing, source) = (failing(&pair, error), two(&pair));
             let leg1 = pair.builder(APP).with_certificate(Arc::clone(&source)).build().unwrap();
@@ -235,8 +241,11 @@ async fn a_source_hears_the_number_and_is_asked_once_although_it_has_no_other() 
         let fault =
             FaultResult::Refusal { aadsts: number, error: None, status: None, suberror: None, claims: None };
         pair.emulator().add_fault(Fault::always(Condition::any(), fault));
-        for token in ["bound", "bearer", "assertion"] {
+        // In the two-leg flow, Leg 1 is refused.
+        let legs = pair.builder(TARGET_APP).with_assertions(leg1.clone()).build().unwrap();
+        for token in ["two legs", "bound", "bearer", "assertion"] {
             let error = match token {
+                "two legs" => legs.bound_token(&vault()).await.map(drop).unwrap_err(),
                 "bound" => client.bound_token(&vault()).await.map(drop).unwrap_err(),
                 "bearer" => client.bearer_token(&vault()).await.map(drop).unwrap_err(),
                 _ => leg1.assertion().await.map(drop).unwrap_err(),
@@ -245,6 +254,16 @@ async fn a_source_hears_the_number_and_is_asked_once_although_it_has_no_other() 
             let told = std::mem::take(&mut *source.told.lock().unwrap());
             assert_eq!(told, [Blame::Refused { aadsts: Some(number) }], "{token}");
         }
+        // Leg 2 is refused. Its assertion was signed by the token service, so its time range says little.
+        pair.emulator().clear_faults();
+        let fault =
+            FaultResult::Refusal { aadsts: number, error: None, status: None, suberror: None, claims: None };
+        pair.emulator().add_fault(Fault::always(Condition::leg(LegKind::Leg2), fault));
+        legs.bound_token(&vault()).await.map(drop).unwrap_err();
+        let aadsts = Some(number);
+        let is_of_assertion = [700_024, 7_000_274].contains(&number);
+        let blame = if is_of_assertion { Blame::Suspected { aadsts } } else { Blame::Refused { aadsts } };
+        assert_eq!(*source.told.lock().unwrap(), [blame], "{number}");
     }
 }
 
