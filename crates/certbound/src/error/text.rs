@@ -4,6 +4,7 @@
 use std::fmt;
 
 use certbound_core::certificate::Thumbprint;
+use certbound_core::refusal::recovery::OF_CERTIFICATE;
 use certbound_core::retry_after::whole_seconds;
 use certbound_core::shown::OneLine;
 
@@ -89,7 +90,7 @@ impl Error {
     fn refused_certificate(&self) -> Option<(Thumbprint, &str)> {
         let is_refused = match self {
             Self::Transport { cause, .. } => matches!(cause, TransportError::CertificateRefused { .. }),
-            _ => self.aadsts().is_some_and(|number| ABOUT_CERTIFICATES.contains(&number)),
+            _ => self.aadsts().is_some_and(is_about_certificate),
         };
         let target = self.target().filter(|_| is_refused)?;
         Some((target.certificate?, target.certificate_subject.as_deref()?))
@@ -102,15 +103,23 @@ impl Error {
     }
 }
 
-/// The AADSTS numbers of refusals because of times: of an assertion, of a certificate (two numbers), and of an
+/// The AADSTS numbers of refusals because of times: of an assertion, of a certificate (three numbers), and of an
 /// attestation.
-const ABOUT_TIMES: [u32; 4] = [700_024, 392_204, 1_000_502, 1_000_610];
+const ABOUT_TIMES: [u32; 5] = [700_024, 392_204, 1_000_502, BAD_SIGNATURE, 1_000_610];
 
 /// The AADSTS number of the refusal of an authority's host by instance discovery.
 const UNKNOWN_INSTANCE: u32 = 50_049;
 
-/// The AADSTS numbers of refusals of a certificate or its signature.
-const ABOUT_CERTIFICATES: [u32; 5] = [700_027, 700_030, 392_189, 392_204, 1_000_502];
+/// The AADSTS number of a signature that is not valid, or whose certificate is outside its validity period.
+const BAD_SIGNATURE: u32 = 7_000_274;
+
+/// The AADSTS number of a certificate of a kind that the host does not serve.
+const UNSUITED: u32 = 392_189;
+
+/// Returns whether the AADSTS number is about a certificate or its signature.
+fn is_about_certificate(number: u32) -> bool {
+    OF_CERTIFICATE.contains(&number) || [BAD_SIGNATURE, UNSUITED].contains(&number)
+}
 
 #[cfg(test)]
 mod tests {

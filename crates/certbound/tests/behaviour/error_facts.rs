@@ -78,6 +78,7 @@ async fn a_wrong_clock_is_named_where_times_are_refused() {
             Some("this machine's clock is 21 min ahead of the server's"),
         ),
         (700_024, behind, Some("this machine's clock is 20 min behind the server's")),
+        (7_000_274, behind, Some("this machine's clock is 20 min behind the server's")),
         (
             392_204,
             "Thu, 23 Jul 2026 17:20:00 GMT",
@@ -106,7 +107,8 @@ async fn the_certificate_that_signed_is_named_where_it_is_refused() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/certificates");
     let certificate = || BindingCertificate::from_pem_file(folder.join("rsa.bundle.pem")).unwrap();
     let scope = ResourceScope::key_vault(Cloud::Public);
-    for (number, is_told) in [(700_027, true), (700_016, false)] {
+    let about_it = [700_027, 7_000_214, 7_000_277, 1_000_502, 700_030, 392_204, 392_189, 7_000_274];
+    for (number, is_told) in about_it.map(|number| (number, true)).into_iter().chain([(700_016, false)]) {
         let transport = AnsweringTransport::new(move |_| (401, aadsts(number)));
         let clock = ManualClock::at(certificate().chain().not_before());
         let client = builder(&transport).with_certificate(certificate()).with_clock(clock).build().unwrap();
