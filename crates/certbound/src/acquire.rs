@@ -104,19 +104,25 @@ impl<I: Issuer> Acquisition<I> {
         let replaces = self.replaced_token();
         let request = self.load_request(certificate.as_ref(), replaces);
         let cache = self.context().cache.clone();
+        let (issuer, kind) = (self.issuer.clone(), self.kind);
+        // If the certificate is not known without waiting, it is the certificate of this acquisition.
+        let in_use = |known: &BindingCertificate| match issuer.thumbprint_now(kind) {
+            Some(_) => issuer.reopened(known),
+            None => binding.clone(),
+        };
         if let Some((entry, is_due)) = cache.get(&request) {
             if is_due {
                 self.refresh_ahead();
             }
             observation.end_hit();
-            let obtained = Obtained::FROM_CACHE.for_handle(&entry, binding.as_ref());
+            let obtained = Obtained::FROM_CACHE.for_handle(&entry, in_use);
             return Ok((entry, obtained));
         }
         observation.open(self.scope.as_str());
         let load = Box::pin(self.fetch(certificate, replaces, wish));
         let loaded = cache.load(request, load).instrument(observation.span()).await;
         observation.end(loaded.map(|(entry, obtained)| {
-            let obtained = obtained.for_handle(&entry, binding.as_ref());
+            let obtained = obtained.for_handle(&entry, in_use);
             (entry, obtained)
         }))
     }

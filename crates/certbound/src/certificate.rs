@@ -345,10 +345,10 @@ impl BindingCertificate {
         self.inner.opened.key()
     }
 
-    /// Returns whether this is the same certificate as `known` with a key that was opened later. The handle of `known` may
-    /// no longer work.
+    /// Returns whether this is the same certificate as `known` with another handle of its key. The handle of `known` may no
+    /// longer work.
     pub(crate) fn is_reopening_of(&self, known: &Self) -> bool {
-        self.key_id() > known.key_id() && self.thumbprint() == known.thumbprint()
+        self.key_id() != known.key_id() && self.thumbprint() == known.thumbprint()
     }
 
     /// Notifies `keeper` when the last handle of the key is dropped.

@@ -83,7 +83,7 @@ mod sealed {
         fn lasting_thumbprint(&self, _kind: Kind) -> Option<Thumbprint> {
             None
         }
-        /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
+        /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
         fn reopened(&self, _known: &BindingCertificate) -> Option<BindingCertificate> {
             None
         }

@@ -86,8 +86,7 @@ fn cached_now<T: Token>(
     // A cached token expires no later than its certificate, so the certificate of a fresh token is valid.
     let key = KeyRef { head, thumbprint: issuer.thumbprint_now(T::KIND)?, extras };
     let (entry, is_due) = context.cache.fresh(&key, context.clock.now())?;
-    let reopened = entry.binding().and_then(|known| issuer.reopened(known));
-    let obtained = Obtained { reopened, ..Obtained::FROM_CACHE };
+    let obtained = Obtained::FROM_CACHE.for_handle(&entry, |known| issuer.reopened(known));
     Some((T::from_entry(entry, obtained)?, is_due))
 }
 

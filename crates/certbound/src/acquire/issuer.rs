@@ -56,7 +56,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     /// must wait for the certificate.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
-    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
+    /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
 
     /// Returns the thumbprint of the certificate that cached tokens can have. It does not request a new certificate

@@ -25,8 +25,8 @@ pub enum Source {
 pub(crate) struct Obtained {
     pub(crate) source: Source,
     pub(crate) report: Option<Arc<Report>>,
-    /// The certificate of the entry with a key that was opened after the entry was cached. It is used instead of the
-    /// entry's handle, which may no longer work.
+    /// The certificate of the entry with another handle of its key, which is the handle in use. The entry's own handle may no
+    /// longer work.
     pub(crate) reopened: Option<BindingCertificate>,
 }
 
@@ -45,12 +45,17 @@ impl Obtained {
         Self { source: Source::Service, report: Some(Arc::new(report)), reopened: None }
     }
 
-    /// Returns the source for a caller whose certificate is `current`.
-    pub(crate) fn for_handle(mut self, entry: &Entry, current: Option<&BindingCertificate>) -> Self {
-        self.reopened = match (entry.binding(), current) {
-            (Some(known), Some(current)) => current.is_reopening_of(known).then(|| current.clone()),
-            _ => None,
-        };
+    /// Returns the source with the handle in use. `in_use` returns the certificate in use for the certificate of the entry.
+    ///
+    /// A source of the application can return a different certificate. That certificate is ignored, because the resource
+    /// would refuse the token over it.
+    pub(crate) fn for_handle(
+        mut self,
+        entry: &Entry,
+        in_use: impl FnOnce(&BindingCertificate) -> Option<BindingCertificate>,
+    ) -> Self {
+        self.reopened =
+            entry.binding().and_then(|known| in_use(known).filter(|it| it.is_reopening_of(known)));
         self
     }
 

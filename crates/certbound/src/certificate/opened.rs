@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError, Weak};
 
 use certbound_core::certificate::Thumbprint;
 
-/// The number of one opening of a private key. A key that is opened again has a higher number, because the older handle
+/// The number of one opening of a private key. A key that is opened again has another number, because one of its handles
 /// may no longer work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyId(u64);
 
 /// The owner of data that must not outlive a key.

@@ -66,7 +66,7 @@ pub trait CertificateSource: Send + Sync + 'static {
 
     /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew, for example
     /// because a token was taken out and put back. Cached tokens are then used with the new handle of the key. Every
-    /// cache hit of a bound token calls it. The default compares `known` with [`CertificateSource::current`].
+    /// cache hit of a bound token calls it; a different certificate than `known` is ignored. The default compares `known` with [`CertificateSource::current`].
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         Some(self.current()).filter(|current| current.is_reopening_of(known))
     }

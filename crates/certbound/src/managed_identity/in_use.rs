@@ -43,7 +43,7 @@ impl Machine {
         Some(certificate.binding.thumbprint())
     }
 
-    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
+    /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
     pub(super) fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         let cell = self.cell.load();
         let current = cell.as_ref()?.current();

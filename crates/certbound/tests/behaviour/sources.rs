@@ -8,9 +8,9 @@ use certbound::cache::Source;
 use certbound::certificate::{Blame, CertificateSource, RotatingCertificate, Thumbprint};
 use certbound::credential::{ByAssertion, ByCertificate};
 use certbound::error::{Leg, ProviderError};
-use certbound::{BindingCertificate, Client, Cloud, ResourceScope, TokenCache};
+use certbound::{BindingCertificate, Client, Cloud, ResourceScope, TenantId, TokenCache};
 use certbound_testkit::Pair;
-use certbound_testkit::emulator::world::builtin::APP;
+use certbound_testkit::emulator::world::builtin::{APP, TENANT};
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, LegKind};
 
 use crate::two_leg::vault;
@@ -192,4 +192,34 @@ async fn a_source_that_hangs_is_a_transient_error_after_a_minute() {
     assert_eq!((error.code(), error.is_transient()), ("certificate_provider_failed", true), "{error}");
     assert!(error.to_string().contains("within 60 seconds"), "{error}");
     assert_eq!(begun.elapsed().as_secs(), 60);
+}
+
+/// A source that returns its next certificate instead of a further handle of the certificate in use.
+struct Careless {
+    current: BindingCertificate,
+    next: BindingCertificate,
+}
+
+impl CertificateSource for Careless {
+    fn current(&self) -> BindingCertificate {
+        self.current.clone()
+    }
+
+    fn reopened(&self, _: &BindingCertificate) -> Option<BindingCertificate> {
+        Some(self.next.clone())
+    }
+}
+
+/// A token must not be used with a certificate that it is not bound to.
+#[tokio::test]
+async fn a_source_that_names_a_different_certificate_as_reopened_is_ignored() {
+    let pair = Pair::new();
+    let (current, next) = (pair.certificate(), pair.other_certificate());
+    let source = Careless { current: current.clone(), next };
+    let client = pair.builder(APP).with_certificate(source).build().unwrap();
+    let first = client.bound_token(&vault()).await.unwrap();
+    let hit = client.bound_token(&vault()).await.unwrap();
+    assert_eq!((hit.details().source, hit.binding()), (Source::Cache, &current));
+    let with_options = client.bound_token(&vault()).tenant(TenantId::parse(TENANT).unwrap()).await.unwrap();
+    assert_eq!((first.binding(), with_options.binding()), (&current, &current));
 }

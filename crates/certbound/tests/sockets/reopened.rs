@@ -71,8 +71,10 @@ async fn cached_tokens_are_used_with_the_new_handle() {
     let scope = ResourceScope::parse("api://orders/.default").unwrap();
     let url = format!("https://{}/orders", builtin::ORDERS_HOST);
     let call = || http::Request::get(&url).body(Bytes::new()).unwrap();
-    for by_legs in [false, true] {
+    // The handle that is used afterwards was opened later or earlier than the handle that no longer works.
+    for (by_legs, is_earlier) in [(false, false), (true, false), (false, true), (true, true)] {
         let (dead, live) = (Device::new(key, RSA), Device::new(key, RSA));
+        let earlier = is_earlier.then(|| open(chain, &live));
         let certificate = RotatingCertificate::new(open(chain, &dead));
         let cache = TokenCache::new();
         let direct =
@@ -85,7 +87,7 @@ async fn cached_tokens_are_used_with_the_new_handle() {
         let token = acquire().await;
         let signed = dead.signed();
         dead.unplug();
-        let old = certificate.rotate(open(chain, &live));
+        let old = certificate.rotate(earlier.unwrap_or_else(|| open(chain, &live)));
         emulator.clear_journal();
         let cached = acquire().await;
         assert_eq!(cached.details().source, Source::Cache);
