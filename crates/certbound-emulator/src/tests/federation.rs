@@ -155,6 +155,9 @@ fn s70_the_audience_is_one_and_in_uri_form() {
         // The token exchange of another cloud.
         (json!("api://AzureADTokenExchangeChina"), 7_002_206),
         (json!("api://AzureADTokenExchangePpe"), 7_002_206),
+        // Two clouds have no public hosts.
+        (json!("api://AzureADTokenExchangeUSNat"), 7_002_206),
+        (json!("api://AzureADTokenExchangeUSSec"), 7_002_206),
     ] {
         let body = changed(external_body(), "aud", audience.clone());
         assert_eq!(external(external_header(), body).code(&emulator), expected, "{audience}");

@@ -1,6 +1,6 @@
 //! The names of clouds in the world file, and the resources that only some clouds have.
 
-use certbound_core::environment::Cloud;
+use certbound_core::environment::{Cloud, exchange_uris};
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer, Serializer};
 
@@ -30,7 +30,7 @@ pub(crate) fn is_only_elsewhere(cloud: Cloud, name: &str) -> bool {
 
 /// Returns whether a URI is the audience of the token exchange of another cloud.
 pub(crate) fn is_exchange_elsewhere(cloud: Cloud, name: &str) -> bool {
-    cloud.exchange_uri() != Some(name) && Cloud::ALL.iter().any(|other| other.exchange_uri() == Some(name))
+    cloud.exchange_uri() != Some(name) && exchange_uris().any(|other| other == name)
 }
 
 #[cfg(test)]
