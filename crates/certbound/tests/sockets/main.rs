@@ -10,6 +10,7 @@ mod local;
 mod machine;
 mod pinned;
 mod proxy;
+mod recovery;
 mod region;
 mod reopened;
 mod retries;
