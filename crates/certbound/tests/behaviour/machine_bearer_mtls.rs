@@ -10,7 +10,7 @@ use certbound_testkit::emulator::{Condition, Fault, FaultResult, JournalEntry, P
 use certbound_testkit::{NeverTransport, Pair};
 
 use crate::machine_certificates::graph;
-use crate::managed_identity::{asked, past_the_cache, refuse_once};
+use crate::managed_identity::{CLAIMS, asked, past_the_cache, refuse_once};
 use crate::two_leg::vault;
 
 const MINTS: [&str; 3] = ["getplatformmetadata", "issuecredential", "token"];
@@ -128,6 +128,25 @@ async fn a_refused_certificate_is_replaced_once_and_its_tokens_are_not_returned(
     let third = identity.bearer_token(&vault()).await.unwrap();
     assert_eq!((third == first, asked(&pair)), (false, vec!["token".to_owned()]));
     assert_eq!(identity.bearer_token(&graph()).await.unwrap(), second);
+}
+
+/// If no certificate is usable, the cache would return the token of an earlier certificate.
+#[tokio::test]
+async fn forget_removes_the_token_of_an_earlier_certificate_in_an_outage() {
+    let pair = Pair::new();
+    let identity = over_mtls(&pair);
+    let first = identity.bearer_token(&vault()).await.unwrap();
+    // A second certificate is issued, refused and cannot be replaced.
+    identity.bearer_token(&graph()).force_refresh().await.unwrap();
+    identity.bearer_token(&graph()).force_refresh().await.unwrap();
+    refuse_once(&pair, 1_000_901);
+    let away = Condition::platform(PlatformKind::Imds);
+    pair.emulator().add_fault(Fault::always(away, FaultResult::ConnectionReset));
+    identity.bearer_token(&graph()).claims(CLAIMS).await.unwrap_err();
+    assert_eq!(identity.bearer_token(&vault()).await.unwrap(), first);
+    assert!(identity.bearer_token(&vault()).forget().await.unwrap());
+    let error = identity.bearer_token(&vault()).await.unwrap_err();
+    assert_eq!(error.code(), "managed_identity_unreachable_network");
 }
 
 #[tokio::test]
