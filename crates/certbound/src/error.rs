@@ -13,6 +13,7 @@ mod provider;
 mod state;
 mod target;
 mod text;
+mod tls_alert;
 mod transport;
 
 use std::fmt;
@@ -42,7 +43,8 @@ pub use self::provider::ProviderError;
 pub use self::state::StateError;
 pub use self::target::RequestTarget;
 use self::text::fix_of_unknown;
-pub use self::transport::{Phase, TlsAlert, TransportError, Untrusted};
+pub use self::tls_alert::TlsAlert;
+pub use self::transport::{Phase, TransportError, Untrusted};
 
 /// The leg of the two-leg flow to which an error belongs. The direct flow has no legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
