@@ -15,6 +15,7 @@ mod target;
 mod text;
 mod tls_alert;
 mod transport;
+mod transport_advice;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,0 +1,102 @@
+//! The advice for a failure of the network.
+
+use certbound_core::cause::Cause;
+use strum::EnumProperty as _;
+
+use super::{Phase, TransportError, Untrusted};
+
+impl TransportError {
+    /// The advice for this error.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::TimedOut { phase: Phase::Connect, .. } => {
+                "check the network, the firewall and the proxy, or raise the limit (NetworkBuilder::connect_timeout, --connect-timeout)"
+            }
+            Self::ProxyRefused { status: 407, .. } => {
+                "give the user name and password of the proxy: HTTPS_PROXY=http://user:password@host:port"
+            }
+            Self::ProxyRefused { status: 500.., .. } => {
+                "check the name of the host, and ask the operator of the proxy why the proxy cannot reach this host"
+            }
+            Self::Tls { reason, .. } => fix_of_tls(reason),
+            Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {
+                "use https://mtlstb.graph.microsoft.com, which requests the certificate"
+            }
+            Self::CertificateNotRequested { host } if host.contains(".vault.") => {
+                "Key Vault currently requests the certificate after the handshake, which this TLS stack does not support; use a Bearer token for this host"
+            }
+            _ => self.get_str("fix").unwrap_or_default(),
+        }
+    }
+}
+
+/// Returns the advice for a failed handshake.
+fn fix_of_tls(reason: &Cause) -> &'static str {
+    if let Some(untrusted) = reason.find::<Untrusted>() {
+        return untrusted.fix();
+    }
+    match reason.find::<rustls::Error>() {
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            "check the port in the URL, and that no proxy answers instead of the server"
+        }
+        Some(
+            rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
+            | rustls::Error::PeerIncompatible(_),
+        ) => "the server's operator must enable TLS 1.2 or TLS 1.3 with a usual cipher suite",
+        _ => "check the port, and that no proxy between this program and the host terminates TLS",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use rustls::AlertDescription;
+
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_own_advice() {
+        let host = || "h".to_owned();
+        let tls = |reason: Cause| TransportError::Tls { host: host(), reason };
+        let proxy = |status| TransportError::ProxyRefused { host: host(), proxy: "p:1".to_owned(), status };
+        let late = |phase| TransportError::TimedOut {
+            host: host(),
+            phase,
+            limit: Duration::from_secs(5),
+            proxy: None,
+        };
+        let of_rustls = |error: rustls::Error| tls(Cause::new(error));
+        let unknown = Untrusted::UnknownRoot { issuer: None, is_self_signed: false };
+        for (error, fix, transient) in [
+            (late(Phase::Connect), "--connect-timeout", true),
+            (late(Phase::Exchange), "--timeout", true),
+            (proxy(407), "user:password@", false),
+            (proxy(403), "allow CONNECT", false),
+            (proxy(502), "why the proxy cannot reach", true),
+            (proxy(429), "allow CONNECT", true),
+            (tls(Cause::new(unknown)), "SSL_CERT_FILE", false),
+            (of_rustls(rustls::InvalidMessage::InvalidContentType.into()), "the port in the URL", false),
+            (
+                of_rustls(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)),
+                "enable TLS 1.2",
+                false,
+            ),
+            (tls("closed".into()), "terminates TLS", false),
+            (tls(io::Error::from(io::ErrorKind::ConnectionReset).into()), "terminates TLS", true),
+        ] {
+            assert!(error.fix().contains(fix), "{error}: {}", error.fix());
+            assert_eq!(error.is_transient(), transient, "{error}");
+            assert_eq!(error.host(), Some("h"));
+        }
+        assert_eq!(
+            proxy(407).to_string(),
+            "h: the proxy p:1 requires a user name and a password (status 407)"
+        );
+        assert_eq!(
+            proxy(403).to_string(),
+            "h: the proxy p:1 refused to open a connection: it answered 403 Forbidden"
+        );
+    }
+}
