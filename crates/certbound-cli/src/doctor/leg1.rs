@@ -103,6 +103,12 @@ fn judged(
         "leg1.token_type" if is_existing => Line::skipped(id, title, "an existing assertion replaces Leg 1"),
         "leg1.token_type" if context.is_unbound => ok("Bearer: this platform cannot bind tokens"),
         "leg1.token_type" => ok("mtls_pop"),
+        "leg1.scope" if is_existing => match given.and_then(|given| given.claims.as_deref()) {
+            Some(claims) => {
+                ok(&format!("the audience of the assertion is {}", claims.audiences().join(", ")))
+            }
+            None => Line::skipped(id, title, "the assertion is not readable"),
+        },
         "leg1.scope" => {
             let sent = request.and_then(|request| request.parameter("scope")).map(ToString::to_string);
             let of_cloud = || context.authority.as_ref()?.exchange_scope().ok();

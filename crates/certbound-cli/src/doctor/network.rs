@@ -45,11 +45,19 @@ fn settings(context: &Context) -> Line {
         Some(proxy) => format!("proxy {proxy}"),
         None => "no proxy".to_owned(),
     };
-    let trust = match std::env::var_os("SSL_CERT_FILE").filter(|_| cfg!(target_os = "linux")) {
-        Some(path) => format!("roots of SSL_CERT_FILE ({})", path.to_string_lossy()),
-        None => "roots of the system".to_owned(),
-    };
-    Line::ok(ID, TITLE, format!("{proxy}; {trust}"))
+    Line::ok(ID, TITLE, format!("{proxy}; {}", trust()))
+}
+
+/// Returns the origin of the roots of trust. On Linux two variables replace the roots of the system.
+fn trust() -> String {
+    let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter(|_| cfg!(target_os = "linux"));
+    let set = variables.filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let roots: Vec<_> = set.map(|(name, path)| format!("{name} ({})", path.to_string_lossy())).collect();
+    if roots.is_empty() {
+        "roots of the system".to_owned()
+    } else {
+        format!("roots of {}", roots.join(" and "))
+    }
 }
 
 /// Determines the region, which is a part of the token service's host.

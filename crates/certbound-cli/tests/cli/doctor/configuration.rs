@@ -66,6 +66,10 @@ fn the_network_is_named_by_proxy_trust_and_name() {
             (&"skipped".into(), &"needs: Network, proxy and trust".into())
         );
     }
+    let folder = tempfile::tempdir().unwrap();
+    let report = Report::of(Flow::Certificate.command(&emulator).env("SSL_CERT_DIR", folder.path()));
+    let settings = report.line("network.settings")["summary"].as_str().unwrap_or_default().to_owned();
+    assert!(settings.contains("SSL_CERT_FILE (") && settings.contains("SSL_CERT_DIR ("), "{settings}");
     // Without a proxy the name of the host is resolved here.
     let mut command = Flow::Certificate.command(&emulator);
     command

@@ -54,6 +54,8 @@ use Flow::{AppService, Certificate, Detected, Machine, ServiceFabric};
 pub(super) const ROWS: &[Row] = &[
     row(Certificate, LEG1, UNAVAILABLE, &[("leg1.answer", "service_not_available")]),
     row(Certificate, LEG1, REFUSAL, &[("leg1.answer", "unauthorized_client")]),
+    row(Certificate, LEG1, r#"{"refusal":{"aadsts":700027}}"#, &[("leg1.answer", "invalid_client")]),
+    row(Certificate, LEG1, r#"{"refusal":{"aadsts":7000214}}"#, &[("leg1.answer", "invalid_client")]),
     row(Certificate, LEG1, REDIRECT, &[("leg1.answer", "redirect_refused")]),
     row(Certificate, LEG1, r#""connection_reset""#, &[("leg1.answer", "connection_interrupted")]),
     row(Certificate, LEG1, r#""truncated_body""#, &[("leg1.answer", "connection_interrupted")]),
