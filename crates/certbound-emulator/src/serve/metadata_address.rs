@@ -25,7 +25,9 @@ pub enum MetadataAddressError {
     ))]
     NotLoopback(SocketAddr),
     /// The address of the real metadata service has another port than 80.
-    #[error("{0} has not the port of the metadata service: clients request 169.254.169.254 only at port 80")]
+    #[error(
+        "{0} does not have the port of the metadata service: clients request 169.254.169.254 only at port 80"
+    )]
     #[strum(props(
         code = "metadata_port_not_80",
         fix = "listen on 169.254.169.254:80, or on 127.0.0.1 or [::1] with a port of your choice"

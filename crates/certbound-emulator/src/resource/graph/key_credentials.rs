@@ -17,7 +17,7 @@ use crate::directory::KeyCredential;
 const MAX: usize = 100;
 /// The largest certificate, in bytes of DER.
 const LARGEST: usize = 16 * 1024;
-/// The longest `customKeyIdentifier`, in bytes.
+/// The longest `customKeyIdentifier`, in bytes: a SHA-1 thumbprint in hexadecimal digits.
 const MAX_IDENTIFIER: usize = 40;
 /// The properties of an entry.
 const PROPERTIES: [&str; 8] =
