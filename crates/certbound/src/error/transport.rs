@@ -12,6 +12,7 @@ use http::StatusCode;
 use strum::EnumProperty as _;
 
 use super::TlsAlert;
+use super::transport_advice::fix_of_tls;
 
 /// The reason why no response was received. The error names hosts, but contains no part of a request or response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
@@ -196,6 +197,29 @@ impl TransportError {
     /// The stable name of this error.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
+    }
+
+    /// The advice for this error.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::TimedOut { phase: Phase::Connect, .. } => {
+                "check the network, the firewall and the proxy, or raise the limit (NetworkBuilder::connect_timeout, --connect-timeout)"
+            }
+            Self::ProxyRefused { status: 407, .. } => {
+                "give the user name and password of the proxy: HTTPS_PROXY=http://user:password@host:port"
+            }
+            Self::ProxyRefused { status: 500.., .. } => {
+                "check the name of the host, and ask the operator of the proxy why the proxy cannot reach this host"
+            }
+            Self::Tls { reason, .. } => fix_of_tls(reason),
+            Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {
+                "use https://mtlstb.graph.microsoft.com, which requests the certificate"
+            }
+            Self::CertificateNotRequested { host } if host.contains(".vault.") => {
+                "Key Vault currently requests the certificate after the handshake, which this TLS stack does not support; use a Bearer token for this host"
+            }
+            _ => self.get_str("fix").unwrap_or_default(),
+        }
     }
 
     /// The stable name of this error of a managed identity's token request. MSAL.NET has one name for every failure of the

@@ -1,37 +1,11 @@
-//! The advice for a failure of the network.
+//! The advice for a failed TLS handshake, and the tests of all advice for failures of the network.
 
 use certbound_core::cause::Cause;
-use strum::EnumProperty as _;
 
-use super::{Phase, TransportError, Untrusted};
-
-impl TransportError {
-    /// The advice for this error.
-    pub fn fix(&self) -> &'static str {
-        match self {
-            Self::TimedOut { phase: Phase::Connect, .. } => {
-                "check the network, the firewall and the proxy, or raise the limit (NetworkBuilder::connect_timeout, --connect-timeout)"
-            }
-            Self::ProxyRefused { status: 407, .. } => {
-                "give the user name and password of the proxy: HTTPS_PROXY=http://user:password@host:port"
-            }
-            Self::ProxyRefused { status: 500.., .. } => {
-                "check the name of the host, and ask the operator of the proxy why the proxy cannot reach this host"
-            }
-            Self::Tls { reason, .. } => fix_of_tls(reason),
-            Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {
-                "use https://mtlstb.graph.microsoft.com, which requests the certificate"
-            }
-            Self::CertificateNotRequested { host } if host.contains(".vault.") => {
-                "Key Vault currently requests the certificate after the handshake, which this TLS stack does not support; use a Bearer token for this host"
-            }
-            _ => self.get_str("fix").unwrap_or_default(),
-        }
-    }
-}
+use super::Untrusted;
 
 /// Returns the advice for a failed handshake.
-fn fix_of_tls(reason: &Cause) -> &'static str {
+pub(super) fn fix_of_tls(reason: &Cause) -> &'static str {
     if let Some(untrusted) = reason.find::<Untrusted>() {
         return untrusted.fix();
     }
@@ -54,6 +28,7 @@ mod tests {
 
     use rustls::AlertDescription;
 
+    use super::super::{Phase, TransportError};
     use super::*;
 
     #[test]
