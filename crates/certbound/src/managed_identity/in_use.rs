@@ -217,7 +217,8 @@ impl Machine {
     }
 
     /// Returns a new certificate, if the table of recoveries demands it for `wish`. The result is `current` if it was
-    /// issued during the acquisition, or if no certificate can be obtained because of an outage.
+    /// issued during the acquisition, or if no certificate can be obtained because of an outage. A `current` that is not
+    /// fresh proves an outage: the acquisition has just requested a new certificate without success.
     pub(super) async fn renewed_for(
         self: &Arc<Self>,
         wish: Wish,
@@ -225,7 +226,8 @@ impl Machine {
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
         let is_new = current.was_issued_after(wish.issued_before);
-        if is_new || wish.why.recovery().machine != CertificateAction::Renew {
+        let is_of_outage = !current.is_fresh(self.context.clock.now());
+        if is_new || is_of_outage || wish.why.recovery().machine != CertificateAction::Renew {
             return Ok(current);
         }
         let old = current.binding.thumbprint();

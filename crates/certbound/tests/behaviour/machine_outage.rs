@@ -96,6 +96,19 @@ async fn on_its_last_day_a_certificate_serves_while_there_is_no_other() {
     assert_ne!(identity.bound_token(&graph()).await.unwrap().binding(), token.binding());
 }
 
+#[tokio::test]
+async fn on_the_last_day_a_forced_refresh_asks_an_unavailable_platform_once() {
+    let pair = Pair::new();
+    let identity = system(&pair);
+    platform_is_away_after_first(&pair, &identity).await;
+    pair.clock().advance(6 * DAY + 10 * MINUTE);
+    asked(&pair);
+    let token = identity.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!(token.details().source, Source::Service);
+    let paths = asked(&pair);
+    assert_eq!(count(&paths, "getplatformmetadata"), 1, "{paths:?}");
+}
+
 async fn platform_is_away_after_first(pair: &Pair, identity: &ManagedIdentity) {
     identity.binding().await.unwrap();
     platform_is_away(pair);
