@@ -276,6 +276,11 @@ impl Error {
         }
     }
 
+    /// Whether the handle of the private key did not sign in the TLS handshake.
+    pub(crate) fn is_of_signer(&self) -> bool {
+        matches!(self, Self::Transport { cause: TransportError::Signer { .. }, .. })
+    }
+
     /// The claims challenge of a refusal, verbatim, for [`Acquire::claims`](crate::Acquire::claims).
     pub fn claims(&self) -> Option<&str> {
         match self {

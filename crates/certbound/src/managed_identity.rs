@@ -19,6 +19,7 @@ mod leg1;
 mod mint;
 mod mint_reason;
 mod platform;
+mod reopened_key;
 
 use std::fmt;
 use std::sync::Arc;

@@ -91,6 +91,10 @@ impl Issuer for TokenService {
         error: Error,
         _: CorrelationId,
     ) -> Result<Option<BindingCertificate>, Error> {
+        let unsigned = failed.filter(|_| error.is_of_signer());
+        if let Some(reopened) = unsigned.and_then(|known| self.credential.reopened(known)) {
+            return Ok(Some(reopened));
+        }
         let changed = matches!(error, Error::Misuse { what: Misuse::BindingChanged { .. }, .. });
         let replaced = changed
             || match failed.and_then(|binding| Some((binding, self.blame_of(binding, &error)?))) {

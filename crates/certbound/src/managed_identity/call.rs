@@ -36,8 +36,9 @@ impl TokenCall<'_> {
         reason: RefreshReason,
     ) -> Result<(Accepted, LegReport), Error> {
         let sent = self.exchange(scope, reason).await;
-        if let Err(error) = &sent {
-            self.machine.blamed(self.certificate, error).await;
+        match &sent {
+            Ok(_) => self.certificate.token_issued(),
+            Err(error) => self.machine.blamed(self.certificate, error).await,
         }
         sent
     }

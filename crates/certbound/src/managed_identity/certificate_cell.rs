@@ -11,10 +11,11 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;
 
 use super::issued_certificate::IssuedCertificate;
+use super::keys::MachineKey;
 use super::mint_reason::MintReason;
 
 /// The maximum number of earlier certificates, which are stored for their tokens.
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 32;
 /// While a renewal is running, no other renewal starts for this time.
 const UNDER_WAY: Duration = Duration::from_secs(120);
 /// After a renewal failed, the next renewal starts after this time and a random part of `SPREAD`, so that machines that
@@ -102,6 +103,24 @@ impl CertificateCell {
         };
         past.replaced = reason.is_blame().then_some(now).or(past.replaced);
         self.renewal.store(0, Ordering::Relaxed);
+    }
+
+    /// Uses another handle for each certificate of this key. The old handle may not work any more.
+    pub(super) fn reopen(&self, key: &MachineKey) {
+        let mut past = self.past();
+        let reopened = |certificate: &Arc<IssuedCertificate>| {
+            let is_old =
+                !certificate.key().is_same_handle(key) && certificate.key().public_key() == key.public_key();
+            is_old.then(|| certificate.with_handle(key).map(Arc::new)).flatten()
+        };
+        for earlier in &mut past.earlier {
+            if let Some(other) = reopened(earlier) {
+                *earlier = other;
+            }
+        }
+        if let Some(other) = self.current().as_ref().and_then(reopened) {
+            self.current.store(Some(other));
+        }
     }
 
     /// Removes a refused certificate permanently and returns it.

@@ -107,7 +107,7 @@ impl Machine {
     }
 
     /// Sends one request for a certificate for all callers that wait for it.
-    async fn shared_mint(
+    pub(super) async fn shared_mint(
         self: &Arc<Self>,
         not: Option<Thumbprint>,
         reason: MintReason,
@@ -179,7 +179,8 @@ impl Machine {
         });
     }
 
-    /// Returns a certificate other than `certificate`, if `error` blames `certificate`.
+    /// Returns a certificate other than `certificate`, if `error` blames `certificate`. If its key does not sign any
+    /// more, the result is the same certificate with a new handle of the key.
     ///
     /// # Errors
     /// `error` itself, if it does not blame the certificate, or if a certificate was replaced for the same reason a
@@ -191,6 +192,10 @@ impl Machine {
         leg: Option<Leg>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, Error> {
+        let reopened = Box::pin(self.reopened_after(certificate, &error, correlation_id)).await;
+        if let Some(reopened) = reopened {
+            return Ok(reopened);
+        }
         let Some(why) = Blame::of_machine(&error) else { return Err(error) };
         // The future is boxed because this case is rare.
         let replacement = Box::pin(self.replacement(certificate.binding.thumbprint(), why, correlation_id));
@@ -218,14 +223,17 @@ impl Machine {
 
     /// Returns a new certificate, if the table of recoveries demands it for `wish`. The result is `current` if it was
     /// issued during the acquisition, or if no certificate can be obtained because of an outage. A `current` that is not
-    /// fresh proves an outage: the acquisition has just requested a new certificate without success.
+    /// fresh proves an outage: the acquisition has just requested a new certificate without success. The result is also
+    /// `current` if an earlier forced refresh requested it and no token was issued with it yet. Otherwise an outage of
+    /// the token service would produce a certificate for each call, and the tokens of the first certificates would no
+    /// longer be found.
     pub(super) async fn renewed_for(
         self: &Arc<Self>,
         wish: Wish,
         current: Arc<IssuedCertificate>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, PlatformError> {
-        let is_new = current.was_issued_after(wish.issued_before);
+        let is_new = current.was_issued_after(wish.issued_before) || current.waits_for_token();
         let is_of_outage = !current.is_fresh(self.context.clock.now());
         if is_new || is_of_outage || wish.why.recovery().machine != CertificateAction::Renew {
             return Ok(current);

@@ -1,7 +1,7 @@
 //! A certificate that was issued to this machine: the checks before its use, and the times of its use.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use certbound_core::endpoint::TokenEndpoint;
@@ -23,6 +23,7 @@ static ISSUED: AtomicU64 = AtomicU64::new(0);
 /// An issued certificate, with the values that its requests need.
 pub(crate) struct IssuedCertificate {
     pub(crate) binding: BindingCertificate,
+    key: MachineKey,
     pub(crate) client_id: String,
     pub(crate) endpoint: TokenEndpoint,
     /// The certificate is used for new tokens until this time.
@@ -33,6 +34,8 @@ pub(crate) struct IssuedCertificate {
     pub(super) file: Option<Arc<CertificateFile>>,
     /// The number of this certificate in the order of issue. It is zero for a certificate from a file.
     number: u64,
+    /// Whether a forced refresh requested the certificate and no token was issued with it yet.
+    waits_for_token: AtomicBool,
 }
 
 impl IssuedCertificate {
@@ -60,18 +63,60 @@ impl IssuedCertificate {
         let renewed_after = (life / 2).min(used_until.since(issued_at) * 3 / 4);
         Ok(Self {
             binding: certificate,
+            key: key.clone(),
             client_id: issued.client_id.clone(),
             endpoint: TokenEndpoint::of_machine(issued),
             used_until,
             renewed_from: issued_at.plus(renewed_after),
             file: None,
             number: 0,
+            waits_for_token: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns the key with the handle that signs for the certificate.
+    pub(super) fn key(&self) -> &MachineKey {
+        &self.key
+    }
+
+    /// Returns the same certificate with another handle of its key. The result is `None` if the certificate is for a
+    /// different key.
+    pub(super) fn with_handle(&self, key: &MachineKey) -> Option<Self> {
+        let leaf = self.binding.chain().ders().first()?.clone();
+        Some(Self {
+            binding: BindingCertificate::from_der_and_key(leaf, key.in_tls()).ok()?,
+            key: key.clone(),
+            client_id: self.client_id.clone(),
+            endpoint: self.endpoint.clone(),
+            used_until: self.used_until,
+            renewed_from: self.renewed_from,
+            file: self.file.clone(),
+            number: self.number,
+            waits_for_token: AtomicBool::new(self.waits_for_token()),
         })
     }
 
     /// Numbers a certificate that the platform has just issued to this process.
     pub(super) fn just_issued(self) -> Self {
         Self { number: ISSUED.fetch_add(1, Ordering::Relaxed) + 1, ..self }
+    }
+
+    /// Marks a certificate that a forced refresh requested.
+    pub(super) fn for_forced_refresh(self) -> Self {
+        Self { waits_for_token: AtomicBool::new(true), ..self }
+    }
+
+    /// Returns whether a forced refresh requested the certificate and no token was issued with it yet. Another
+    /// certificate would not help the next forced refresh: nothing is known against this one.
+    pub(super) fn waits_for_token(&self) -> bool {
+        self.waits_for_token.load(Ordering::Relaxed)
+    }
+
+    /// Records that a token was issued with the certificate.
+    pub(super) fn token_issued(&self) {
+        if self.waits_for_token() {
+            self.waits_for_token.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Returns the number of certificates that platforms issued to this process so far.

@@ -53,6 +53,8 @@ impl Machine {
             // The owner's runtime does not poll its tasks. The owner's lock must not block later callers.
             cell.give_up_turn(&turn);
         }
+        // The provider may have opened its key anew.
+        cell.reopen(&key);
         let fits = |known: &Arc<IssuedCertificate>| {
             is_different(known) && known.binding.chain().public_key_info() == key.public_key()
         };
@@ -85,7 +87,11 @@ impl Machine {
                 "the platform issued the same certificate that the token service had refused",
             ));
         }
-        let certificate = Arc::new(certificate.at(stored.as_ref().map(StoredCertificate::file)));
+        let certificate = certificate.at(stored.as_ref().map(StoredCertificate::file));
+        let certificate = Arc::new(match reason {
+            MintReason::Forced => certificate.for_forced_refresh(),
+            _ => certificate,
+        });
         tracing::info!(client_id = %certificate.client_id, not_after = %certificate.binding.chain().not_after(), "certificate issued");
         cell.put(&certificate, reason, now);
         if let Some(stored) = stored {
@@ -94,7 +100,7 @@ impl Machine {
         Ok(certificate)
     }
 
-    async fn key(&self) -> Result<MachineKey, PlatformError> {
+    pub(super) async fn key(&self) -> Result<MachineKey, PlatformError> {
         let key = tokio::time::timeout(KEY_LIMIT, self.keys.key()).await;
         Ok(key.unwrap_or_else(|_| Err(too_slow("returned no key")))?)
     }

@@ -138,6 +138,28 @@ async fn tokens_of_an_earlier_certificate_are_served_while_the_token_service_is_
     assert!(identity.bound_token(&vault()).await.is_err(), "the token has expired");
 }
 
+/// Callers that get errors often force a refresh. Certificates without tokens must not displace those with tokens.
+#[tokio::test(start_paused = true)]
+async fn forced_refreshes_while_the_token_service_is_away_request_few_certificates() {
+    let pair = Pair::new();
+    let identity = system(&pair);
+    let token = identity.bound_token(&vault()).await.unwrap();
+    token_service_is_away(&pair);
+    asked(&pair);
+    for _ in 0..50 {
+        identity.bound_token(&vault()).force_refresh().await.unwrap_err();
+    }
+    assert_eq!(count(&asked(&pair), "issuecredential"), 1);
+    assert_eq!(identity.bound_token(&vault()).await.unwrap(), token);
+    all_is_well(&pair);
+    asked(&pair);
+    let forced = identity.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!(count(&asked(&pair), "issuecredential"), 0, "no token names this certificate yet");
+    let again = identity.bound_token(&vault()).force_refresh().await.unwrap();
+    assert_eq!(count(&asked(&pair), "issuecredential"), 1);
+    assert!(forced.binding() != token.binding() && again.binding() != forced.binding());
+}
+
 #[tokio::test]
 async fn without_any_certificate_in_use_a_token_of_an_earlier_one_is_served() {
     let pair = Pair::new();

@@ -8,6 +8,7 @@ mod http2;
 mod kept;
 mod local;
 mod machine;
+mod machine_reopened;
 mod pinned;
 mod proxy;
 mod recovery;

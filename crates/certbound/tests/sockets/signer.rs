@@ -41,6 +41,10 @@ impl Device {
         self.is_unplugged.store(true, Ordering::SeqCst);
     }
 
+    pub(crate) fn public_key(&self) -> Vec<u8> {
+        self.key.public_key().unwrap().to_vec()
+    }
+
     pub(crate) fn signed(&self) -> usize {
         self.signed.load(Ordering::SeqCst)
     }
