@@ -55,6 +55,9 @@ pub(super) struct Wire {
     faults: HashMap<String, (Moment, Vec<Cause>)>,
     /// The faults of the platform.
     of_platform: Vec<Moment>,
+    /// The acquisitions in which a connection ended after a certificate was sent. The client then suspects the
+    /// certificate, and a managed identity requests another one.
+    suspected: HashMap<String, Moment>,
     /// The first request of each correlation id.
     started: HashMap<String, Moment>,
     attempts: HashMap<Attempt, Attempts>,
@@ -75,6 +78,8 @@ struct Attempts {
     made: u32,
     last: Moment,
     fault: Option<Cause>,
+    /// Whether these attempts are for the certificate that replaces a suspected one.
+    is_of_replacement: bool,
 }
 
 /// The facts in which two requests of one client are equal.
@@ -130,6 +135,7 @@ impl Wire {
     pub(super) fn forget_before(&mut self, moment: Moment) {
         self.faults.retain(|_, (at, _)| *at > moment);
         self.of_platform.retain(|at| *at > moment);
+        self.suspected.retain(|_, at| *at > moment);
         self.started.retain(|_, at| *at > moment);
         self.attempts.retain(|_, attempts| attempts.last > moment);
         self.waits.retain(|_, wait| wait.until > moment);
@@ -158,6 +164,9 @@ pub(super) fn judge(entry: &JournalEntry, state: &mut State, subjects: &[Subject
         *at = entry.time;
         causes.push(fault);
         state.wire.of_platform.extend(is_of_platform.then_some(entry.time));
+        if !is_of_platform && entry.client_certificate.is_some() && fault == Cause::Broken {
+            state.wire.suspected.insert(id.clone(), entry.time);
+        }
     } else if !matches!(entry.status, 200..300) {
         state.violated(format!("the service refuses a request: {}", shown(entry)));
     }
@@ -201,7 +210,7 @@ fn attempt(
     is_of_platform: bool,
 ) -> bool {
     let key = Attempt { id: id.to_owned(), equal: equal.clone() };
-    let first = Attempts { made: 1, last: entry.time, fault };
+    let first = Attempts { made: 1, last: entry.time, fault, is_of_replacement: false };
     let Some(before) = state.wire.attempts.insert(key.clone(), first) else { return true };
     let gap = entry.time.saturating_sub(before.last);
     // With a new certificate the acquisition begins again. The certificate of a managed identity can be renewed at any
@@ -209,6 +218,12 @@ fn attempt(
     let begun = before.last.saturating_sub(fast(EXCHANGE * 2));
     let is_renewed = equal.client == USER_IDENTITY || state.rotations.iter().any(|(_, at, _)| *at > begun);
     if !is_of_platform && is_renewed && before.fault.is_none() {
+        return true;
+    }
+    let is_suspected = state.wire.suspected.get(id).is_some_and(|at| *at + ROUNDING >= before.last);
+    if is_of_platform && before.fault.is_none() && is_suspected && !before.is_of_replacement {
+        let first = Attempts { made: 1, last: entry.time, fault, is_of_replacement: true };
+        state.wire.attempts.insert(key, first);
         return true;
     }
     // The limit of an exchange includes the time until the request arrives.
@@ -222,12 +237,13 @@ fn attempt(
     let made = before.made + 1;
     if made > most || !may_repeat || gap + ROUNDING < WAIT {
         state.violated(format!(
-            "attempt {made} of a request, {gap} s after {:?}: {}",
+            "attempt {made} of a request, {gap} s after {:?}: {}\n    all faults of this acquisition: {:?}",
             before.fault,
-            shown(entry)
+            shown(entry),
+            state.wire.faults.get(id)
         ));
     }
-    state.wire.attempts.insert(key, Attempts { made, last: entry.time, fault });
+    state.wire.attempts.insert(key, Attempts { made, last: entry.time, fault, ..before });
     false
 }
 
