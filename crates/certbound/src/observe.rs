@@ -32,7 +32,8 @@ pub trait Observer: Send + Sync + 'static {
     fn after_answer(&self, _request: &ObservedRequest, _status: u16) {}
 
     /// Observes the end of a request, for each attempt. The observer of a client or a managed identity also sees
-    /// requests to platforms and for discovery. No observer sees the detection of the region or requests to resources.
+    /// requests to platforms and for discovery, and the requests for the region of a detection that its client started.
+    /// No observer sees requests to resources.
     fn after_request(&self, _request: &CompletedRequest<'_>) {}
 
     /// Observes that a request is not sent, because the response to an equal request asked to wait. Only the observer
@@ -51,8 +52,6 @@ pub trait Observer: Send + Sync + 'static {
 pub(crate) struct Observers<'a>([Option<&'a Arc<dyn Observer>>; 2]);
 
 impl<'a> Observers<'a> {
-    pub(crate) const NONE: Self = Self([None; 2]);
-
     pub(crate) fn new(
         of_call: Option<&'a Arc<dyn Observer>>,
         of_client: Option<&'a Arc<dyn Observer>>,

@@ -12,6 +12,8 @@ use tracing::Instrument as _;
 use self::metadata_service::MetadataService;
 use crate::cache::single_flight::{Load, SingleFlight, this_runtime};
 use crate::clock::{Clock, SystemClock};
+use crate::observe::Observer;
+use crate::retry::RetryPolicy;
 use crate::span;
 use crate::transport::{AnyTransport, Transport};
 
@@ -35,11 +37,22 @@ type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 /// The metadata service must answer within two seconds, and the request to it never uses a proxy. Its address is
 /// `http://169.254.169.254`, unless `AZURE_POD_IDENTITY_AUTHORITY_HOST` names a different address.
 ///
-/// Parallel callers share one detection. After a success, the detection does not run again. After a failure, requests
+/// Parallel callers share one detection. The client that starts it determines by its
+/// [`RetryPolicy`](crate::retry::RetryPolicy) whether requests to the metadata service are repeated, and its observer
+/// sees these requests. After a success, the detection does not run again. After a failure, requests
 /// use the global endpoint, and five minutes later the next request detects again. If all callers are dropped, the
 /// detection ends, and nothing is remembered.
 #[derive(Clone)]
 pub struct RegionDetector(Arc<Inner>);
+
+/// The parts of the client that starts a detection.
+#[derive(Clone)]
+pub(crate) struct Requester {
+    pub(crate) transport: Arc<dyn AnyTransport>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) retry_policy: RetryPolicy,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+}
 
 struct Inner {
     variable: Box<Variables>,
@@ -75,34 +88,34 @@ impl RegionDetector {
     }
 
     /// Detects the region, as a client with this detection does before its first token request. The metadata service is
-    /// asked through `transport`.
+    /// asked through `transport`, with the default [`RetryPolicy`]. No observer sees the requests.
     ///
     /// # Errors
     /// [`DetectionFailure`] if no variable names a region and the metadata service names none.
     pub async fn region(&self, transport: impl Transport) -> Result<DetectedRegion, DetectionFailure> {
-        let (transport, clock): (Arc<dyn AnyTransport>, Arc<dyn Clock>) =
-            (Arc::new(transport), Arc::new(SystemClock::new()));
-        self.detect(&transport, &clock).await.0
+        let requester = Requester {
+            transport: Arc::new(transport),
+            clock: Arc::new(SystemClock::new()),
+            retry_policy: RetryPolicy::default(),
+            observer: None,
+        };
+        self.detect(&requester).await.0
     }
 
     /// Returns the region, and whether it is the result of an earlier detection.
-    pub(crate) async fn detect(
-        &self,
-        transport: &Arc<dyn AnyTransport>,
-        clock: &Arc<dyn Clock>,
-    ) -> (Detected, bool) {
-        if let Some(known) = self.0.known(clock.now()) {
+    pub(crate) async fn detect(&self, requester: &Requester) -> (Detected, bool) {
+        if let Some(known) = self.0.known(requester.clock.now()) {
             return (known, true);
         }
-        let (inner, transport, clock) = (Arc::clone(&self.0), Arc::clone(transport), Arc::clone(clock));
+        let (inner, requester) = (Arc::clone(&self.0), requester.clone());
         let load = move || -> Load<Detected> {
             Box::pin(async move {
                 // Another detection may have ended in the meantime.
-                match inner.known(clock.now()) {
+                match inner.known(requester.clock.now()) {
                     Some(known) => known,
                     None => {
-                        let detected = inner.find(&*transport, &*clock).await;
-                        inner.remember(detected, clock.now())
+                        let detected = inner.find(&requester).await;
+                        inner.remember(detected, requester.clock.now())
                     }
                 }
             })
@@ -121,11 +134,11 @@ impl Inner {
         stands.then(|| known.detected.clone())
     }
 
-    async fn find(&self, transport: &dyn AnyTransport, clock: &dyn Clock) -> Detected {
+    async fn find(&self, requester: &Requester) -> Detected {
         if let Some(found) = DetectedRegion::from_environment(&self.variable) {
             return Ok(found);
         }
-        let service = MetadataService::find(&self.variable, transport, clock)?;
+        let service = MetadataService::find(&self.variable, requester)?;
         let span = span::region_detection();
         let found = service.location().instrument(span.clone()).await;
         match &found {

@@ -15,7 +15,7 @@ use http::{HeaderMap, Response};
 use self::table::Outcome;
 #[cfg(feature = "managed-identity")]
 pub(crate) use self::table::{IMDS, PLATFORM, PROBE};
-pub(crate) use self::table::{TOKEN_SERVICE, Table};
+pub(crate) use self::table::{REGION, TOKEN_SERVICE, Table};
 pub(crate) use self::throttle::Throttle;
 use crate::error::TransportError;
 
@@ -29,7 +29,12 @@ use crate::error::TransportError;
 /// * if the connection cannot be opened, so that no byte of the request was sent.
 ///
 /// It is not sent again after any other status, 408 and 429 included, nor if a connection breaks while it is used, nor
-/// if its bound assertion would have expired. Requests to the platform of a managed identity have more retries.
+/// if its bound assertion would have expired. A request for the metadata of an OpenID issuer, or to an AD FS server that
+/// confirms its name, is repeated by the same rules. Instance discovery at Entra is never repeated. Requests to the
+/// platform of a managed identity have more retries. A request for the region of the machine is repeated once, after a
+/// second: after status 410, 429 and 500 to 599, within the time limit of the
+/// [detection](crate::region::RegionDetector). A call of a resource has no retries; after a claims challenge it is
+/// repeated with a new token under every policy.
 ///
 /// A retry ends when its caller drops the call. [`LegReport::attempts`](crate::observe::LegReport::attempts) and
 /// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) contain the number of attempts.
@@ -63,8 +68,8 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Returns a policy that sends each request once, requests to the platform of a managed identity included.
-    /// `Retry-After` delays no request.
+    /// Returns a policy that sends each request once: to token services, to the platform of a managed identity, for
+    /// documents about an authority, and for the region. `Retry-After` delays no request.
     pub const fn none() -> Self {
         Self { retries: false, throttles: false }
     }

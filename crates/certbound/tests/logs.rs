@@ -147,7 +147,12 @@ async fn with_other_spans(pair: &Pair) -> certbound::BearerToken {
         _ => unreachable!("the request after discovery"),
     });
     let oidc = Client::builder(Authority::oidc("https://idp.example/realm").unwrap(), builtin::SECRET_APP);
-    let oidc = oidc.with_transport(issuer).with_secret(Secret::new(builtin::SECRET)).build().unwrap();
+    let oidc = oidc
+        .with_transport(issuer)
+        .with_clock(pair.clock().clone())
+        .with_secret(Secret::new(builtin::SECRET))
+        .build()
+        .unwrap();
     oidc.bearer_token(&ResourceScope::of_other_authority("read").unwrap()).await.unwrap_err();
     token
 }

@@ -17,18 +17,23 @@ use crate::acquire::context::Context;
 use crate::acquire::headers;
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg, PeerMisbehaved, Phase, RequestTarget, TransportError};
+use crate::retry::{Attempts, RetryPolicy, TOKEN_SERVICE};
 use crate::span::Target;
 use crate::transport::{Sending, Via};
 
-/// The time limit for one document.
+/// The time limit of each attempt to get a document.
 const LIMIT: Duration = Duration::from_secs(10);
+/// The time for which a caller waits for the request of a different caller. It is longer than two attempts with the
+/// wait between them.
+const SHARED_LIMIT: Duration = Duration::from_secs(30);
 /// The number of authorities that one client remembers, for each kind of document.
 const REMEMBERED: u64 = 256;
 /// The time after which a document is requested again.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A cache of documents about authorities. Parallel callers share one request. The request presents no client
-/// certificate and is not retried. A failure is not cached: the next call sends a new request.
+/// certificate. Requests to an OpenID issuer and to an AD FS server are retried as token requests are; instance
+/// discovery at Entra is not retried. A failure is not cached: the next call sends a new request.
 pub(crate) struct Discovery {
     issuers: moka::future::Cache<String, Arc<ServerMetadata>>,
     environments: moka::future::Cache<String, Option<Arc<Environment>>>,
@@ -93,14 +98,14 @@ impl Discovery {
 }
 
 /// Returns the remembered value, or fetches it once for all parallel callers. Failures are not remembered. If the
-/// future of the caller that fetches the value is not polled, the other callers wait for at most 20 seconds and then
+/// future of the caller that fetches the value is not polled, the other callers wait for at most 30 seconds and then
 /// fetch the value themselves.
 async fn known<V: Clone + Send + Sync + 'static, F: Future<Output = Result<V, Error>>>(
     remembered: &moka::future::Cache<String, V>,
     key: String,
     fetch: impl Fn() -> F,
 ) -> Result<V, Error> {
-    match tokio::time::timeout(2 * LIMIT, remembered.try_get_with(key.clone(), fetch())).await {
+    match tokio::time::timeout(SHARED_LIMIT, remembered.try_get_with(key.clone(), fetch())).await {
         Ok(found) => found.map_err(|error| (*error).clone()),
         Err(_) => {
             let fetched = fetch().await?;
@@ -121,7 +126,7 @@ impl DiscoveryRequest<'_> {
                 .map(Arc::new)
                 .map_err(|error| Error::peer(self.leg, PeerMisbehaved::Metadata(error)))
         };
-        self.read(authority, &ServerMetadata::url_of(authority), read).await
+        self.read(authority, &ServerMetadata::url_of(authority), self.context.retry_policy, read).await
     }
 
     async fn environment(self, authority: &Authority) -> Result<Option<Arc<Environment>>, Error> {
@@ -134,7 +139,7 @@ impl DiscoveryRequest<'_> {
                 Err(error) => Err(Error::peer(self.leg, PeerMisbehaved::InstanceMetadata(error))),
             }
         };
-        self.read(authority, &instance::discovery_url(authority), read).await
+        self.read(authority, &instance::discovery_url(authority), RetryPolicy::none(), read).await
     }
 
     /// Sends a Webfinger request (RFC 7033). The response must name the server's own URL as the trusted realm.
@@ -157,17 +162,20 @@ impl DiscoveryRequest<'_> {
                 }
             }
         };
-        self.read(authority, &url, read).await
+        self.read(authority, &url, self.context.retry_policy, read).await
     }
 
-    /// Sends a request about the authority and reads the response. An error contains the target of the request.
+    /// Sends a request about the authority, with the retries that `retry_policy` allows, and reads the response. An
+    /// error contains the target of the request.
     async fn read<T>(
         self,
         authority: &Authority,
         url: &str,
+        retry_policy: RetryPolicy,
         read: impl FnOnce(&Response<Bytes>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let result = self.get(url).await.and_then(|answer| read(&answer));
+        let mut attempts = Attempts::new(retry_policy, &TOKEN_SERVICE);
+        let result = self.get(url, &mut attempts).await.and_then(|answer| read(&answer));
         result.map_err(|error| {
             error.at(RequestTarget {
                 endpoint: url.split('?').next().unwrap_or_default().to_owned(),
@@ -180,29 +188,44 @@ impl DiscoveryRequest<'_> {
                 certificate_subject: None,
                 of_managed_identity: false,
                 clock_ahead: None,
-                attempts: 1,
+                attempts: attempts.made(),
             })
         })
     }
 
-    async fn get(self, url: &str) -> Result<Response<Bytes>, Error> {
-        let lost = |cause| Error::transport(self.leg, cause);
+    async fn get(self, url: &str, attempts: &mut Attempts) -> Result<Response<Bytes>, Error> {
         let mut request = http::Request::get(url).body(Bytes::new()).map_err(|_| {
             // In practice this error cannot occur: the URL begins with the URL of an authority, which was parsed.
             Error::peer(self.leg, PeerMisbehaved::DiscoveryUrl { url: url.chars().take(256).collect() })
         })?;
         request.headers_mut().extend(headers::discovery(self.correlation_id));
+        loop {
+            let sent = self.send(request.clone(), attempts.made() + 1).await;
+            let Some(wait) = attempts.wait_after(&sent, self.context.clock.now()) else {
+                return sent.map_err(|cause| Error::transport(self.leg, cause));
+            };
+            let host = request.uri().host().unwrap_or_default();
+            tracing::info!(host, ?wait, correlation_id = %self.correlation_id, "the discovery request is repeated");
+            self.context.clock.wait(wait).await;
+        }
+    }
+
+    async fn send(
+        self,
+        request: http::Request<Bytes>,
+        attempt: u32,
+    ) -> Result<Response<Bytes>, TransportError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         tracing::debug!(host, correlation_id = %self.correlation_id, "discovery");
         let (target, context) = (Target::Discovery { leg: self.leg }, self.context);
-        let sending = Sending::open(target, (&request, 1), context.observers(None), &*context.clock);
+        let sending = Sending::open(target, (&request, attempt), context.observers(None), &*context.clock);
         let sent = async {
             let sent = tokio::time::timeout(LIMIT, self.context.transport.send(request, Via::Tls)).await;
             sent.unwrap_or_else(|_| {
                 Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: LIMIT, proxy: None })
             })
         };
-        Ok(sending.run(sent).await.map_err(lost)?.response)
+        Ok(sending.run(sent).await?.response)
     }
 
     /// Returns the body of a response with status 200. For any other status, the error is the same as for a token

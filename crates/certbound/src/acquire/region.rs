@@ -1,12 +1,15 @@
 //! The region of a token request: it is detected before the request, and replaced by the global endpoint if its host
 //! cannot be reached.
 
+use std::sync::Arc;
+
 use certbound_core::authority::Authority;
 use certbound_core::endpoint::{Channel, Flow};
 use certbound_core::region::RegionOutcome;
 
 use super::client_core::ClientCore;
 use crate::error::{Error, Leg};
+use crate::region::Requester;
 
 impl ClientCore {
     /// Returns the authority with the region of this machine, if requests of this flow and channel need it. If the
@@ -16,7 +19,13 @@ impl ClientCore {
         if !authority.awaits_region(flow, channel) {
             return authority;
         }
-        let (found, remembered) = self.regions.detect(&self.context.transport, &self.context.clock).await;
+        let requester = Requester {
+            transport: Arc::clone(&self.context.transport),
+            clock: Arc::clone(&self.context.clock),
+            retry_policy: self.context.retry_policy,
+            observer: self.context.observer.clone(),
+        };
+        let (found, remembered) = self.regions.detect(&requester).await;
         match found {
             Ok(found) => {
                 let outcome = RegionOutcome::Detected { source: found.source, remembered };

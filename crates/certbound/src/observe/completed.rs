@@ -13,7 +13,7 @@ use crate::error::{Error, Leg};
 pub enum RequestTo {
     /// A token endpoint.
     TokenService,
-    /// The platform of a managed identity.
+    /// The platform of a managed identity, or the metadata service that is asked for the region.
     Platform,
     /// A document about an authority.
     Discovery,
@@ -36,7 +36,7 @@ impl RequestTo {
 pub struct CompletedRequest<'a> {
     /// The kind of server.
     pub to: RequestTo,
-    /// The leg of the request. It is `None` in the direct flow and for a platform.
+    /// The leg of the request. It is `None` in the direct flow, for a platform and for the metadata service.
     pub leg: Option<Leg>,
     /// The region of the token endpoint.
     pub region: Option<&'a Region>,

@@ -8,15 +8,15 @@ use certbound_core::region::{DetectionFailure, Region};
 use futures_util::future::{Either, select};
 use http::{Request, Response, Uri};
 
-use crate::clock::Clock;
+use super::Requester;
+use crate::error::{Phase, TransportError};
 use crate::observe::Observers;
-use crate::span::{self, Target};
-use crate::transport::{AnyTransport, Sending, Via};
+use crate::retry::{Attempts, REGION};
+use crate::span::Target;
+use crate::transport::{Sending, Via};
 
 /// The time limit for all requests of one detection together.
 const LIMIT: Duration = Duration::from_secs(2);
-/// The wait before a request is repeated. Within the time limit there is time for one repetition.
-const WAIT: Duration = Duration::from_secs(1);
 
 const VARIABLE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 const DEFAULT: &str = "http://169.254.169.254";
@@ -25,8 +25,7 @@ const DEFAULT: &str = "http://169.254.169.254";
 pub(super) struct MetadataService<'a> {
     /// The URL of the service, without a path.
     base: String,
-    transport: &'a dyn AnyTransport,
-    clock: &'a dyn Clock,
+    requester: &'a Requester,
     /// The monotonic time at which the detection ends.
     deadline: Duration,
 }
@@ -35,12 +34,11 @@ impl<'a> MetadataService<'a> {
     /// Finds the address of the service in the environment. The time limit begins now.
     pub(super) fn find(
         variable: impl Fn(&str) -> Option<String>,
-        transport: &'a dyn AnyTransport,
-        clock: &'a dyn Clock,
+        requester: &'a Requester,
     ) -> Result<Self, DetectionFailure> {
         let url = variable(VARIABLE).filter(|url| !url.is_empty()).unwrap_or_else(|| DEFAULT.to_owned());
         let base = base_of(&url).ok_or(DetectionFailure::NotAUrl { variable: VARIABLE })?;
-        Ok(Self { base, transport, clock, deadline: clock.monotonic() + LIMIT })
+        Ok(Self { base, requester, deadline: requester.clock.monotonic() + LIMIT })
     }
 
     /// Requests the region. If the service does not support the version of the request, the newest version that it
@@ -68,39 +66,57 @@ impl<'a> MetadataService<'a> {
         version.ok_or(DetectionFailure::NoVersion)
     }
 
-    /// Sends a request, and repeats it once if the service is busy or is being updated.
+    /// Sends a request, and repeats it if the table allows a retry that begins within the time limit.
     async fn get(&self, version: Option<&str>) -> Result<Response<Bytes>, DetectionFailure> {
-        let answer = self.send(version).await?;
-        let is_busy = matches!(answer.status().as_u16(), 410 | 429 | 500..=599);
-        if !is_busy || self.left() <= WAIT {
-            return Ok(answer);
-        }
-        self.clock.wait(WAIT).await;
-        self.send(version).await
-    }
-
-    async fn send(&self, version: Option<&str>) -> Result<Response<Bytes>, DetectionFailure> {
-        let unreachable = |reason: String| DetectionFailure::Unreachable { reason };
-        let url = format!("{}{}", self.base, location_target(version));
-        let request = Request::get(url).header("metadata", "true").body(Bytes::new());
-        let request = request.map_err(|error| unreachable(error.to_string()))?;
-        let sending = Sending::open(Target::Platform, (&request, 1), Observers::NONE, self.clock);
-        let span = sending.span();
-        let sent = sending.run(self.transport.send(request, Via::Local));
-        match select(Box::pin(sent), self.clock.wait(self.left())).await {
-            Either::Left((answer, _)) => Ok(answer.map_err(|error| unreachable(error.to_string()))?.response),
-            Either::Right((_, sending)) => {
-                drop(sending);
-                span::failed(&span, "timeout");
-                Err(DetectionFailure::TimedOut { limit: LIMIT })
+        let Requester { clock, retry_policy, .. } = self.requester;
+        let mut attempts = Attempts::new(*retry_policy, &REGION);
+        loop {
+            let sent = self.send(version, attempts.made() + 1).await?;
+            match attempts.wait_after(&sent, clock.now()).filter(|wait| *wait < self.left()) {
+                None => return sent.map_err(|error| unreachable(&error)),
+                Some(wait) => clock.wait(wait).await,
             }
         }
     }
 
+    /// Sends a request once. A failure of the network is in the inner result.
+    async fn send(
+        &self,
+        version: Option<&str>,
+        attempt: u32,
+    ) -> Result<Result<Response<Bytes>, TransportError>, DetectionFailure> {
+        let Requester { transport, clock, observer, .. } = self.requester;
+        let url = format!("{}{}", self.base, location_target(version));
+        let request = Request::get(url).header("metadata", "true").body(Bytes::new());
+        let request = request.map_err(|error| unreachable(&error))?;
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let observers = Observers::new(None, observer.as_ref());
+        let sending = Sending::open(Target::Platform, (&request, attempt), observers, &**clock);
+        let mut is_over = false;
+        let sent = async {
+            match select(transport.send(request, Via::Local), clock.wait(self.left())).await {
+                Either::Left((sent, _)) => sent,
+                Either::Right(_) => {
+                    is_over = true;
+                    Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: LIMIT, proxy: None })
+                }
+            }
+        };
+        let sent = sending.run(sent).await;
+        if is_over {
+            return Err(DetectionFailure::TimedOut { limit: LIMIT });
+        }
+        Ok(sent.map(|answer| answer.response))
+    }
+
     /// Returns the time that is left for the detection.
     fn left(&self) -> Duration {
-        self.deadline.saturating_sub(self.clock.monotonic())
+        self.deadline.saturating_sub(self.requester.clock.monotonic())
     }
+}
+
+fn unreachable(error: &impl ToString) -> DetectionFailure {
+    DetectionFailure::Unreachable { reason: error.to_string() }
 }
 
 /// Returns scheme, host and port of a URL. The path is ignored, because each operation of the service has its own path.

@@ -36,7 +36,8 @@ enum RetryAfter {
     Ends,
 }
 
-/// The requests for tokens to a token service, in both legs.
+/// The requests for tokens to a token service, in both legs, and the requests for the documents of an OpenID issuer or
+/// an AD FS server.
 pub(crate) static TOKEN_SERVICE: Table = Table {
     statuses: &[500..=599],
     after_timeout: true,
@@ -45,6 +46,18 @@ pub(crate) static TOKEN_SERVICE: Table = Table {
     waits_for_update: false,
     retry_after: RetryAfter::Ends,
     jitter: true,
+};
+
+/// The requests to the metadata service for the region. The time limit of the detection leaves no time for a second
+/// retry.
+pub(crate) static REGION: Table = Table {
+    statuses: &[410..=410, 429..=429, 500..=599],
+    after_timeout: false,
+    if_unsent: false,
+    waits: &[1],
+    waits_for_update: false,
+    retry_after: RetryAfter::Ignored,
+    jitter: false,
 };
 
 /// The requests to IMDS.
@@ -213,6 +226,18 @@ mod tests {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(IMDS.wait(5, Status(410), Status(500), None), seconds(4));
         assert_eq!(IMDS.wait(4, Status(500), Status(410), None), None);
+    }
+
+    #[test]
+    fn a_request_for_the_region_is_repeated_once_after_410_429_and_5xx() {
+        for status in (100..1_000).filter(|status| matches!(status, 410 | 429 | 500..=599)) {
+            assert_eq!(waits(&REGION, Status(status), Some(30)), [1], "{status}");
+        }
+        for outcome in
+            [200, 400, 404, 408, 499, 600].map(Status).into_iter().chain([TimedOut, Unsent, Failed])
+        {
+            assert!(waits(&REGION, outcome, None).is_empty(), "{outcome:?}");
+        }
     }
 
     #[test]

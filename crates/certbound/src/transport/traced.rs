@@ -36,11 +36,6 @@ impl<'a> Sending<'a> {
         Self { target, attempt, span, observers, clock, started, has_ended: false }
     }
 
-    /// Returns the span, for a failure that ends the request before `run` has a result.
-    pub(crate) fn span(&self) -> Span {
-        self.span.clone()
-    }
-
     /// Runs `send` within the span of the request. The span and the observers get the result.
     pub(crate) async fn run(
         mut self,

@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use certbound::credential::{BySecret, NoCredential};
+use certbound::retry::RetryPolicy;
 use certbound::{Authority, Client, ClientBuilder, Error, ResourceScope, Secret};
-use certbound_testkit::{AnsweringTransport, Seen};
+use certbound_testkit::{AnsweringTransport, LevelFilter, ManualClock, RecordedSpans, Seen};
+
+use crate::observers::Lines;
+use crate::refresh::NOW;
 
 const ISSUER: &str = "https://idp.example/realm";
 const TOKEN: &str = r#"{"token_type":"Bearer","access_token":"T","expires_in":3600}"#;
@@ -20,7 +24,7 @@ fn scope() -> ResourceScope {
 
 fn builder(authority: Authority, transport: &AnsweringTransport) -> ClientBuilder<NoCredential> {
     let app = "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e";
-    Client::builder(authority, app).with_transport(transport.clone())
+    Client::builder(authority, app).with_transport(transport.clone()).with_clock(ManualClock::at(NOW))
 }
 
 fn client(authority: Authority, transport: &AnsweringTransport) -> Client<BySecret> {
@@ -70,16 +74,72 @@ async fn a_failure_is_not_remembered() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let (client, transport) = issuer(move |_| match count.fetch_add(1, Ordering::SeqCst) {
-        0 => (503, String::new()),
-        1 => (200, "<html>".to_owned()),
+        0 | 1 => (503, String::new()),
+        2 => (200, "<html>".to_owned()),
         _ => (200, metadata(ISSUER)),
     });
     let scope = scope();
     let error = client.bearer_token(&scope).await.unwrap_err();
     assert_eq!((error.code(), error.is_transient()), ("service_not_available", true));
     assert_eq!(client.bearer_token(&scope).await.unwrap_err().code(), "oidc_failure");
-    assert_eq!(transport.seen().len(), 2, "no credential was sent");
+    assert_eq!(transport.seen().len(), 3, "no credential was sent");
     client.bearer_token(&scope).await.unwrap();
+}
+
+/// The rules are those of a token request. Instance discovery has no retries, as in MSAL.
+#[tokio::test]
+async fn a_document_of_an_issuer_or_of_ad_fs_is_requested_again_as_a_token_is() {
+    let links = r#"{"links":[{"rel":"http://schemas.microsoft.com/rel/trusted-realm","href":"https://fs.contoso.com"}]}"#;
+    let instance = r#"{"tenant_discovery_endpoint":"x"}"#.to_owned();
+    let entra = Authority::parse("https://login.new.example/contoso.com").unwrap();
+    let adfs = Authority::parse("https://fs.contoso.com/adfs").unwrap();
+    let (default, none) = (RetryPolicy::default(), RetryPolicy::none());
+    for (authority, document, retries) in [
+        (Authority::oidc(ISSUER).unwrap(), metadata(ISSUER), true),
+        (adfs, links.to_owned(), true),
+        (entra, instance, false),
+    ] {
+        let scope = if authority.has_environment() || !retries { vault() } else { scope() };
+        for (policy, status, may_retry) in [
+            (default, 503, true),
+            (default, 500, true),
+            (default.without_throttling(), 599, true),
+            (default.without_retries(), 503, false),
+            (none, 503, false),
+            (default, 400, false),
+            (default, 404, false),
+            (default, 408, false),
+            (default, 429, false),
+        ] {
+            let (asked, document) = (AtomicUsize::new(0), document.clone());
+            let transport = unknown(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+                0 => (status, String::new()),
+                _ => (200, document.clone()),
+            });
+            let client = builder(authority.clone(), &transport).with_retry_policy(policy);
+            let client = client.with_secret(Secret::new("s")).build().unwrap();
+            let acquired = client.bearer_token(&scope).await;
+            let again = may_retry && retries;
+            assert_eq!(acquired.is_ok(), again, "{authority} {status}: {acquired:?}");
+            assert_eq!(gets(&transport).len(), if again { 2 } else { 1 }, "{authority} {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_attempt_of_discovery_has_its_number() {
+    let (spans, _guard) = RecordedSpans::begin(LevelFilter::INFO);
+    let (transport, lines) = (unknown(|_| (503, String::new())), Arc::new(Lines::default()));
+    let client = builder(Authority::oidc(ISSUER).unwrap(), &transport).with_observer(lines.clone());
+    let client = client.with_secret(Secret::new("s")).build().unwrap();
+    let error = client.bearer_token(&scope()).await.unwrap_err();
+    assert_eq!(error.target().unwrap().attempts, 2);
+    let expected = ["discovery #1: 503", "discovery #2: 503", "bearer in none: service_not_available"];
+    assert_eq!(lines.take(), expected);
+    let all = spans.all();
+    let resent =
+        spans.positions("discovery_request").into_iter().map(|at| all[at].field("http.request.resend_count"));
+    assert_eq!(resent.collect::<Vec<_>>(), ["", "1"]);
 }
 
 #[tokio::test]

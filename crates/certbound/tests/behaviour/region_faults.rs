@@ -1,17 +1,20 @@
 //! Each answer of the metadata service to a request for the region, and its effect.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use certbound::error::TransportError;
 use certbound::region::{DetectionFailure, RegionOutcome};
+use certbound::retry::RetryPolicy;
 use certbound::token::Details;
 use certbound::transport::{Answer, Via};
 use certbound::{Region, Transport};
 use certbound_testkit::emulator::world::builtin;
-use certbound_testkit::{AnsweringTransport, Pair};
+use certbound_testkit::{AnsweringTransport, LevelFilter, Pair, RecordedSpans};
 
+use crate::observers::Lines;
 use crate::regions::{detecting, detector, is_metadata, last, machine};
 use crate::two_leg::vault;
 
@@ -89,6 +92,44 @@ async fn each_answer_has_its_effect() {
                 assert_eq!(telemetry, "5|1004,2,,1,5|0,1,6,,,");
             }
         }
+    }
+}
+
+/// The client that starts the detection determines whether its requests are repeated, and its observer sees them.
+#[tokio::test]
+async fn the_policy_and_the_observer_of_the_client_apply_to_the_detection() {
+    let default = RetryPolicy::default();
+    for (policy, attempts) in [
+        (default, &["platform #1: 503", "platform #2: 200"][..]),
+        (default.without_throttling(), &["platform #1: 503", "platform #2: 200"]),
+        (default.without_retries(), &["platform #1: 503"]),
+        (RetryPolicy::none(), &["platform #1: 503"]),
+    ] {
+        let (spans, _guard) = RecordedSpans::begin(LevelFilter::INFO);
+        let (pair, next) = (Pair::new(), AtomicUsize::new(0));
+        let transport = machine(move |_| match next.fetch_add(1, Ordering::SeqCst) {
+            0 => (503, String::new()),
+            _ => (200, "eastus".to_owned()),
+        });
+        let (lines, regions) = (Arc::new(Lines::default()), detector(&[]));
+        let build = |policy| {
+            let builder = pair.builder_at(detecting(), builtin::APP).with_transport(transport.clone());
+            let builder = builder.with_region_detector(regions.clone()).with_retry_policy(policy);
+            builder.with_observer(lines.clone()).with_certificate(pair.certificate()).build().unwrap()
+        };
+        let details = build(policy).bound_token(&vault()).await.unwrap().details();
+        assert_eq!(details.region.is_some(), attempts.len() == 2, "{policy:?}");
+        assert_eq!(lines.take()[..attempts.len()], *attempts, "{policy:?}");
+        let all = spans.all();
+        let requests = spans.positions("platform_request");
+        let resent: Vec<_> =
+            requests.into_iter().map(|at| all[at].field("http.request.resend_count")).collect();
+        assert_eq!(resent, ["", "1"][..attempts.len()], "{policy:?}");
+        // A second client uses the result of the first client, whatever its policy is.
+        let other = build(default).bound_token(&vault()).await.unwrap().details();
+        assert_eq!(other.region, details.region, "{policy:?}");
+        let asked = transport.seen().iter().filter(|it| is_metadata(it)).count();
+        assert_eq!(asked, attempts.len(), "{policy:?}");
     }
 }
 
