@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::process::{Output, Stdio};
 
-use crate::support::{APP, Emulator, NOWHERE, TENANT, VAULT, has_token, json, refusal, stderr, stdout};
+use crate::support::{
+    APP, Emulator, NOWHERE, TENANT, VAULT, certbound, has_token, json, refusal, stderr, stdout,
+};
 
 fn exchange<'a>(emulator: &'a Emulator, more: &[&'a str]) -> Vec<&'a str> {
     [&["exchange", "--scope", VAULT, "--leg1-certificate", emulator.certificate()], more].concat()
@@ -113,6 +115,29 @@ fn the_direct_flow_in_every_format() {
     let table = stdout(&token(&["-o", "table"]));
     assert!(table.contains("shown with --reveal") && !has_token(&table), "{table}");
     assert!(has_token(&stdout(&token(&["-o", "table", "--reveal"]))));
+}
+
+/// `certbound token -o raw | certbound inspect -`: the pipe contains the token and the newline at its end.
+#[test]
+fn inspect_reads_the_raw_token_of_a_pipe() {
+    let emulator = Emulator::start();
+    let certificate = emulator.certificate();
+    for format in ["json", "table"] {
+        let mut token = emulator.certbound();
+        token.args(["token", "--scope", VAULT, "--certificate", certificate, "-o", "raw"]);
+        let mut token = token.stdout(Stdio::piped()).spawn().unwrap();
+        let pipe = Stdio::from(token.stdout.take().unwrap());
+        let inspected = certbound().args(["inspect", "-", "-o", format]).stdin(pipe).output().unwrap();
+        assert!(token.wait().unwrap().success());
+        assert_eq!(inspected.status.code(), Some(0), "{}", stderr(&inspected));
+        let shown = stdout(&inspected);
+        let result = emulator.run(&["token", "--scope", VAULT, "--certificate", certificate]);
+        let thumbprint = json(&result)["bindingCertificate"]["x5tS256"].as_str().unwrap().to_owned();
+        assert!(shown.contains("cnf") && shown.contains(&thumbprint), "{shown}");
+        if format == "json" {
+            assert_eq!(json(&inspected)["claims"]["cnf"]["x5t#S256"], thumbprint);
+        }
+    }
 }
 
 #[test]
