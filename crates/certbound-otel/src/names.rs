@@ -81,7 +81,7 @@ pub mod attribute {
     pub const AADSTS: &str = "certbound.aadsts";
     /// The name that the program gave to a cache.
     pub const CACHE_NAME: &str = "certbound.cache.name";
-    /// The application's id, or the name of the managed identity.
+    /// The application's id, or the name of the managed identity: `system`, or for example `client-id:` with an id.
     pub const CLIENT_ID: &str = "certbound.client_id";
     /// The code of an error (`Error::code`), an HTTP status, or `_OTHER`.
     pub const ERROR_TYPE: &str = "error.type";

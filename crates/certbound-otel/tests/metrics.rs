@@ -233,6 +233,23 @@ async fn a_client_with_bearer_tokens_or_errors_only_reports_its_certificate_too(
     assert_eq!(clients, expected);
 }
 
+/// The certificate of a machine is issued by the platform, and its name is that of the identity.
+#[tokio::test]
+async fn a_managed_identity_with_a_bound_token_reports_its_certificate() {
+    let (collected, pair) = (Collected::begin(), Pair::new());
+    let machine = pair.managed_identity(IdentityId::System).with_observer(collected.observer());
+    let machine = machine.build().unwrap();
+    machine.bearer_token(&vault()).await.unwrap();
+    assert_eq!(collected.series(names::CERTIFICATE_EXPIRY), Series::new(), "no certificate is used");
+    let token = machine.bound_token(&vault()).await.unwrap();
+    let expires_at = token.binding().chain().not_after().as_secs() as i64;
+    let left = expires_at - SystemClock::new().now().as_secs() as i64;
+    let series = collected.series(names::CERTIFICATE_EXPIRY);
+    let [(client, found)] = &series.iter().collect::<Vec<_>>()[..] else { panic!("{series:?}") };
+    assert_eq!(client.as_str(), "client_id=system");
+    assert!((left - 5..=left + 5).contains(*found), "{found} instead of {left}");
+}
+
 #[tokio::test]
 async fn a_call_that_is_dropped_is_a_cancelled_acquisition() {
     let (collected, pair) = (Collected::begin(), Pair::new());

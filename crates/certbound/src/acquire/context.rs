@@ -16,6 +16,8 @@ use crate::transport::{AnyTransport, Propagating, TracePropagation, default_tran
 pub(crate) struct Context {
     pub(crate) cache: TokenCache,
     pub(crate) cache_key: Arc<ClientKey>,
+    /// The application's id, or the name of the managed identity.
+    pub(crate) name: Arc<str>,
     pub(crate) origins: Origins,
     pub(crate) background: Weak<Background>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -45,11 +47,15 @@ impl Context {
 }
 
 impl ContextSettings {
-    /// Replaces absent settings by their defaults. The second returned value owns the background tasks.
+    /// Replaces absent settings by their defaults. Observers see `name`. The second returned value owns the background tasks.
     ///
     /// # Errors
     /// [`NetworkError`], if the default network cannot be used.
-    pub(crate) fn build(self, cache_key: Arc<ClientKey>) -> Result<(Context, Arc<Background>), NetworkError> {
+    pub(crate) fn build(
+        self,
+        cache_key: Arc<ClientKey>,
+        name: Arc<str>,
+    ) -> Result<(Context, Arc<Background>), NetworkError> {
         let background = Arc::new(Background::default());
         let transport = match self.transport {
             Some(transport) => transport,
@@ -58,6 +64,7 @@ impl ContextSettings {
         let context = Context {
             cache: self.cache.unwrap_or_default(),
             cache_key,
+            name,
             origins: Origins::default(),
             background: Arc::downgrade(&background),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),

@@ -9,7 +9,6 @@ use tracing::Span;
 
 use super::Acquisition;
 use super::issuer::Issuer;
-use crate::cache::key::ClientKey;
 use crate::cache::{Entry, Kind, Loaded, Obtained, Report, Source};
 use crate::certificate::BindingCertificate;
 use crate::clock::Clock;
@@ -27,7 +26,7 @@ pub(super) struct Observation {
     /// It is disabled until [`Observation::open`], because a cache hit has no span.
     span: Span,
     observers: [Option<Arc<dyn Observer>>; 2],
-    client: Arc<ClientKey>,
+    client: Arc<str>,
     certificate_expires_at: Option<UnixTime>,
     clock: Arc<dyn Clock>,
     /// The monotonic time of the start. It is zero if there is no observer.
@@ -48,7 +47,7 @@ impl Observation {
             id,
             span: Span::none(),
             observers,
-            client: Arc::clone(&context.cache_key),
+            client: Arc::clone(&context.name),
             certificate_expires_at: None,
             clock: Arc::clone(&context.clock),
             started: if is_observed { context.clock.monotonic() } else { Duration::ZERO },
@@ -138,7 +137,7 @@ impl Observation {
             return;
         }
         let acquisition = CompletedAcquisition {
-            client_id: self.client.client_id(),
+            client_id: &self.client,
             token_type: self.kind.token_type(),
             leg: self.leg,
             result,

@@ -89,11 +89,6 @@ impl fmt::Debug for CallerId {
 pub(super) type ClientParts<'a> = (Option<&'a Authority>, &'a str, &'a str, Option<CallerId>, &'a [String]);
 
 impl ClientKey {
-    /// Returns the id of the client, or the name of the managed identity.
-    pub(crate) fn client_id(&self) -> &str {
-        &self.client_id
-    }
-
     pub(crate) fn new(
         authority: Option<&Authority>,
         client_id: &Arc<str>,

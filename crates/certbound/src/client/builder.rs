@@ -259,7 +259,7 @@ impl<C> ClientBuilder<C> {
             &self.capabilities,
             self.demands_observed,
         );
-        let (context, background) = self.context.build(cache_key)?;
+        let (context, background) = self.context.build(cache_key, Arc::clone(&client_id))?;
         let core = ClientCore {
             context,
             authority,

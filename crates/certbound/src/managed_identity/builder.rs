@@ -218,7 +218,7 @@ impl ManagedIdentityBuilder {
         let who = who.into();
         let cache_key = ClientKey::new(None, &who, strength, None, &self.capabilities, self.demands_observed);
         let throttle = Throttle::new(self.context.retry_policy);
-        let (context, background) = self.context.build(cache_key)?;
+        let (context, background) = self.context.build(cache_key, self.id.to_string().into())?;
         let machine = Machine {
             context,
             id: self.id,

@@ -109,7 +109,8 @@ pub enum AcquisitionResult<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CompletedAcquisition<'a> {
-    /// The application's id, or the name of the managed identity.
+    /// The application's id, or the managed identity as [`IdentityId`](certbound_core::managed_identity::IdentityId)
+    /// is displayed, for example `system`.
     pub client_id: &'a str,
     /// `mtls_pop` for a bound token, otherwise `bearer`.
     pub token_type: &'static str,
