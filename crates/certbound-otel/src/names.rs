@@ -79,6 +79,9 @@ impl Metric {
 pub mod attribute {
     /// The number of an Entra refusal, such as 700027.
     pub const AADSTS: &str = "certbound.aadsts";
+    /// The flow of an acquisition: `client_credentials`, `on_behalf_of`, `system_assigned_identity` or
+    /// `user_assigned_identity`.
+    pub const API: &str = "certbound.api";
     /// The name that the program gave to a cache.
     pub const CACHE_NAME: &str = "certbound.cache.name";
     /// The application's id, or the name of the managed identity: `system`, or for example `client-id:` with an id.
@@ -92,6 +95,9 @@ pub mod attribute {
     /// The outcome of an acquisition (`success`, `failure` or `cancelled`), of a decision (`accepted` or `refused`), or of a fetch of
     /// keys (`fetched`, `withdrawn` or `failed`).
     pub const OUTCOME: &str = "certbound.outcome";
+    /// The reason why the cache did not answer: `forced_or_claims`, `no_cached_token`, `expired`, `proactive` or
+    /// `cache_disabled`.
+    pub const REFRESH_REASON: &str = "certbound.refresh_reason";
     /// The code of a refusal.
     pub const REFUSAL_CODE: &str = "certbound.refusal.code";
     /// The region of the token endpoint. A global endpoint has no region.

@@ -111,12 +111,15 @@ async fn an_exchange_a_hit_a_refusal_and_a_machine_are_measured() {
         pair.managed_identity(IdentityId::System).with_observer(collected.observer()).build().unwrap();
     machine.bearer_token(&vault).await.unwrap();
 
-    let exchange = "leg=2 outcome=success region=westus3 source=token_service token_type=mtls_pop";
+    let exchange = "api=client_credentials leg=2 outcome=success refresh_reason=no_cached_token region=westus3 \
+                    source=token_service token_type=mtls_pop";
     let refused = format!(
-        "aadsts=50013 error.type={} leg=2 outcome=failure region=westus3 token_type=bearer",
+        "aadsts=50013 api=client_credentials error.type={} leg=2 outcome=failure refresh_reason=no_cached_token \
+         region=westus3 token_type=bearer",
         error.code()
     );
-    let of_machine = "outcome=success source=platform token_type=bearer";
+    let of_machine = "api=system_assigned_identity outcome=success refresh_reason=no_cached_token \
+                      source=platform token_type=bearer";
     let expected = [(exchange, 2), (&refused[..], 1), (of_machine, 1), ("outcome=success source=cache", 2)];
     let expected: Series = expected.map(|(series, value)| (series.to_owned(), value)).into();
     assert_eq!(collected.series(names::ACQUISITIONS), expected);
@@ -262,7 +265,9 @@ async fn a_call_that_is_dropped_is_a_cancelled_acquisition() {
     let mut call = Box::pin(std::future::IntoFuture::into_future(client.bearer_token(&vault)));
     assert!(futures_util::poll!(&mut call).is_pending());
     drop(call);
-    assert_eq!(collected.series(names::ACQUISITIONS)["outcome=cancelled token_type=bearer"], 1);
+    let cancelled =
+        "api=client_credentials outcome=cancelled refresh_reason=no_cached_token token_type=bearer";
+    assert_eq!(collected.series(names::ACQUISITIONS)[cancelled], 1);
 }
 
 #[tokio::test]
@@ -275,8 +280,12 @@ async fn without_a_collection_nothing_is_lost_and_joined_calls_are_acquisitions_
     for token in futures_util::future::join_all(calls).await {
         token.unwrap();
     }
-    let series =
-        |source: &str| format!("leg=2 outcome=success region=westus3 source={source} token_type=mtls_pop");
+    let series = |source: &str| {
+        format!(
+            "api=client_credentials leg=2 outcome=success refresh_reason=no_cached_token region=westus3 \
+             source={source} token_type=mtls_pop"
+        )
+    };
     let acquisitions = collected.series(names::ACQUISITIONS);
     assert_eq!(acquisitions[&series("token_service")], 1);
     assert_eq!(acquisitions[&series("joined")], 2);
@@ -341,4 +350,64 @@ async fn the_document_lists_every_metric() {
     let exported: BTreeMap<String, (String, String)> =
         all.into_iter().map(|(name, (unit, kind, _))| (name, (kind.to_owned(), unit))).collect();
     assert_eq!(exported, documented);
+}
+
+/// The instruments and the tags of MSAL.NET's meter.
+const OF_MSAL: [&str; 23] = [
+    "MsalSuccess",
+    "MsalFailure",
+    "MsalTotalDuration.1A",
+    "MsalTotalDurationV2.1A",
+    "MsalDurationInL1CacheInUs.1B",
+    "MsalDurationInL2Cache.1A",
+    "MsalDurationInHttp.1A",
+    "MsalDurationInHttpV2.1A",
+    "MsalDurationInExtensionInMs.1B",
+    "MsalRemainingTokenLifetime.1A",
+    "ApiId",
+    "CacheRefreshReason",
+    "TokenSource",
+    "CacheLevel",
+    "TokenType",
+    "ErrorCode",
+    "RawStsErrorCode",
+    "HttpStatusCode",
+    "Succeeded",
+    "MsalVersion",
+    "Platform",
+    "MsalVersionPlatform",
+    "CallerSdkId",
+];
+
+/// The document maps each name of MSAL.NET, and only to names that exist.
+#[test]
+fn the_document_maps_the_names_of_msal() {
+    use names::attribute as of;
+
+    let page = include_str!("../../../docs/observability.md");
+    let (_, section) = page.split_once("### MSAL.NET's names").unwrap();
+    let rows: Vec<_> =
+        section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | ")).collect();
+    let mapped: Vec<&str> =
+        rows.iter().flat_map(|(theirs, _)| theirs.split(", ")).map(|name| name.trim_matches('`')).collect();
+    assert_eq!(mapped, OF_MSAL);
+    let attributes = [
+        of::API,
+        of::REFRESH_REASON,
+        of::SOURCE,
+        of::TOKEN_TYPE,
+        of::ERROR_TYPE,
+        of::AADSTS,
+        of::STATUS,
+        of::OUTCOME,
+    ];
+    let metrics = names::CLIENT.map(|metric| metric.name);
+    for (theirs, ours) in rows {
+        match ours.strip_prefix('`').and_then(|ours| ours.split_once('`')) {
+            Some((name, _)) => {
+                assert!(attributes.contains(&name) || metrics.contains(&name), "{theirs}: {name}");
+            }
+            None => assert!(ours.starts_with("none: "), "{theirs}: {ours}"),
+        }
+    }
 }

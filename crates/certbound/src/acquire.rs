@@ -119,6 +119,7 @@ impl<I: Issuer> Acquisition<I> {
             return Ok((entry, obtained));
         }
         observation.open(self.scope.as_str());
+        observation.set_reason(self.reason(certificate.as_ref()));
         let load = Box::pin(self.fetch(certificate, replaces, wish));
         let loaded = cache.load(request, load).instrument(observation.span()).await;
         observation.end(loaded.map(|(entry, obtained)| {

@@ -17,12 +17,19 @@ pub(crate) const FAILURE: &str = "failure";
 pub(crate) const CANCELLED: &str = "cancelled";
 
 /// Returns the span of one acquisition. A cache hit has no span if its certificate is known without waiting.
-pub(crate) fn acquisition(token_type: &'static str, scope: &str, id: CorrelationId) -> Span {
+pub(crate) fn acquisition(
+    token_type: &'static str,
+    api: &'static str,
+    scope: &str,
+    id: CorrelationId,
+) -> Span {
     tracing::info_span!(
         "acquire_token",
         otel.name = "acquire token",
         otel.status_code = Empty,
         certbound.token_type = token_type,
+        certbound.api = api,
+        certbound.refresh_reason = Empty,
         certbound.scope = scope,
         certbound.correlation_id = %id,
         certbound.ahead = Empty,

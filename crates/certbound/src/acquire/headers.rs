@@ -13,22 +13,54 @@ use crate::retry::retry_after;
 /// The name of this library in its requests. It differs from MSAL's name, because the service keeps statistics by name.
 pub(crate) const PRODUCT: &str = "certbound";
 
-const API_CLIENT_CREDENTIALS: &str = "1004";
-const API_ON_BEHALF_OF: &str = "1006";
-const API_SYSTEM_IDENTITY: &str = "1015";
-const API_USER_IDENTITY: &str = "1016";
-
-/// The number of a flow of an application or a user in the telemetry header.
-pub(crate) fn api(flow: Flow) -> &'static str {
-    match flow {
-        Flow::ClientCredentials => API_CLIENT_CREDENTIALS,
-        Flow::User => API_ON_BEHALF_OF,
-    }
+/// The flow of an acquisition. The telemetry header contains its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Api {
+    ClientCredentials,
+    OnBehalfOf,
+    #[cfg(feature = "managed-identity")]
+    SystemIdentity,
+    #[cfg(feature = "managed-identity")]
+    UserIdentity,
 }
 
-/// The number of a managed identity's flow in the telemetry header.
-pub(crate) fn api_of_identity(is_system: bool) -> &'static str {
-    if is_system { API_SYSTEM_IDENTITY } else { API_USER_IDENTITY }
+impl Api {
+    /// Returns the flow of an application or a user.
+    pub(crate) fn of(flow: Flow) -> Self {
+        match flow {
+            Flow::ClientCredentials => Self::ClientCredentials,
+            Flow::User => Self::OnBehalfOf,
+        }
+    }
+
+    /// Returns the flow of a managed identity.
+    #[cfg(feature = "managed-identity")]
+    pub(crate) fn of_identity(is_system: bool) -> Self {
+        if is_system { Self::SystemIdentity } else { Self::UserIdentity }
+    }
+
+    fn number(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "1004",
+            Self::OnBehalfOf => "1006",
+            #[cfg(feature = "managed-identity")]
+            Self::SystemIdentity => "1015",
+            #[cfg(feature = "managed-identity")]
+            Self::UserIdentity => "1016",
+        }
+    }
+
+    /// Returns the name in spans and metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::OnBehalfOf => "on_behalf_of",
+            #[cfg(feature = "managed-identity")]
+            Self::SystemIdentity => "system_assigned_identity",
+            #[cfg(feature = "managed-identity")]
+            Self::UserIdentity => "user_assigned_identity",
+        }
+    }
 }
 
 /// The reason for a request to the token service. The telemetry header contains its number.
@@ -51,12 +83,23 @@ impl RefreshReason {
             Self::CacheDisabled => "5",
         }
     }
+
+    /// Returns the name in spans and metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::ForcedOrClaims => "forced_or_claims",
+            Self::NoCachedToken => "no_cached_token",
+            Self::Expired => "expired",
+            Self::Proactive => "proactive",
+            Self::CacheDisabled => "cache_disabled",
+        }
+    }
 }
 
 /// The facts about one request in the telemetry header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Telemetry<'a> {
-    pub(crate) api: &'static str,
+    pub(crate) api: Api,
     pub(crate) kind: Kind,
     pub(crate) reason: RefreshReason,
     /// The name and the version of a library that uses certbound, and the flag `ManagedCert`. A text is empty if it is
@@ -145,7 +188,7 @@ impl Telemetry<'_> {
             Kind::Bearer => "1",
         };
         let [caller, version, managed] = self.caller;
-        let (api, reason) = (self.api, self.reason.number());
+        let (api, reason) = (self.api.number(), self.reason.number());
         // `concat` takes a third of the time of `format!`, and this code runs for every request.
         [
             "5|", api, ",", reason, ",", region, ",", source, ",", outcome, "|0,1,", token_type, ",", caller,

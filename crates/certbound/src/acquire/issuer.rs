@@ -12,7 +12,7 @@ use certbound_core::scope::ResourceScope;
 use super::Options;
 use super::accept::Accepted;
 use super::context::Context;
-use super::headers::RefreshReason;
+use super::headers::{Api, RefreshReason};
 use crate::cache::key::CacheKey;
 use crate::cache::{
     Connections, Entry, Expiry, Kind, Loaded, Members, Obtained, Origin, Report, RequestSeq, TokenFacts,
@@ -32,6 +32,9 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
 
     /// The leg of the issuer's requests. It is `None` if one request is enough for the token.
     fn leg(&self) -> Option<Leg>;
+
+    /// The flow of an acquisition with these options.
+    fn api(&self, options: &Options) -> Api;
 
     fn binding(certificate: &Self::Certificate) -> &BindingCertificate;
 

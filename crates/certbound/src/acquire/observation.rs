@@ -8,6 +8,7 @@ use certbound_core::time::UnixTime;
 use tracing::Span;
 
 use super::Acquisition;
+use super::headers::{Api, RefreshReason};
 use super::issuer::Issuer;
 use crate::cache::{Entry, Kind, Loaded, Obtained, Report, Source};
 use crate::certificate::BindingCertificate;
@@ -23,6 +24,9 @@ pub(super) struct Observation {
     kind: Kind,
     leg: Option<Leg>,
     id: CorrelationId,
+    api: Api,
+    /// It is `None` until the cache has no fresh token.
+    reason: Option<RefreshReason>,
     /// It is disabled until [`Observation::open`], because a cache hit has no span.
     span: Span,
     observers: [Option<Arc<dyn Observer>>; 2],
@@ -45,6 +49,8 @@ impl Observation {
             kind: acquisition.kind,
             leg: acquisition.issuer.leg(),
             id,
+            api: acquisition.issuer.api(&acquisition.options),
+            reason: None,
             span: Span::none(),
             observers,
             client: Arc::clone(&context.name),
@@ -59,7 +65,7 @@ impl Observation {
     /// Opens the span, unless it is open.
     pub(super) fn open(&mut self, scope: &str) {
         if self.span.is_none() {
-            self.span = span::acquisition(self.kind.token_type(), scope, self.id);
+            self.span = span::acquisition(self.kind.token_type(), self.api.as_str(), scope, self.id);
         }
     }
 
@@ -67,7 +73,14 @@ impl Observation {
     pub(super) fn open_ahead(&mut self, scope: &str, cause: Span) {
         self.open(scope);
         self.span.record("certbound.ahead", true);
+        self.set_reason(RefreshReason::Proactive);
         self.span.follows_from(&cause);
+    }
+
+    /// Sets the reason why a token is requested. The span must be open.
+    pub(super) fn set_reason(&mut self, reason: RefreshReason) {
+        self.reason = Some(reason);
+        self.span.record("certbound.refresh_reason", reason.as_str());
     }
 
     /// Sets the certificate that the acquisition chose.
@@ -140,6 +153,8 @@ impl Observation {
             client_id: &self.client,
             token_type: self.kind.token_type(),
             leg: self.leg,
+            api: self.api.as_str(),
+            refresh_reason: self.reason.map(RefreshReason::as_str),
             result,
             region,
             certificate_expires_at: self.certificate_expires_at,

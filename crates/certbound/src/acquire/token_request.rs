@@ -17,7 +17,7 @@ use http::StatusCode;
 
 use super::accept::{Accepted, accept};
 use super::context::Context;
-use super::headers::{self, RefreshReason, Telemetry};
+use super::headers::{self, Api, RefreshReason, Telemetry};
 use super::options::Options;
 use super::request_key::RequestKey;
 use crate::cache::Kind;
@@ -46,8 +46,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) leg: Option<Leg>,
     pub(crate) endpoint: &'a TokenEndpoint,
     pub(crate) kind: Kind,
-    /// The number of the flow in the telemetry header.
-    pub(crate) api: &'static str,
+    pub(crate) api: Api,
     /// The certificate by which the client authenticates. A bound token must name it.
     pub(crate) certificate: Option<&'a BindingCertificate>,
     /// Whether TLS presents the certificate. Otherwise its key signed the assertion.

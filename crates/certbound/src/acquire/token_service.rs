@@ -13,7 +13,7 @@ use tracing::{Instrument as _, Span};
 use super::authority::overriding;
 use super::client_core::ClientCore;
 use super::context::Context;
-use super::headers;
+use super::headers::Api;
 use super::issuer::{FetchRequest, Fetched, Issuer};
 use super::options::Options;
 use super::token_request::{Exchange, wire_proof};
@@ -40,6 +40,10 @@ impl Issuer for TokenService {
 
     fn leg(&self) -> Option<Leg> {
         self.credential.leg()
+    }
+
+    fn api(&self, options: &Options) -> Api {
+        Api::of(options.flow())
     }
 
     fn binding(certificate: &BindingCertificate) -> &BindingCertificate {
@@ -178,7 +182,7 @@ impl TokenService {
             leg: self.leg(),
             endpoint: &endpoint,
             kind: asked.kind,
-            api: headers::api(flow),
+            api: Api::of(flow),
             certificate,
             over_mtls: channel == Channel::MutualTls,
             assertion_expires_at: None,

@@ -10,7 +10,7 @@ use certbound_core::request::{Grant, TokenRequest};
 
 use crate::acquire::Options;
 use crate::acquire::discovery::DiscoveryRequest;
-use crate::acquire::headers::{self, RefreshReason};
+use crate::acquire::headers::{Api, RefreshReason};
 use crate::acquire::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::certificate::{BindingCertificate, Blame};
@@ -121,7 +121,7 @@ impl<'a> AcquireLeg1<'a> {
             leg: Some(Leg::One),
             endpoint: &endpoint,
             kind: Kind::Bound,
-            api: headers::api(Flow::ClientCredentials),
+            api: Api::ClientCredentials,
             certificate: Some(binding),
             over_mtls: true,
             assertion_expires_at: None,

@@ -6,7 +6,7 @@ use super::Machine;
 use super::issued_certificate::IssuedCertificate;
 use crate::acquire::Options;
 use crate::acquire::accept::Accepted;
-use crate::acquire::headers::{self, RefreshReason};
+use crate::acquire::headers::{Api, RefreshReason};
 use crate::acquire::token_request::{Exchange, wire_proof};
 use crate::cache::Kind;
 use crate::correlation::CorrelationId;
@@ -64,7 +64,7 @@ impl TokenCall<'_> {
             leg: self.leg,
             endpoint: &certificate.endpoint,
             kind: self.kind,
-            api: headers::api_of_identity(machine.id.is_system()),
+            api: Api::of_identity(machine.id.is_system()),
             certificate: Some(binding),
             over_mtls: true,
             assertion_expires_at: None,

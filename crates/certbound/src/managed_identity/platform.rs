@@ -10,6 +10,7 @@ use super::call::{TokenCall, blame};
 use super::issued_certificate::IssuedCertificate;
 use super::{Machine, bearer};
 use crate::acquire::accept::Accepted;
+use crate::acquire::headers::Api;
 use crate::acquire::issuer::{FetchRequest, Fetched, Issuer, Wish};
 use crate::acquire::{Context, Options};
 use crate::cache::Kind;
@@ -30,6 +31,10 @@ impl Issuer for Platform {
 
     fn leg(&self) -> Option<Leg> {
         None
+    }
+
+    fn api(&self, _: &Options) -> Api {
+        Api::of_identity(self.0.id.is_system())
     }
 
     fn binding(certificate: &Self::Certificate) -> &BindingCertificate {

@@ -116,6 +116,11 @@ pub struct CompletedAcquisition<'a> {
     pub token_type: &'static str,
     /// The leg of the acquisition: Leg 2 for a client with assertions, otherwise `None`.
     pub leg: Option<Leg>,
+    /// The flow: `client_credentials`, `on_behalf_of`, `system_assigned_identity` or `user_assigned_identity`.
+    pub api: &'static str,
+    /// The reason why the cache did not answer: `forced_or_claims`, `no_cached_token`, `expired`, `proactive` or
+    /// `cache_disabled`. It is `None` if the acquisition ended before the look-up in the cache.
+    pub refresh_reason: Option<&'static str>,
     /// The origin of the token, the error, or the cancellation.
     pub result: AcquisitionResult<'a>,
     /// The region of the token endpoint.

@@ -87,6 +87,66 @@ async fn an_exchange_is_observed_by_the_client_and_not_by_the_hit() {
     assert_eq!(ends, ["bearer leg 2 in westus3: token_service", "bearer leg 2 in westus3: joined"]);
 }
 
+/// Records the flow of each acquisition and the reason of its request.
+#[derive(Default)]
+struct Reasons(Mutex<Vec<(&'static str, Option<&'static str>)>>);
+
+impl Observer for Reasons {
+    fn before_request(&self, _: &ObservedRequest) {}
+
+    fn after_acquisition(&self, acquisition: &CompletedAcquisition<'_>) {
+        self.0.lock().unwrap().push((acquisition.api, acquisition.refresh_reason));
+    }
+}
+
+/// The document names each flow and each reason, with the number in the telemetry header.
+#[tokio::test]
+async fn an_acquisition_has_its_flow_and_the_reason_of_its_request() {
+    let (clock, reasons) = (ManualClock::at(NOW), Arc::new(Reasons::default()));
+    let service = Service::new(r#""expires_in":3600"#);
+    let build = || retrying(&clock, service.transport()).with_observer(reasons.clone());
+    let client = build().build().unwrap();
+    let vault = vault();
+    client.bearer_token(&vault).await.unwrap();
+    client.bearer_token(&vault).await.unwrap();
+    client.bearer_token(&vault).force_refresh().await.unwrap();
+    clock.advance(seconds(7_200));
+    client.bearer_token(&vault).await.unwrap();
+    build().with_cache(TokenCache::none()).build().unwrap().bearer_token(&vault).await.unwrap();
+    client.on_behalf_of(&certbound::Secret::new("user"), &vault).await.unwrap();
+    client.bearer_token(&vault).body("scope", "b").await.unwrap_err();
+    let pair = Pair::new();
+    for id in [IdentityId::System, IdentityId::client_id(builtin::USER_IDENTITY).unwrap()] {
+        let machine = pair.managed_identity(id).with_observer(reasons.clone()).build().unwrap();
+        machine.bearer_token(&vault).await.unwrap();
+    }
+    let seen = std::mem::take(&mut *reasons.0.lock().unwrap());
+    let of_application = |reason| ("client_credentials", Some(reason));
+    let expected = [
+        of_application("no_cached_token"),
+        of_application("forced_or_claims"),
+        of_application("expired"),
+        of_application("cache_disabled"),
+        ("on_behalf_of", Some("no_cached_token")),
+        ("client_credentials", None),
+        ("system_assigned_identity", Some("no_cached_token")),
+        ("user_assigned_identity", Some("no_cached_token")),
+    ];
+    assert_eq!(seen, expected);
+    let page = include_str!("../../../../docs/observability.md");
+    let (_, table) = page.split_once("### MSAL.NET's names").unwrap();
+    let row = |name: &str| table.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+    for (name, values) in [
+        ("ApiId", ["1004 `client_credentials`", "1006 `on_behalf_of`", "1015 `system_", "1016 `user_", ""]),
+        (
+            "CacheRefreshReason",
+            ["1 `forced_or_claims`", "2 `no_", "3 `expired`", "4 `proactive`", "5 `cache_"],
+        ),
+    ] {
+        assert!(values.iter().all(|value| row(name).contains(value)), "{name}");
+    }
+}
+
 /// Both observers see the acquisition, and the observer of the call also sees the request of Leg 1.
 #[tokio::test]
 async fn the_observer_of_a_call_sees_the_same() {

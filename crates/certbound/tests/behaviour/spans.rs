@@ -26,6 +26,8 @@ async fn both_legs_with_their_requests_are_below_one_acquisition() {
     let [acquisition, leg1, first, leg2, second] = &spans.all()[..] else { panic!("five spans") };
     for (name, value) in [
         ("certbound.token_type", "mtls_pop"),
+        ("certbound.api", "client_credentials"),
+        ("certbound.refresh_reason", "no_cached_token"),
         ("certbound.scope", vault().as_str()),
         ("certbound.outcome", "success"),
         ("certbound.source", "token_service"),
@@ -154,6 +156,7 @@ async fn a_refresh_ahead_is_a_trace_of_its_own_and_follows_from_its_cause() {
     let [cause] = spans.positions("of the application")[..] else { panic!("{:?}", spans.tree()) };
     assert_eq!((all[ahead].parent, &all[ahead].follows[..]), (None, &[cause][..]));
     assert_eq!(all[ahead].field("certbound.ahead"), "true");
+    assert_eq!(all[ahead].field("certbound.refresh_reason"), "proactive");
     let requests = spans.positions("token_request");
     assert_eq!(all[requests[1]].parent, Some(ahead));
 }
@@ -223,6 +226,7 @@ async fn the_requests_of_a_machine_are_below_its_certificate() {
     assert_eq!(spans.tree(), expected);
     let all = spans.all();
     assert_eq!(all[0].field("certbound.source"), "token_service");
+    assert_eq!(all[0].field("certbound.api"), "system_assigned_identity");
     assert_eq!(all[5].field("certbound.source"), "platform");
     let urls: Vec<&str> = [2, 3, 6].iter().map(|at| all[*at].field("url.full")).collect();
     let of = |path: &str| format!("http://169.254.169.254/metadata/identity/{path}");
