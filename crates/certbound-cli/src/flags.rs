@@ -33,7 +33,7 @@ pub(crate) use self::emulator::{
 };
 pub(crate) use self::explain::ExplainFlags;
 pub(crate) use self::health::{HealthFlags, HealthTarget};
-pub(crate) use self::listen::{ListenFlag, LogFormat, ServerFlags};
+pub(crate) use self::listen::{ListenFlag, LogFormat, PortFlag, ServerFlags};
 pub(crate) use self::rivals::{Rank, Ring, is_typed, settle, variable};
 pub(crate) use self::verify::{BindingFlag, CallersFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
 

@@ -3,14 +3,14 @@
 mod folder;
 
 use std::fs::Permissions;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use certbound_emulator::clock::{Clock as _, SystemClock};
-use certbound_emulator::serve::{Load, Server, ServerOptions};
+use certbound_emulator::serve::{Load, Port, Server, ServerOptions};
 use certbound_emulator::{Emulator, EmulatorError, EmulatorKeys, World};
 use tempfile::TempDir;
 
@@ -35,10 +35,10 @@ impl What {
     }
 }
 
-/// The addresses of an emulator, its load, and the time in which it must stop.
+/// The ports of an emulator, its load, and the time in which it must stop.
 pub(crate) struct Listening {
-    pub(crate) proxy: SocketAddr,
-    pub(crate) machine: SocketAddr,
+    pub(crate) proxy: Port,
+    pub(crate) machine: Port,
     /// The time for the responses in progress when the emulator is stopped.
     pub(crate) stop: Duration,
     pub(crate) load: Load,
@@ -47,8 +47,8 @@ pub(crate) struct Listening {
 impl Default for Listening {
     /// Any free ports of loopback. Responses in progress are not finished.
     fn default() -> Self {
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { proxy: anywhere, machine: anywhere, stop: Duration::ZERO, load: Load::default() }
+        let anywhere = || Port::Address((Ipv4Addr::LOCALHOST, 0).into());
+        Self { proxy: anywhere(), machine: anywhere(), stop: Duration::ZERO, load: Load::default() }
     }
 }
 
@@ -79,11 +79,12 @@ impl Hosted {
         // The emulator itself does not restrict the address: the command that got the address has checked it.
         let emulator = Arc::new(emulator);
         let Listening { proxy: listen, machine, stop, load } = listening;
+        let shown = format!("{} and {}", shown(&listen), shown(&machine));
         let mut options = ServerOptions { listen, machine, load, ..ServerOptions::default() };
         options.limits.stop = stop;
         let server = Server::start_anyone_can_mint_tokens(Arc::clone(&emulator), options)
             .await
-            .map_err(|error| Usage::Listen { address: listen.to_string(), reason: error.to_string() })?;
+            .map_err(|error| Usage::Listen { address: shown, reason: error.to_string() })?;
         Ok(Self { server, emulator, files })
     }
 
@@ -109,6 +110,13 @@ impl Hosted {
 
     pub(crate) async fn stop(self) {
         self.server.shutdown().await;
+    }
+}
+
+fn shown(port: &Port) -> String {
+    match port {
+        Port::Address(address) => address.to_string(),
+        Port::Socket(_) => "a socket of systemd".to_owned(),
     }
 }
 

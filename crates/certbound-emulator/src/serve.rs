@@ -42,14 +42,23 @@ pub struct Server {
     tls: Arc<tls::Configurations>,
 }
 
+/// A port of the emulator.
+#[derive(Debug)]
+pub enum Port {
+    /// The emulator listens at this address.
+    Address(SocketAddr),
+    /// A socket that listens already, for example one that a service manager has opened.
+    Socket(std::net::TcpListener),
+}
+
 /// The options of [`Server::start_anyone_can_mint_tokens`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ServerOptions {
-    /// The address of the proxy. Default: any free port on loopback.
-    pub listen: SocketAddr,
-    /// The address of the machine's metadata service. [`check_metadata_address`] has the rules. Default: any free port
-    /// on loopback.
-    pub machine: SocketAddr,
+    /// The port of the proxy. Default: any free port on loopback.
+    pub listen: Port,
+    /// The port of the machine's metadata service. [`check_metadata_address`] has the rules of an address. A socket must
+    /// listen on loopback. Default: any free port on loopback.
+    pub machine: Port,
     /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero. So an
     /// emulator that stops does not finish its answers.
     pub limits: Limits,
@@ -59,10 +68,10 @@ pub struct ServerOptions {
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let any = || Port::Address((Ipv4Addr::LOCALHOST, 0).into());
         let mut limits = Limits::default();
         limits.stop = Duration::ZERO;
-        Self { listen: any, machine: any, limits, load: Load::default() }
+        Self { listen: any(), machine: any(), limits, load: Load::default() }
     }
 }
 
@@ -78,25 +87,32 @@ impl Server {
             listen,
             "the emulator listens on loopback only: choose an address such as 127.0.0.1:0",
         )?;
-        Self::start_anyone_can_mint_tokens(emulator, ServerOptions { listen, ..ServerOptions::default() })
-            .await
+        let options = ServerOptions { listen: Port::Address(listen), ..ServerOptions::default() };
+        Self::start_anyone_can_mint_tokens(emulator, options).await
     }
 
     /// Starts the emulator as [`Server::start`] does, with options. If other machines reach the address of the proxy,
     /// they can get any token and use the proxy. The admin interface always listens on loopback.
     ///
     /// # Errors
-    /// An I/O error if a port is not available, or if [`check_metadata_address`] refuses the address of the machine: the
-    /// metadata service gives tokens to every client that reaches it.
+    /// An I/O error if a port is not available, if [`check_metadata_address`] refuses the address of the machine, or if
+    /// the socket of the machine does not listen on loopback: the metadata service gives tokens to every client that
+    /// reaches it.
     pub async fn start_anyone_can_mint_tokens(
         emulator: Arc<Emulator>,
         options: ServerOptions,
     ) -> io::Result<Server> {
         let ServerOptions { listen, machine, limits, load } = options;
         let tls = Arc::new(tls::Configurations::new(Arc::clone(&emulator)).map_err(io::Error::other)?);
-        let proxy = TcpListener::bind(listen).await?;
+        let proxy = match listen {
+            Port::Address(address) => TcpListener::bind(address).await?,
+            Port::Socket(listener) => tokio_listener(listener)?,
+        };
         let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let metadata = metadata_address::bind(machine).await?;
+        let metadata = match machine {
+            Port::Address(address) => metadata_address::bind(address).await?,
+            Port::Socket(listener) => metadata_address::take(listener)?,
+        };
         let node = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let admin_token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let mut server = Server {
@@ -253,6 +269,12 @@ impl fmt::Debug for Server {
             .field("admin", &self.admin)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns a socket that listens already, for the runtime of this server.
+fn tokio_listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 fn only_loopback(address: SocketAddr, otherwise: &str) -> io::Result<()> {

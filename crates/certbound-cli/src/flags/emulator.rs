@@ -1,13 +1,12 @@
 //! Flags of `emulator`.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use certbound::managed_identity::MachineSource;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::listen::ServerFlags;
+use super::listen::{PortFlag, ServerFlags};
 use super::switch;
 
 const START_EXAMPLES: &str = "\
@@ -62,20 +61,29 @@ pub(crate) struct EmulatorStartFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
     /// The address of the proxy. Port 0 takes a free port.
-    #[arg(long, value_name = "ADDR:PORT", env = "CERTBOUND_EMULATOR_LISTEN", default_value = "127.0.0.1:0")]
-    pub(crate) listen: SocketAddr,
+    ///
+    /// `systemd` or `systemd:NAME` takes a TCP socket that systemd passed.
+    #[arg(
+        long,
+        value_name = "ADDR:PORT|systemd",
+        env = "CERTBOUND_EMULATOR_LISTEN",
+        default_value = "127.0.0.1:0"
+    )]
+    pub(crate) listen: PortFlag,
     /// The loopback address of the metadata service. Port 0 takes a free port.
+    ///
+    /// `systemd` or `systemd:NAME` takes a TCP socket on loopback that systemd passed.
     ///
     /// On Linux it can also be 169.254.169.254:80, the address of the real service, if a loopback interface has this
     /// address: `ip addr add 169.254.169.254/32 dev lo`. DefaultAzureCredential of .NET and the Azure SDK for Rust look
     /// only there. Never add the address on a virtual machine of Azure: it would cover the real service.
     #[arg(
         long,
-        value_name = "ADDR:PORT",
+        value_name = "ADDR:PORT|systemd",
         env = "CERTBOUND_EMULATOR_IMDS_LISTEN",
         default_value = "127.0.0.1:0"
     )]
-    pub(crate) imds_listen: SocketAddr,
+    pub(crate) imds_listen: PortFlag,
     /// The folder for the certificates.
     ///
     /// The emulator writes the CA certificate to trust and the client certificate with its key into this folder. The

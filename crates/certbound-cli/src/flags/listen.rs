@@ -111,6 +111,36 @@ impl fmt::Display for ListenFlag {
     }
 }
 
+/// The port of an emulator, as written on the command line. It is never a Unix socket, because the clients of the emulator
+/// need an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PortFlag(ListenFlag);
+
+impl PortFlag {
+    pub(crate) fn as_listen(&self) -> &ListenFlag {
+        &self.0
+    }
+}
+
+impl fmt::Display for PortFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for PortFlag {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORMS: &str = "write ADDRESS:PORT, such as 127.0.0.1:8080, systemd or systemd:NAME";
+        match text.parse() {
+            Ok(ListenFlag::Unix(_)) => Err(FORMS),
+            Err(_) if !text.starts_with("systemd:") => Err(FORMS),
+            parsed => parsed.map(Self),
+        }
+    }
+}
+
 /// Parses the permissions of a file. Only the bits for reading, writing and executing are allowed.
 fn permissions(text: &str) -> Result<Permissions, &'static str> {
     match u32::from_str_radix(text, 8) {
@@ -150,6 +180,17 @@ mod tests {
             "/run/c.sock",
             "127.0.0.1",
         ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_the_emulator_is_no_unix_socket() {
+        let parse = |text: &str| text.parse::<PortFlag>().map(|port| port.as_listen().to_string());
+        for text in ["127.0.0.1:0", "[::1]:80", "systemd", "systemd:proxy"] {
+            assert_eq!(parse(text).as_deref(), Ok(text));
+        }
+        for wrong in ["unix:/run/c.sock", "unix:", "systemd:", "9000", ""] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use certbound_emulator::serve::Port;
 use certbound_verifier::{Listener, PeerAddress};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -12,7 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::socket_file::SocketFile;
 use super::systemd::{Passed, PassedSocket};
 use crate::failure::Failure;
-use crate::flags::{ListenFlag, ServerFlags};
+use crate::flags::{ListenFlag, PortFlag, ServerFlags};
 use crate::usage::Usage;
 
 /// Opens the sockets of one server.
@@ -62,6 +63,23 @@ impl<'a> Sockets<'a> {
             (ListenFlag::Unix(path), _) => self.bind_unix(path).await,
             (ListenFlag::Systemd(name), Some(passed)) => Ok(passed.take(name.as_deref())?.try_into()?),
             (ListenFlag::Systemd(_), None) => Err(Usage::not_passed(None, "").into()),
+        }
+    }
+
+    /// Returns the port of an emulator: an address, or a TCP socket of systemd.
+    ///
+    /// # Errors
+    /// [`Usage::NotPassed`] and [`Usage::Passed`] if systemd passed no such TCP socket.
+    pub(crate) fn port(&mut self, flag: &PortFlag) -> Result<Port, Usage> {
+        match (flag.as_listen(), &mut self.passed) {
+            (ListenFlag::Tcp(address), _) => Ok(Port::Address(*address)),
+            (ListenFlag::Systemd(name), Some(passed)) => match passed.take(name.as_deref())? {
+                PassedSocket::Tcp(listener) => Ok(Port::Socket(listener)),
+                PassedSocket::Unix(_) => Err(Usage::Passed {
+                    reason: format!("the socket for `{flag}` is a Unix socket, and the emulator needs TCP"),
+                }),
+            },
+            _ => Err(Usage::not_passed(None, "")),
         }
     }
 

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::decider::Decider;
-use crate::support::{Emulator, certbound, refusal, signal, text};
+use crate::support::{Emulator, certbound, json, refusal, signal, stderr, text};
 use crate::verify_callers::Idp;
 
 /// A socket at which the test is the service manager.
@@ -249,6 +249,93 @@ fn a_tcp_socket_of_systemd_needs_the_addresses_of_the_proxy() {
         .args(["--dangerous-any-caller", "--certificate-header", "rfc9440", "-o", "json"])
         .args(idp.flags());
     assert_eq!(refusal(&command.output().unwrap()), (2, "trusted_proxy_required".to_owned()));
+}
+
+/// Opens sockets as systemd does: for each argument before `--` an address and a name. Prints their addresses first.
+const PASS_SOCKETS: &str = "
+import json, os, socket, sys
+end = sys.argv.index('--')
+sockets = [socket.create_server((address, 0)) for address in sys.argv[1:end:2]]
+print(json.dumps([listener.getsockname()[1] for listener in sockets]), flush=True)
+for at, listener in enumerate(sockets):
+    listener = socket.socket(fileno=os.dup(listener.fileno()))
+    os.dup2(listener.fileno(), 103 + at)
+for at in range(len(sockets)):
+    os.dup2(103 + at, 3 + at)
+    os.set_inheritable(3 + at, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(sockets)), LISTEN_FDNAMES=':'.join(sys.argv[2:end:2]))
+os.execv(sys.argv[end + 1], sys.argv[end + 1:])
+";
+
+/// Returns a command that starts an emulator with these sockets (address and name) and flags.
+fn emulator_with(sockets: &[(&str, &str)], flags: &[&str]) -> Command {
+    let mut command = Command::new("python3");
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null());
+    command.args(["-c", PASS_SOCKETS]).args(sockets.iter().flat_map(|(address, name)| [address, name]));
+    command.args(["--", env!("CARGO_BIN_EXE_certbound"), "emulator", "start"]).args(flags);
+    command
+}
+
+#[test]
+fn an_emulator_serves_on_the_sockets_of_systemd() {
+    let sockets = [("127.0.0.1", "admin"), ("127.0.0.1", "proxy"), ("127.0.0.1", "imds")];
+    for (listen, imds) in [("systemd:proxy", "systemd:imds"), ("systemd", "systemd")] {
+        let flags = ["--listen", listen, "--imds-listen", imds, "--admin-listen", "systemd:admin"];
+        let mut command = emulator_with(&sockets, &flags);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let ports: Vec<u16> = serde_json::from_str(&lines.next().unwrap()).unwrap();
+        let emulator = Emulator { child, ready: serde_json::from_str(&lines.next().unwrap()).unwrap() };
+        for (member, port) in [("health", ports[0]), ("proxy", ports[1]), ("imds", ports[2])] {
+            assert_eq!(emulator.text(member), format!("http://127.0.0.1:{port}"), "{listen}");
+        }
+        assert_eq!(emulator.ready["imds_at_real_address"], false);
+        // The proxy and the metadata service answer there.
+        let certificate = emulator.certificate();
+        let token = emulator.run(&["token", "--scope", crate::support::VAULT, "--certificate", certificate]);
+        assert_eq!(json(&token)["tokenType"], "mtls_pop", "{}", stderr(&token));
+        let mut machine = emulator.certbound();
+        machine.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.text("imds"));
+        let scope = crate::support::VAULT;
+        machine.args(["token", "--managed-identity", "system", "--bearer", "--scope", scope]);
+        let token = machine.output().unwrap();
+        assert_eq!(json(&token)["tokenType"], "Bearer", "{}", stderr(&token));
+        assert_eq!(emulator.stop(Signal::TERM), Some(0));
+    }
+}
+
+#[test]
+fn an_emulator_refuses_sockets_that_it_cannot_use() {
+    let all = [("0.0.0.0", "all")];
+    for (flags, code) in [
+        (&["--listen", "systemd:all"][..], "listen_address_not_loopback"),
+        (&["--imds-listen", "systemd:all"], "socket_unusable"),
+        (&["--listen", "systemd:other"], "socket_not_passed"),
+        (&["--listen", "systemd", "--imds-listen", "systemd"], "socket_not_passed"),
+    ] {
+        let output = emulator_with(&all, &[flags, &["-o", "json"]].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+        assert!(stderr(&output).contains(&format!(r#""code":"{code}""#)), "{flags:?}: {}", stderr(&output));
+    }
+    let output =
+        certbound().args(["emulator", "start", "--listen", "unix:/tmp/a.sock", "-o", "json"]).output();
+    assert_eq!(refusal(&output.unwrap()).0, 2);
+
+    // A Unix socket of systemd is refused too.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.sock");
+    let mut command = Command::new("systemd-socket-activate");
+    command.args(["-l", text(&path), env!("CARGO_BIN_EXE_certbound"), "emulator", "start"]);
+    command.args(["--listen", "systemd", "-o", "json"]).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut activated = Activated { child: command.spawn().unwrap() };
+    let mut said = activated.listens(1);
+    let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    assert_eq!(activated.child.wait().unwrap().code(), Some(2));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("socket_unusable") && rest.contains("needs TCP"), "{rest}");
+    drop(client);
 }
 
 #[test]

@@ -92,6 +92,17 @@ pub fn check_metadata_address(address: SocketAddr) -> Result<(), MetadataAddress
     loopback_interface(address).map(|_| ())
 }
 
+/// Returns a metadata service's socket that listens already. It must have an address of loopback: whether a socket at the
+/// real address accepts connections through the loopback interface only is not visible here.
+pub(super) fn take(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        let error = MetadataAddressError::NotLoopback(address);
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, error));
+    }
+    super::tokio_listener(listener)
+}
+
 /// Listens at the address. At the address of the real metadata service, the socket accepts connections through the
 /// loopback interface only: Linux would otherwise also accept packets that other machines send to this address.
 pub(super) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use certbound_emulator::serve::{Load, check_metadata_address};
+use certbound_emulator::serve::{Load, Port, check_metadata_address};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -18,10 +18,11 @@ use crate::usage::Usage;
 
 pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Result<(), Failure> {
     let format = terminal.format_or_json(&[Format::Json, Format::Shell])?;
-    if !flags.listen.ip().is_loopback() && !flags.listen_on_the_network_anyone_can_mint_tokens {
-        return Err(Usage::NotLoopback(flags.listen).into());
-    }
-    check_metadata_address(flags.imds_listen).map_err(Usage::MetadataAddress)?;
+    let wanted = [Some(flags.listen.as_listen()), Some(flags.imds_listen.as_listen())];
+    let wanted: Vec<_> = wanted.into_iter().chain([flags.server.admin_listen.as_ref()]).collect();
+    let mut sockets = Sockets::new(&flags.server, &wanted)?;
+    let (proxy, machine) = (sockets.port(&flags.listen)?, sockets.port(&flags.imds_listen)?);
+    let at_real_address = check_ports(&proxy, &machine, flags.listen_on_the_network_anyone_can_mint_tokens)?;
     let what = super::world::load(&flags.what)?;
     open_files::allow_all();
     // If the program was started on a terminal, SIGHUP means that the terminal was closed.
@@ -30,20 +31,13 @@ pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Resul
     // the private directory must be removed too.
     let signals = Signals::watch();
     let mut signals = signals.map_err(|error| Failure::of_system("signals cannot be received", &error))?;
-    let listening = Listening {
-        proxy: flags.listen,
-        machine: flags.imds_listen,
-        stop: flags.server.stop_timeout,
-        load: Load::default(),
-    };
+    let listening = Listening { proxy, machine, stop: flags.server.stop_timeout, load: Load::default() };
     let metrics = Metrics::new(listening.load.clone());
     let hosted = Hosted::start(what, listening, flags.state.as_deref()).await?;
     metrics.watch_emulator(&hosted.emulator);
     metrics.watch_certificate("emulator_ca", hosted.emulator.ca_der());
     let status = Arc::new(Status::new(metrics, || Ok(())));
-    let mut sockets = Sockets::new(&flags.server, &[flags.server.admin_listen.as_ref()])?;
     let admin = Admin::start(&mut sockets, &flags.server, Arc::clone(&status)).await?;
-    let at_real_address = !flags.imds_listen.ip().is_loopback();
     let mut ready = json!({
         "ready": true,
         "proxy": hosted.server.proxy_url(),
@@ -99,4 +93,26 @@ pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Resul
     .await;
     admin.stop(ended).await;
     Ok(())
+}
+
+/// Checks who can reach the ports. Returns whether the metadata service is at the address of the real one.
+fn check_ports(proxy: &Port, machine: &Port, for_the_network: bool) -> Result<bool, Usage> {
+    let passed = |error: std::io::Error| Usage::Passed { reason: error.to_string() };
+    let address = |port: &Port| match port {
+        Port::Address(address) => Ok(*address),
+        Port::Socket(listener) => listener.local_addr().map_err(passed),
+    };
+    let (proxy, imds) = (address(proxy)?, address(machine)?);
+    if !proxy.ip().is_loopback() && !for_the_network {
+        return Err(Usage::NotLoopback(proxy));
+    }
+    match machine {
+        Port::Address(_) => check_metadata_address(imds).map_err(Usage::MetadataAddress)?,
+        Port::Socket(_) if imds.ip().is_loopback() => {}
+        Port::Socket(_) => {
+            let why = "the metadata service needs a loopback address, such as 127.0.0.1, because it gives tokens to every client";
+            return Err(Usage::Passed { reason: format!("it listens at {imds}; {why}") });
+        }
+    }
+    Ok(!imds.ip().is_loopback())
 }
