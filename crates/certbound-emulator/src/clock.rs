@@ -20,6 +20,10 @@ impl OffsetClock {
         Self { base, offset: AtomicI64::new(0) }
     }
 
+    pub(crate) fn base(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.base)
+    }
+
     pub(crate) fn now(&self) -> UnixTime {
         UnixTime::from_secs(self.base.now().as_secs().saturating_add_signed(self.offset_seconds()))
     }

@@ -28,7 +28,7 @@ use crate::resource::{ResourceServer, Vaults};
 use crate::tls_facts::TlsFacts;
 use crate::token_service::{FetchedKeys, TokenService, TrustedAuthorities, UsedAssertions};
 use crate::world::World;
-use crate::world::hosts::{Host, TOKEN_PATH};
+use crate::world::hosts::{self, Host, TOKEN_PATH};
 
 /// The largest request body that the emulator accepts, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -39,7 +39,7 @@ pub const MAX_BODY: usize = 1024 * 1024;
 pub struct Emulator {
     world: World,
     keys: EmulatorKeys,
-    signing: SigningKeys,
+    signing: Arc<SigningKeys>,
     trust: TrustedAuthorities,
     clock: OffsetClock,
     journal: Arc<Journal>,
@@ -52,8 +52,8 @@ pub struct Emulator {
     /// The time of the start or of the last reset, at which the contents of the vaults were made.
     since: RwLock<UnixTime>,
     vaults: Vaults,
-    arc: OnceLock<ArcKey>,
-    observer: OnceLock<Box<RequestObserver>>,
+    arc: OnceLock<Arc<ArcKey>>,
+    observer: OnceLock<Arc<RequestObserver>>,
 }
 
 type RequestObserver = dyn Fn(&ObservedRequest) + Send + Sync;
@@ -100,9 +100,20 @@ impl Emulator {
     /// # Errors
     /// [`EmulatorError`] if the world contains an invalid certificate, or if a key cannot be made.
     pub fn with_keys(world: World, keys: EmulatorKeys, clock: Arc<dyn Clock>) -> Result<Self, EmulatorError> {
+        let signing = Arc::new(SigningKeys::new(Arc::clone(&keys.first)));
+        Self::build(world, keys, (signing, &IssuerKeys::new()), clock)
+    }
+
+    /// Creates an emulator with `keys`, the signing keys of the token service, and the keys of served issuers that are
+    /// known.
+    fn build(
+        world: World,
+        keys: EmulatorKeys,
+        (signing, issuers): (Arc<SigningKeys>, &IssuerKeys),
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, EmulatorError> {
         let trust = TrustedAuthorities::new(&keys.authority, &world.trusted_authorities)?;
-        let signing = SigningKeys::new(Arc::clone(&keys.first));
-        let issuers = keys.of_served_issuers(&world, clock.now())?;
+        let issuers = keys.of_served_issuers(&world, issuers, clock.now())?;
         let directory = Directory::new(&world, clock.now());
         Ok(Self {
             world,
@@ -122,6 +133,26 @@ impl Emulator {
             arc: OnceLock::new(),
             observer: OnceLock::new(),
         })
+    }
+
+    /// Creates an emulator of `world` with the keys of this emulator: the new emulator has the same certificates, and
+    /// accepts tokens of this emulator. It also has the observer of this emulator and its agent of Azure Arc. In all
+    /// other respects it is a new emulator: its journal is empty, there are no faults, and its clock has no offset.
+    ///
+    /// # Errors
+    /// [`EmulatorError`] if the world contains an invalid certificate or a host for which this emulator's authority
+    /// cannot issue a certificate, or if a key cannot be made.
+    pub fn with_world(&self, world: World) -> Result<Self, EmulatorError> {
+        let allowed = &self.keys.domains;
+        if let Some(host) = hosts::domains(&world).iter().find(|&host| !allowed.contains(host)) {
+            return Err(EmulatorError::world(format!(
+                "`{host}` is a new host, and the certificate authority of the running emulator cannot issue a certificate \
+                 for it; restart the emulator"
+            )));
+        }
+        let keys = (Arc::clone(&self.signing), &self.issuers);
+        let emulator = Self::build(world, self.keys.clone(), keys, self.clock.base())?;
+        Ok(Self { arc: self.arc.clone(), observer: self.observer.clone(), ..emulator })
     }
 
     /// Answers one request at the time `now`.
@@ -158,7 +189,7 @@ impl Emulator {
 
     /// Calls `observer` for each answered request. The observer must not block. A second call has no effect.
     pub fn observe_requests(&self, observer: impl Fn(&ObservedRequest) + Send + Sync + 'static) {
-        let _ = self.observer.set(Box::new(observer));
+        let _ = self.observer.set(Arc::new(observer));
     }
 
     /// Returns the kind of the endpoint of a request. The path is known only if an observer needs it.
@@ -175,7 +206,7 @@ impl Emulator {
     /// Installs an agent of Azure Arc on the machine. The agent's challenge names the file of `key`. The caller has to
     /// write this file. A second call has no effect.
     pub fn install_arc_agent(&self, key: ArcKey) {
-        let _ = self.arc.set(key);
+        let _ = self.arc.set(Arc::new(key));
     }
 
     /// Answers one plain HTTP request to the machine, at the time `now`. The request was sent to the link-local address
@@ -230,7 +261,7 @@ impl Emulator {
         let context = AnswerContext::new(now, Cloud::Public.login_host(), request.headers());
         let (response, fault) = self.with_fault(&asked, &context, |fault| {
             let (world, keys, machines) = (&self.world, &self.signing, &*self.keys.machines);
-            let (memory, arc) = (&self.machine, self.arc.get());
+            let (memory, arc) = (&self.machine, self.arc.get().map(|key| &**key));
             answer(&Platform { world, keys, machines, memory, arc, fault, now, own_host })
         });
         self.record(entry, "platform", &response, fault);

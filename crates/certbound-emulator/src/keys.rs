@@ -24,7 +24,7 @@ use crate::error::EmulatorError;
 use crate::world::{World, builtin, hosts};
 
 /// The keys of the external issuers that the emulator serves, by `iss`.
-pub(crate) type IssuerKeys = BTreeMap<String, SigningKeys>;
+pub(crate) type IssuerKeys = BTreeMap<String, Arc<SigningKeys>>;
 
 /// The certificate chain and the key of a server, for rustls.
 pub(crate) type ServerCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -37,6 +37,8 @@ pub(crate) type ServerCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer
 #[derive(Clone)]
 pub struct EmulatorKeys {
     pub(crate) authority: Arc<CertificateAuthority>,
+    /// The domains for which the authority can issue certificates.
+    pub(crate) domains: Arc<[String]>,
     /// The key that signs tokens until the first rotation.
     pub(crate) first: Arc<TokenKey>,
     pub(crate) client: Arc<ClientIdentity>,
@@ -73,7 +75,8 @@ impl EmulatorKeys {
         mut source: KeySource,
         seed: Option<&str>,
     ) -> Result<Self, EmulatorError> {
-        let authority = CertificateAuthority::new(&hosts::domains(world), now, &mut source)?;
+        let domains = hosts::domains(world);
+        let authority = CertificateAuthority::new(&domains, now, &mut source)?;
         let key = KeyKind::Existing(source.rsa()?.serialize_pem());
         let client = authority.issue(&IssueOptions::new(builtin::CLIENT_COMMON_NAME).with_key(key))?;
         let authority = Arc::new(authority);
@@ -84,18 +87,24 @@ impl EmulatorKeys {
             fabric: Arc::new(fabric::certificate(now)?),
             vault: Arc::new(VaultKeys::new(Arc::clone(&authority), seed)),
             authority,
+            domains: domains.into(),
             source: Arc::new(Mutex::new(source)),
         })
     }
 
-    /// Generates keys for the external issuers that the emulator serves.
+    /// Returns keys for the external issuers that the emulator serves: those of `earlier`, and new ones for other issuers.
     pub(crate) fn of_served_issuers(
         &self,
         world: &World,
+        earlier: &IssuerKeys,
         now: UnixTime,
     ) -> Result<IssuerKeys, EmulatorError> {
         let served = world.external_issuers.iter().filter(|it| it.served);
-        served.map(|it| Ok((it.issuer.clone(), SigningKeys::new(Arc::new(self.another(now)?))))).collect()
+        let keys = |issuer: &str| match earlier.get(issuer) {
+            Some(keys) => Ok(Arc::clone(keys)),
+            None => self.another(now).map(|first| Arc::new(SigningKeys::new(Arc::new(first)))),
+        };
+        served.map(|it| Ok((it.issuer.clone(), keys(&it.issuer)?))).collect()
     }
 
     /// Generates a key that signs tokens.

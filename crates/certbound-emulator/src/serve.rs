@@ -4,6 +4,7 @@
 mod address;
 mod admin;
 mod connection;
+mod current;
 mod fetch;
 mod front_door;
 mod machine;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+pub use self::current::CurrentEmulator;
 pub use self::metadata_address::{MetadataAddressError, check_metadata_address};
 use crate::emulator::Emulator;
 use crate::paths::SERVICE_FABRIC;
@@ -38,8 +40,7 @@ pub struct Server {
     load: Load,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-    emulator: Arc<Emulator>,
-    tls: Arc<tls::Configurations>,
+    current: CurrentEmulator,
 }
 
 /// A port of the emulator.
@@ -103,7 +104,7 @@ impl Server {
         options: ServerOptions,
     ) -> io::Result<Server> {
         let ServerOptions { listen, machine, limits, load } = options;
-        let tls = Arc::new(tls::Configurations::new(Arc::clone(&emulator)).map_err(io::Error::other)?);
+        let current = CurrentEmulator::new(emulator).map_err(io::Error::other)?;
         let proxy = match listen {
             Port::Address(address) => TcpListener::bind(address).await?,
             Port::Socket(listener) => tokio_listener(listener)?,
@@ -125,14 +126,13 @@ impl Server {
             load,
             stop: watch::channel(false).0,
             tasks: Vec::new(),
-            emulator: Arc::clone(&emulator),
-            tls: Arc::clone(&tls),
+            current: current.clone(),
         };
         server.accept_admins(admin);
         server.accept_machines(metadata, server.machine);
         server.accept_nodes(node);
         server.accept(proxy, move |stream, connection| {
-            front_door::connection(stream, connection, Arc::clone(&emulator), Arc::clone(&tls))
+            front_door::connection(stream, connection, current.clone())
         });
         Ok(server)
     }
@@ -149,9 +149,9 @@ impl Server {
         )?;
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let (emulator, tls) = (Arc::clone(&self.emulator), Arc::clone(&self.tls));
+        let current = self.current.clone();
         self.accept(listener, move |stream, connection| {
-            front_door::direct(stream, connection, Arc::clone(&emulator), Arc::clone(&tls))
+            front_door::direct(stream, connection, current.clone())
         });
         Ok(address)
     }
@@ -181,25 +181,22 @@ impl Server {
 
     /// Accepts connections to the machine's plain HTTP services at `address`.
     fn accept_machines(&mut self, listener: TcpListener, address: SocketAddr) {
-        let (emulator, own_host): (_, Arc<str>) = (Arc::clone(&self.emulator), address.to_string().into());
+        let (current, own_host): (_, Arc<str>) = (self.current.clone(), address.to_string().into());
         self.accept(listener, move |stream, connection| {
-            machine::connection(stream, connection, Arc::clone(&emulator), Arc::clone(&own_host))
+            machine::connection(stream, connection, current.clone(), Arc::clone(&own_host))
         });
     }
 
     /// Accepts connections to Service Fabric's token service.
     fn accept_nodes(&mut self, listener: TcpListener) {
-        let (emulator, tls) = (Arc::clone(&self.emulator), Arc::clone(&self.tls));
-        let own_host: Arc<str> = self.node.to_string().into();
+        let (current, own_host): (_, Arc<str>) = (self.current.clone(), self.node.to_string().into());
         self.accept(listener, move |stream, connection| {
-            let (emulator, tls, own_host) = (Arc::clone(&emulator), Arc::clone(&tls), Arc::clone(&own_host));
-            machine::node_connection(stream, connection, emulator, tls, own_host)
+            machine::node_connection(stream, connection, current.clone(), Arc::clone(&own_host))
         });
     }
 
     fn accept_admins(&mut self, listener: TcpListener) {
-        let surface =
-            admin::Surface::new(Arc::clone(&self.emulator), self.admin_token.clone(), self.admin.port());
+        let surface = admin::Surface::new(self.current.clone(), self.admin_token.clone(), self.admin.port());
         let surface = Arc::new(surface);
         self.accept(listener, move |stream, connection| {
             admin::connection(stream, connection, Arc::clone(&surface))
@@ -221,6 +218,11 @@ impl Server {
             stop,
             move |stream, _, connection| serve(stream, connection),
         )));
+    }
+
+    /// Returns the emulator of this server, which can be replaced while the server runs.
+    pub fn current(&self) -> CurrentEmulator {
+        self.current.clone()
     }
 
     /// Returns the URL of the machine's metadata service, for `AZURE_POD_IDENTITY_AUTHORITY_HOST`:

@@ -25,6 +25,8 @@ pub(crate) enum EmulatorCommand {
     /// To use the emulator in another shell, run there `export HTTPS_PROXY=<proxy> SSL_CERT_FILE=<ca>` with the values of the
     /// members `proxy` and `ca`. With `-o shell` the command prints all variables that `certbound emulator run` sets, as
     /// lines for a shell. Other formats are refused.
+    ///
+    /// After SIGHUP the emulator reads the file of --world again. A correct file replaces the world.
     #[command(after_long_help = START_EXAMPLES)]
     Start(EmulatorStartFlags),
     /// Run COMMAND with its own emulator.

@@ -1,4 +1,4 @@
-//! SIGHUP: `verify --serve` reads its files again without losing a request; an emulator ignores the signal.
+//! SIGHUP: `verify --serve` reads its files again without losing a request, and an emulator reads its world file again.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -204,7 +204,61 @@ fn under_load_no_request_is_lost() {
 }
 
 #[test]
-fn an_emulator_ignores_it() {
+fn an_emulator_reads_its_world_again_and_a_mistake_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let built_in = crate::support::stdout(&crate::support::offline(&["emulator", "world"]));
+    let file = crate::support::file(&folder, "world.toml", &built_in);
+    let mut command = certbound();
+    command.args(["emulator", "start", "--admin-listen", "127.0.0.1:0", "--world"]).arg(&file);
+    command.stderr(Stdio::piped());
+    let mut emulator = Emulator::spawn(command);
+    let mut log = BufReader::new(emulator.child.stderr.take().unwrap());
+    let token = |emulator: &Emulator| {
+        let flags = ["token", "--scope", crate::support::VAULT, "--certificate", emulator.certificate()];
+        crate::support::json(&emulator.run(&flags))["tokenType"].clone()
+    };
+    let location = |emulator: &Emulator| {
+        let world: serde_json::Value = serde_json::from_str(&emulator.admin("GET", "world")).unwrap();
+        world["machine"]["location"].as_str().unwrap().to_owned()
+    };
+    let fault = || json!({ "condition": {}, "result": "connection_reset", "count": 5 });
+    assert_eq!(token(&emulator), "mtls_pop");
+    emulator.plant(&fault());
+    let faults = |emulator: &Emulator| emulator.admin("GET", "faults").matches("connection_reset").count();
+    assert_eq!(faults(&emulator), 1);
+
+    // A mistake, and a host for which the certificate authority cannot issue a certificate.
+    for (wrong, why) in [
+        (built_in.replace("[machine]", "[machine"), "is not a usable world"),
+        (built_in.replace("orders.contoso.example", "new.contoso.example"), "is a new host"),
+    ] {
+        assert_ne!(wrong, built_in);
+        std::fs::write(&file, wrong).unwrap();
+        crate::support::signal(&emulator.child, Signal::HUP);
+        let failed = line(&mut log, "the reload failed; the earlier world stays in use");
+        assert!(failed.contains(why), "{failed}");
+        assert_eq!((location(&emulator).as_str(), faults(&emulator)), ("westus3", 1));
+    }
+
+    // A correct file replaces the world, as a reset does. The certificates of the ready line stay valid.
+    std::fs::write(&file, built_in.replace(r#"location = "westus3""#, r#"location = "eastus""#)).unwrap();
+    crate::support::signal(&emulator.child, Signal::HUP);
+    line(&mut log, "the world was read again");
+    assert_eq!((location(&emulator).as_str(), faults(&emulator)), ("eastus", 0));
+    assert!(emulator.journal().is_empty());
+    assert_eq!(token(&emulator), "mtls_pop");
+    assert_eq!(emulator.journal().len(), 1);
+    let address = emulator.text("health").strip_prefix("http://").unwrap().to_owned();
+    let page = request(&address, "GET", "/metrics", "");
+    assert!(page.contains(&reloads("failed", 2)) && page.contains(&reloads("succeeded", 1)), "{page}");
+    // The requests of both worlds are counted.
+    let tokens = r#"certbound_emulator_requests_total{certbound_emulator_endpoint="token",http_response_status_code="200"} 2"#;
+    assert!(page.contains(tokens), "{page}");
+    assert_eq!(emulator.stop(Signal::TERM), Some(0));
+}
+
+#[test]
+fn an_emulator_without_a_world_file_ignores_it() {
     let mut command = certbound();
     command.args(["emulator", "start"]).stderr(Stdio::piped());
     let mut emulator = Emulator::spawn(command);

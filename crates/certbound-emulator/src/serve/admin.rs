@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::connection::{ResponseBody, whole};
+use super::current::CurrentEmulator;
 use crate::answers::json_response;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
@@ -23,14 +24,14 @@ const MAX_FAULT: usize = 16 * 1024;
 
 /// The admin interface, with its token and the host names that it accepts.
 pub(super) struct Surface {
-    emulator: Arc<Emulator>,
+    current: CurrentEmulator,
     token: String,
     hosts: [String; 2],
 }
 
 impl Surface {
-    pub(super) fn new(emulator: Arc<Emulator>, token: String, port: u16) -> Self {
-        Self { emulator, token, hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")] }
+    pub(super) fn new(current: CurrentEmulator, token: String, port: u16) -> Self {
+        Self { current, token, hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")] }
     }
 }
 
@@ -98,7 +99,7 @@ impl Surface {
     }
 
     fn route(&self, method: &Method, path: &str, body: &[u8]) -> Response<ResponseBody> {
-        let emulator = &self.emulator;
+        let emulator = &*self.current.get();
         match (method.as_str(), path) {
             ("GET", "journal") => {
                 let pieces = journal::text(emulator.shared_journal());
@@ -108,11 +109,11 @@ impl Surface {
                 emulator.clear_journal();
                 done()
             }
-            ("GET", "clock") => self.clock(),
+            ("GET", "clock") => clock(emulator),
             ("PUT", "clock") => match serde_json::from_slice::<Advance>(body) {
                 Ok(advance) => {
                     emulator.advance(advance.advance_seconds);
-                    self.clock()
+                    clock(emulator)
                 }
                 Err(why) => error(
                     StatusCode::BAD_REQUEST,
@@ -159,10 +160,10 @@ impl Surface {
             ),
         }
     }
+}
 
-    fn clock(&self) -> Response<ResponseBody> {
-        ok(&json!({ "now": self.emulator.now().as_secs(), "offset_seconds": self.emulator.clock_offset() }))
-    }
+fn clock(emulator: &Emulator) -> Response<ResponseBody> {
+    ok(&json!({ "now": emulator.now().as_secs(), "offset_seconds": emulator.clock_offset() }))
 }
 
 fn ok(body: &Value) -> Response<ResponseBody> {

@@ -21,8 +21,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::connection::{Resettable, ResponseBody, carry_out, whole};
+use super::current::CurrentEmulator;
 use super::fetch;
-use super::tls::{Configurations, HTTP_2};
+use super::tls::HTTP_2;
 use crate::answers::http_date;
 use crate::emulator::Emulator;
 use crate::tls_facts::TlsFacts;
@@ -31,32 +32,22 @@ use crate::tls_facts::TlsFacts;
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Serves one client of the proxy, from CONNECT to the end of its tunnel.
-pub(super) async fn connection(
-    stream: TcpStream,
-    connection: Connection,
-    emulator: Arc<Emulator>,
-    tls: Arc<Configurations>,
-) {
+pub(super) async fn connection(stream: TcpStream, connection: Connection, current: CurrentEmulator) {
     let (stream, reset) = Resettable::new(stream);
-    let Some((host, upgrade)) = connect(stream, &connection, &emulator).await else { return };
+    let Some((host, upgrade)) = connect(stream, &connection, &current).await else { return };
     let tunnel = match upgrade.await {
         Ok(tunnel) => tunnel,
         Err(error) => return tracing::debug!(%error, "a tunnel could not be opened"),
     };
-    if let Err(error) = serve(TokioIo::new(tunnel), &connection, Some(&host), emulator, &tls, reset).await {
+    if let Err(error) = serve(TokioIo::new(tunnel), &connection, Some(&host), current, reset).await {
         tracing::debug!(%error, host, "a tunnel ended early");
     }
 }
 
 /// Serves one client that connects to a real host name. The TLS handshake names the host.
-pub(super) async fn direct(
-    stream: TcpStream,
-    connection: Connection,
-    emulator: Arc<Emulator>,
-    tls: Arc<Configurations>,
-) {
+pub(super) async fn direct(stream: TcpStream, connection: Connection, current: CurrentEmulator) {
     let (stream, reset) = Resettable::new(stream);
-    if let Err(error) = serve(stream, &connection, None, emulator, &tls, reset).await {
+    if let Err(error) = serve(stream, &connection, None, current, reset).await {
         tracing::debug!(%error, "a connection ended early");
     }
 }
@@ -65,11 +56,11 @@ pub(super) async fn direct(
 async fn connect(
     stream: Resettable,
     connection: &Connection,
-    emulator: &Emulator,
+    current: &CurrentEmulator,
 ) -> Option<(String, OnUpgrade)> {
     let opened = Mutex::new(None);
     let service = |mut request: Request<Body>| {
-        let answer = match destination(&request, emulator) {
+        let answer = match destination(&request, &current.get()) {
             Ok(host) => {
                 let upgrade = hyper::upgrade::on(&mut request);
                 *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some((host, upgrade));
@@ -115,11 +106,11 @@ async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     connection: &Connection,
     host: Option<&str>,
-    emulator: Arc<Emulator>,
-    tls: &Configurations,
+    current: CurrentEmulator,
     reset: Arc<AtomicBool>,
 ) -> io::Result<()> {
     let handshake = async {
+        let (emulator, tls) = (current.get(), current.tls());
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let name = start.client_hello().server_name().map(str::to_ascii_lowercase).unwrap_or_default();
         let same = match host {
@@ -142,9 +133,8 @@ async fn serve(
     let (stream, name) = connection.handshake(handshake).await??;
     let by_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
     let facts = Arc::new(facts(stream.get_ref().1, &name));
-    let service = move |request: Request<Body>| {
-        respond(request, Arc::clone(&emulator), Arc::clone(&facts), Arc::clone(&reset))
-    };
+    let service =
+        move |request: Request<Body>| respond(request, current.get(), Arc::clone(&facts), Arc::clone(&reset));
     match by_http2 {
         true => connection.http2(stream, service).await,
         false => connection.http1(stream, service).await,

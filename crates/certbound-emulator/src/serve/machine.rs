@@ -12,19 +12,21 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Resettable, carry_out, whole};
+use super::current::CurrentEmulator;
 use super::front_door::facts;
-use super::tls::Configurations;
-use crate::emulator::Emulator;
 
 /// Serves one client. `own_host` is the `host:port` of the listener.
 pub(super) async fn connection(
     stream: TcpStream,
     connection: Connection,
-    emulator: Arc<Emulator>,
+    current: CurrentEmulator,
     own_host: Arc<str>,
 ) {
     let (stream, reset) = Resettable::new(stream);
-    let answer = move |request| emulator.handle_machine(emulator.now(), &own_host, request);
+    let answer = move |request| {
+        let emulator = current.get();
+        emulator.handle_machine(emulator.now(), &own_host, request)
+    };
     if let Err(error) = serve(stream, &connection, answer, reset).await {
         tracing::debug!(%error, "a connection to the metadata service ended early");
     }
@@ -34,13 +36,13 @@ pub(super) async fn connection(
 pub(super) async fn node_connection(
     stream: TcpStream,
     connection: Connection,
-    emulator: Arc<Emulator>,
-    tls: Arc<Configurations>,
+    current: CurrentEmulator,
     own_host: Arc<str>,
 ) {
     let (stream, reset) = Resettable::new(stream);
     let stream = async {
-        let config = tls.of_service_fabric(emulator.node_is_foreign()).map_err(io::Error::other)?;
+        let foreign = current.get().node_is_foreign();
+        let config = current.tls().of_service_fabric(foreign).map_err(io::Error::other)?;
         connection.handshake(TlsAcceptor::from(config).accept(stream)).await?
     };
     let stream = match stream.await {
@@ -49,7 +51,10 @@ pub(super) async fn node_connection(
     };
     let name = stream.get_ref().1.server_name().unwrap_or_default().to_owned();
     let facts = facts(stream.get_ref().1, &name);
-    let answer = move |request| emulator.handle_service_fabric(emulator.now(), &facts, &own_host, request);
+    let answer = move |request| {
+        let emulator = current.get();
+        emulator.handle_service_fabric(emulator.now(), &facts, &own_host, request)
+    };
     if let Err(error) = serve(stream, &connection, answer, reset).await {
         tracing::debug!(%error, "a connection to Service Fabric's service ended early");
     }

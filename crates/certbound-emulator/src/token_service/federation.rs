@@ -239,7 +239,7 @@ fn signature(
     let kid = assertion.jws.header().kid();
     let own = match issuer {
         Issuer::Entra { .. } | Issuer::EntraV1 => Some(service.keys),
-        Issuer::External => service.issuers.get(&assertion.issuer),
+        Issuer::External => service.issuers.get(&assertion.issuer).map(|keys| &**keys),
     };
     let keys: Vec<PublicKey> = if let Some(own) = own {
         kid.and_then(|kid| own.by_kid(kid)).map(|key| key.public().clone()).into_iter().collect()

@@ -6,6 +6,7 @@ mod http2;
 mod issuers;
 mod limits;
 mod machine;
+mod replaced;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

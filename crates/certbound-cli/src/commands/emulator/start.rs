@@ -7,7 +7,7 @@ use certbound_emulator::serve::{Load, Port, check_metadata_address};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, one};
 use crate::flags::{EmulatorStartFlags, Format};
 use crate::hosted::{Hosted, Listening};
 use crate::open_files;
@@ -68,6 +68,7 @@ pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Resul
     }
     let listening = format!("listening on {}", hosted.server.proxy_url());
     let supervisor = Supervisor::ready(&listening);
+    let current = hosted.server.current();
     let serve = |stopped: oneshot::Receiver<()>| async move {
         let _ = stopped.await;
         hosted.stop().await;
@@ -79,8 +80,31 @@ pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Resul
             Event::Hangup if !on_terminal => {
                 // A service manager that requests a reload waits for these messages.
                 supervisor.reloading();
-                tracing::info!("SIGHUP is ignored: restart the emulator to read its world again");
-                supervisor.reloaded(&listening);
+                let Some(file) = &flags.what.world else {
+                    tracing::info!(
+                        "SIGHUP is ignored: the emulator has the built-in world, not a world file"
+                    );
+                    supervisor.reloaded(&listening);
+                    return Next::Continue;
+                };
+                let reloaded = super::world::reload(file, &current).await;
+                status.metrics.reloaded(reloaded.is_ok());
+                match reloaded {
+                    Ok(()) => {
+                        tracing::info!("the world was read again; journal, faults and changes are gone");
+                        supervisor.reloaded(&listening);
+                    }
+                    Err(Failure { code, what, why, fix, .. }) => {
+                        tracing::error!(
+                            code,
+                            what,
+                            why,
+                            fix,
+                            "the reload failed; the earlier world stays in use"
+                        );
+                        supervisor.reloaded(&format!("{listening}; the last reload failed: {}", one(&why)));
+                    }
+                }
                 Next::Continue
             }
             Event::Hangup | Event::Stop => {

@@ -1,8 +1,11 @@
 //! `emulator world`, and the world file of --world.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use certbound_emulator::World;
+use certbound_emulator::serve::CurrentEmulator;
 
 use crate::failure::{Failure, REFUSED};
 use crate::flags::WhatFlags;
@@ -11,6 +14,8 @@ use crate::input;
 use crate::output;
 use crate::usage::Usage;
 
+/// The time limit of a reload.
+const RELOAD_WITHIN: Duration = Duration::from_secs(10);
 /// The largest world file, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -30,6 +35,23 @@ pub(super) fn print() -> Result<(), Failure> {
 /// Returns the world and the seed that the flags name.
 pub(super) fn load(flags: &WhatFlags) -> Result<What, Failure> {
     Ok(What { world: world(flags.world.as_deref())?, seed: flags.seed.clone() })
+}
+
+/// Reads the world file again and replaces the world of a running emulator.
+///
+/// If a mount hangs, a read can block its thread forever. That thread has no effect on the emulator.
+pub(super) async fn reload(file: &Path, current: &CurrentEmulator) -> Result<(), Failure> {
+    let (file, running) = (file.to_owned(), current.get());
+    let unusable = |reason: String| Usage::World { path: file.display().to_string(), reason };
+    let path = file.clone();
+    let read = move || Ok::<_, Failure>(running.with_world(world(Some(&path))?));
+    // The runtime still serves requests while the file is read and keys are made.
+    let read = tokio::time::timeout(RELOAD_WITHIN, tokio::task::spawn_blocking(read)).await;
+    let late = || unusable(format!("it was not read within {} s", RELOAD_WITHIN.as_secs()));
+    let read = read.map_err(|_| late())?.map_err(|panic| unusable(panic.to_string()))?;
+    let emulator = read?.map_err(|error| unusable(error.to_string()))?;
+    current.replace(Arc::new(emulator)).map_err(|error| unusable(error.to_string()))?;
+    Ok(())
 }
 
 /// Returns the world of the file, or the built-in world.
