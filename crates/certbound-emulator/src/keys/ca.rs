@@ -35,12 +35,15 @@ pub struct IssueOptions {
     pub not_before: Option<UnixTime>,
     /// The end of the validity; `None` means seven days after the authority was made.
     pub not_after: Option<UnixTime>,
+    /// The serial number; `None` means a random number.
+    pub serial: Option<u64>,
 }
 
 impl IssueOptions {
     /// Returns options for a P-256 certificate with this common name and the default dates.
     pub fn new(subject_cn: impl Into<String>) -> Self {
-        Self { subject_cn: subject_cn.into(), key: KeyKind::P256, not_before: None, not_after: None }
+        let subject_cn = subject_cn.into();
+        Self { subject_cn, key: KeyKind::P256, not_before: None, not_after: None, serial: None }
     }
 
     /// Sets the key.
@@ -53,6 +56,13 @@ impl IssueOptions {
     #[must_use]
     pub fn valid(self, not_before: UnixTime, not_after: UnixTime) -> Self {
         Self { not_before: Some(not_before), not_after: Some(not_after), ..self }
+    }
+
+    /// Sets the serial number. If the authority comes from a seed, and key and dates are set too, the result is always the
+    /// same certificate.
+    #[must_use]
+    pub fn with_serial(self, serial: u64) -> Self {
+        Self { serial: Some(serial), ..self }
     }
 }
 
@@ -184,6 +194,9 @@ impl CertificateAuthority {
         let not_before = options.not_before.unwrap_or(self.not_before);
         let not_after = options.not_after.unwrap_or(self.not_after);
         let mut params = params(&options.subject_cn, not_before, not_after);
+        if let Some(serial) = options.serial {
+            params.serial_number = Some(serial.into());
+        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params

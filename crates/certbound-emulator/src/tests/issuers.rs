@@ -118,3 +118,19 @@ fn a_seed_gives_the_same_keys_again() {
     assert_ne!(keys("two").0, one.0);
     assert_ne!(one.1, one.2);
 }
+
+#[test]
+fn a_seed_and_a_serial_number_give_the_same_certificate_again() {
+    let world = World::built_in();
+    let leaf = |seed: &str, serial: u64| {
+        let keys = EmulatorKeys::from_seed(&world, NOW, seed).unwrap();
+        let emulator = Emulator::with_keys(world.clone(), keys, Arc::new(Fixed)).unwrap();
+        let key = KeyKind::Existing(emulator.client_identity().key_pem.clone());
+        let options = IssueOptions::new("app").with_key(key).valid(NOW, later(60)).with_serial(serial);
+        emulator.issue_client_certificate(&options).unwrap().leaf_der().to_vec()
+    };
+    let one = leaf("one", 1);
+    assert_eq!(leaf("one", 1), one);
+    assert_ne!(leaf("one", 2), one);
+    assert_ne!(leaf("two", 1), one);
+}
