@@ -83,6 +83,10 @@ pub struct JournalEntry {
     pub protocol: Option<String>,
     /// The AADSTS number, if the answer is a refusal.
     pub aadsts: Option<u32>,
+    /// The `token_type` of the answer, if the answer is JSON with this member.
+    pub token_type: Option<String>,
+    /// The `expires_in` of the answer in seconds, if the answer is JSON with this member as a number.
+    pub expires_in: Option<u64>,
     /// The name of the fault that was applied, if a rule matched the request.
     pub fault: Option<&'static str>,
 }
@@ -116,6 +120,8 @@ impl JournalEntry {
             resumed: tls.resumed,
             protocol: tls.protocol.clone(),
             aadsts: None,
+            token_type: None,
+            expires_in: None,
             fault: None,
         }
     }
@@ -146,6 +152,9 @@ impl JournalEntry {
     pub(crate) fn end(mut self, response: &Response<Bytes>, fault: Option<&'static str>) -> Self {
         self.status = response.status().as_u16();
         self.aadsts = response.extensions().get::<Aadsts>().map(|number| number.0);
+        let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+        self.token_type = body["token_type"].as_str().map(short);
+        self.expires_in = body["expires_in"].as_u64();
         self.fault = fault;
         self
     }
@@ -200,6 +209,7 @@ impl JournalEntry {
             &self.client_request_id,
             &self.client_certificate,
             &self.protocol,
+            &self.token_type,
         ];
         size_of::<Self>()
             + self.parameters.capacity() * size_of::<(String, String)>()
@@ -315,6 +325,22 @@ mod tests {
             Some("sha256:f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7")
         );
         assert_eq!(entry.authorization_scheme.as_deref(), Some("Bearer"));
+    }
+
+    #[test]
+    fn the_type_and_the_lifetime_of_a_token_are_recorded_and_the_token_is_not() {
+        let answer = |body: &'static str| {
+            let request = Request::post("/t").body(Bytes::new()).unwrap();
+            let entry = JournalEntry::begin(UnixTime::from_secs(1), &TlsFacts::default(), "h", &request);
+            entry.end(&Response::new(Bytes::from_static(body.as_bytes())), None)
+        };
+        let token = answer(r#"{"token_type":"mtls_pop","expires_in":3599,"access_token":"a.b.c"}"#);
+        assert_eq!((token.token_type.as_deref(), token.expires_in), (Some("mtls_pop"), Some(3599)));
+        assert!(!serde_json::to_string(&token).unwrap().contains("a.b.c"));
+        for other in ["", "text", "[1]", r#"{"error":"invalid_client"}"#, r#"{"expires_in":"3599"}"#] {
+            let other = answer(other);
+            assert_eq!((other.token_type, other.expires_in), (None, None));
+        }
     }
 
     #[test]
