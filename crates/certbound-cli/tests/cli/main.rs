@@ -16,6 +16,7 @@ mod verify_serve;
 mod advice;
 mod bad_input;
 mod config;
+mod conformance;
 mod demo_and_endpoint;
 mod doctor;
 mod dry_run;

@@ -1,0 +1,102 @@
+//! Each row of the acceptance matrix for bound tokens, on real connections, and the page with the evidence.
+//!
+//! A row is a test that returns its evidence. The test of the page runs all rows and compares `docs/conformance.md`.
+//! A row whose check fails therefore never becomes a row of the page.
+
+mod auth;
+mod bind;
+mod cache;
+mod cfg;
+mod door;
+mod evidence;
+mod http;
+mod idp;
+mod page;
+mod pki;
+mod plat;
+mod recorder;
+mod reg;
+mod req;
+mod rows;
+mod sni;
+mod stage;
+mod trap;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread;
+
+use self::evidence::Evidence;
+use self::rows::{Result, Row, all, expected_ids};
+
+/// The number of rows that run at the same time.
+const WORKERS: usize = 4;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Runs the rows that are shown, and returns their evidence by the number of the row.
+fn run(rows: &[&Row]) -> Vec<Option<Evidence>> {
+    let (next, seen) = (Mutex::new(0), Mutex::new(Vec::new()));
+    let work = || loop {
+        let at = {
+            let mut next = next.lock().unwrap();
+            *next += 1;
+            *next - 1
+        };
+        let Some(row) = rows.get(at) else { break };
+        let evidence = match &row.result {
+            Result::Shown { test, .. } => Some(catch_unwind(AssertUnwindSafe(test))),
+            Result::NotHere(_) | Result::Planned(_) => None,
+        };
+        seen.lock().unwrap().push((at, evidence));
+    };
+    thread::scope(|scope| (0..WORKERS).for_each(|_| drop(scope.spawn(work))));
+    let mut seen = seen.into_inner().unwrap();
+    seen.sort_by_key(|(at, _)| *at);
+    let failed = seen.iter().filter(|(_, evidence)| matches!(evidence, Some(Err(_))));
+    let failed: Vec<&str> = failed.map(|(at, _)| rows[*at].id).collect();
+    assert!(failed.is_empty(), "the page was not made, because these rows failed: {}", failed.join(", "));
+    seen.into_iter().map(|(_, evidence)| evidence.and_then(std::result::Result::ok)).collect()
+}
+
+/// With `CERTBOUND_WRITE_DOCS=1` this test writes the page instead of comparing it.
+#[test]
+fn the_page_of_conformance_is_what_a_run_shows() {
+    let rows = all();
+    let evidence = run(&rows);
+    for (row, evidence) in rows.iter().zip(&evidence) {
+        row.check(evidence.as_ref());
+    }
+    let expected = page::render(&rows, &evidence);
+    let path = root().join("docs/conformance.md");
+    if std::env::var_os("CERTBOUND_WRITE_DOCS").is_some() {
+        std::fs::write(path, expected).unwrap();
+        return;
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    let differences = page::differences(&found, &expected);
+    assert!(
+        found == expected,
+        "run this test with CERTBOUND_WRITE_DOCS=1 in the environment:\n{differences}"
+    );
+}
+
+#[test]
+fn the_rows_are_those_of_the_matrix_in_its_order() {
+    let ids: Vec<&str> = all().iter().map(|row| row.id).collect();
+    assert_eq!(ids, expected_ids());
+}
+
+/// Only these rows may lack evidence. `CFG-06` needs evidence, but its part with hardware may be missing.
+#[test]
+fn no_more_rows_than_agreed_are_not_shown() {
+    let rows = all();
+    let others = rows.iter().filter(|row| !matches!(row.result, Result::Shown { .. }));
+    let others: Vec<&str> = others.map(|row| row.id).collect();
+    assert!(others.iter().all(|id| matches!(*id, "PLAT-01" | "PLAT-04")), "{others:?}");
+    let partly: Vec<&str> = rows.iter().filter(|row| row.missing.is_some()).map(|row| row.id).collect();
+    assert!(partly.iter().all(|id| *id == "CFG-06"), "{partly:?}");
+}

@@ -1,0 +1,268 @@
+//! CACHE: which callers share a token.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use certbound::cache::{SealedStore, Source};
+use certbound::credential::ByCertificate;
+use certbound::state::StateDirectory;
+use certbound::{BindingCertificate, BoundToken, Client, TokenCache};
+use certbound_core::jws;
+use certbound_emulator::world::builtin::ORDERS_HOST;
+use certbound_emulator::{Condition, Fault, FaultResult, LegKind};
+
+use super::evidence::Evidence;
+use super::pki;
+use super::rows::{Row, shown};
+use super::stage::{MTLS_HOST, Stage, graph, is_bound_by_certificate, only, orders, output};
+use crate::support::json;
+
+pub(super) const ROWS: &[Row] = &[
+    shown!(
+        "CACHE-01",
+        0,
+        "A token from the memory of the cache has all fields of the first result.",
+        a_token_from_memory_has_all_fields
+    ),
+    shown!(
+        "CACHE-02",
+        0,
+        "A certificate that was renewed over the same key gets a token of its own.",
+        a_renewed_certificate_is_a_miss
+    ),
+    shown!(
+        "CACHE-03",
+        0,
+        "Two certificates, one application and one scope: neither the tokens nor the connections are shared.",
+        two_certificates_share_neither_tokens_nor_connections
+    ),
+    shown!(
+        "CACHE-04",
+        1,
+        "The same leaf with a different chain of issuers shares the token, because the leaf is what a token is bound to.",
+        the_same_leaf_with_other_issuers_shares_the_token
+    ),
+    shown!(
+        "CACHE-05",
+        0,
+        "An answer with the type `Bearer` is written neither to the memory nor to the store.",
+        a_downgrade_is_not_stored
+    ),
+    shown!(
+        "CACHE-06",
+        0,
+        "Two processes share one sealed file. Neither gets a token that is bound to the certificate of the other.",
+        two_processes_on_one_file_get_their_own_tokens
+    ),
+    shown!(
+        "CACHE-07",
+        0,
+        "A token from the store, read by a new cache, has all fields of the first result.",
+        a_token_from_the_store_has_all_fields
+    ),
+];
+
+fn client(stage: &Stage, cache: &TokenCache, certificate: BindingCertificate) -> Client<ByCertificate> {
+    stage.builder().with_cache(cache.clone()).with_certificate(certificate).build().unwrap()
+}
+
+/// Returns the fields of a result that a cached token must have too. Only the place of the token differs.
+fn fields(token: &BoundToken) -> Vec<(&'static str, String)> {
+    let details = token.details();
+    vec![
+        ("token", token.secret().expose().to_owned()),
+        ("expiry", token.expires_at().as_secs().to_string()),
+        ("scopes", token.scopes().collect::<Vec<_>>().join(" ")),
+        ("scheme", format!("{:?}", token.scheme())),
+        ("certificate", token.binding().thumbprint().hex()),
+        ("token type", details.token_type),
+        ("tenant", details.tenant),
+        ("endpoint", details.endpoint),
+        ("region", format!("{:?}", details.region)),
+        ("granted scopes", format!("{:?} {}", details.scopes, details.scopes_granted)),
+        ("correlation id", details.correlation_id.to_string()),
+        ("observed binding", details.binding_observed.to_string()),
+        ("time of refresh", format!("{:?}", details.refresh_at)),
+        ("other members of the answer", format!("{:?}", details.additional)),
+    ]
+}
+
+/// Checks the second result, and returns the names of its fields.
+fn has_all_fields(first: &BoundToken, second: &BoundToken, source: Source) -> String {
+    assert_eq!(first.details().source, Source::Service);
+    assert_eq!(second.details().source, source);
+    assert_eq!(fields(second), fields(first));
+    assert_eq!(second.details().token_type, "mtls_pop");
+    fields(second).into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test]
+async fn a_token_from_memory_has_all_fields() -> Evidence {
+    let stage = Stage::new().await;
+    let client = stage.client(pki::c().binding());
+    let first = client.bound_token(&graph()).await.unwrap();
+    let second = client.bound_token(&graph()).await.unwrap();
+    let fields = has_all_fields(&first, &second, Source::Cache);
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal).fact("equal fields of the cached token", fields)
+}
+
+/// Returns a new cache over the sealed file in this folder, as a new process has it.
+fn sealed(folder: &Path) -> TokenCache {
+    let state = StateDirectory::open(folder.join("tokens")).unwrap();
+    TokenCache::new().with_store(SealedStore::with_key_file(&state).unwrap())
+}
+
+#[tokio::test]
+async fn a_token_from_the_store_has_all_fields() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = sealed(stage.folder());
+    let first = client(&stage, &cache, pki::c().binding()).bound_token(&graph()).await.unwrap();
+    cache.flush().await;
+    let again = sealed(stage.folder());
+    let second = client(&stage, &again, pki::c().binding()).bound_token(&graph()).await.unwrap();
+    let fields = has_all_fields(&first, &second, Source::Store);
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal).fact("equal fields of the stored token", fields)
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_a_miss() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = TokenCache::new();
+    assert_eq!(
+        pki::c().binding().chain().public_key_info(),
+        pki::renewed().binding().chain().public_key_info()
+    );
+    for (named, source) in [
+        (pki::c(), Source::Service),
+        (pki::renewed(), Source::Service),
+        (pki::c(), Source::Cache),
+        (pki::renewed(), Source::Cache),
+    ] {
+        let token = client(&stage, &cache, named.binding()).bound_token(&graph()).await.unwrap();
+        assert_eq!((token.details().source, token.binding().thumbprint()), (source, named.thumbprint()));
+        let claims = jws::unverified_claims(token.secret().expose()).unwrap();
+        assert_eq!(claims.confirmation().unwrap(), Some(named.thumbprint().x5t_s256().as_str()));
+    }
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2);
+    is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
+    is_bound_by_certificate(&journal[1], MTLS_HOST, pki::renewed());
+    Evidence::of(journal)
+        .fact("later acquisitions with C and R", "from the cache, each bound to its own certificate")
+}
+
+#[tokio::test]
+async fn two_certificates_share_neither_tokens_nor_connections() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = TokenCache::new();
+    let call = async |named: &pki::Named| {
+        let resource = client(&stage, &cache, named.binding()).resource(&orders());
+        let url = format!("https://{ORDERS_HOST}/orders");
+        let answer = resource.call(http::Request::get(url).body(Bytes::new()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        resource.token().await.unwrap().secret().expose().to_owned()
+    };
+    let tokens = [call(pki::c()).await, call(pki::d()).await, call(pki::c()).await, call(pki::d()).await];
+    assert_ne!(tokens[0], tokens[1]);
+    assert_eq!(tokens[..2], tokens[2..]);
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 6);
+    for (at, named) in [(0, pki::c()), (2, pki::d())] {
+        is_bound_by_certificate(&journal[at], MTLS_HOST, named);
+    }
+    for (at, named) in [(1, pki::c()), (3, pki::d()), (4, pki::c()), (5, pki::d())] {
+        assert_eq!((journal[at].host.as_str(), journal[at].status), (ORDERS_HOST, 200));
+        assert_eq!(journal[at].client_certificate, Some(named.thumbprint().x5t_s256()));
+    }
+    Evidence::of(journal).fact("tokens", "one for C and one for D")
+}
+
+#[tokio::test]
+async fn the_same_leaf_with_other_issuers_shares_the_token() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = TokenCache::new();
+    let whole = pki::c().binding();
+    let leaf = pki::c().leaf_alone();
+    assert_eq!((whole.chain().ders().len(), leaf.chain().ders().len()), (2, 1));
+    let first = client(&stage, &cache, whole).bound_token(&graph()).await.unwrap();
+    let second = client(&stage, &cache, leaf).bound_token(&graph()).await.unwrap();
+    assert_eq!(second.details().source, Source::Cache);
+    assert_eq!(first.secret().expose(), second.secret().expose());
+    // The token is used with the chain that the second client has.
+    assert_eq!(second.binding().chain().ders().len(), 1);
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal)
+        .fact("second acquisition, with the leaf alone", "from the cache")
+        .fact("documented in", "docs/rotation.md")
+}
+
+#[tokio::test]
+async fn a_downgrade_is_not_stored() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = sealed(stage.folder());
+    let fault = Fault::once(Condition::leg(LegKind::Direct), FaultResult::BearerForMtlsPop);
+    assert!(stage.emulator.add_fault(fault));
+    let error = client(&stage, &cache, pki::c().binding()).bound_token(&graph()).await.unwrap_err();
+    assert_eq!((error.code(), cache.len()), ("token_type_mismatch", 0));
+    cache.flush().await;
+    // Neither kind of token is in the store: a new cache over the same file requests both.
+    let again = client(&stage, &sealed(stage.folder()), pki::c().binding());
+    assert_eq!(again.bearer_token(&graph()).await.unwrap().details().source, Source::Service);
+    assert_eq!(again.bound_token(&graph()).await.unwrap().details().source, Source::Service);
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 3);
+    assert_eq!(journal[0].token_type.as_deref(), Some("Bearer"));
+    is_bound_by_certificate(&journal[2], MTLS_HOST, pki::c());
+    Evidence::of(journal)
+        .fact("error of the first acquisition", error.code())
+        .fact("tokens in memory and in the store after the error", 0)
+}
+
+/// Runs one process of the command line with a certificate, and returns its result.
+async fn process(stage: &Stage, folder: &Path, named: &pki::Named) -> serde_json::Value {
+    let certificate = stage.file(named.name);
+    let mut command =
+        stage.command(&["token", "-o", "json", "--scope", graph().as_str(), "--certificate", &certificate]);
+    command.env_remove("CERTBOUND_NO_CACHE").env("CERTBOUND_CACHE_DIR", folder);
+    json(&output(command).await)
+}
+
+#[tokio::test]
+async fn two_processes_on_one_file_get_their_own_tokens() -> Evidence {
+    let stage = Stage::new().await;
+    let folder = stage.folder().join("shared");
+    let (c, d) = (pki::c(), pki::d());
+    let (first, second) = tokio::join!(process(&stage, &folder, c), process(&stage, &folder, d));
+    let (third, fourth) = tokio::join!(process(&stage, &folder, c), process(&stage, &folder, d));
+    for (result, named, is_cached) in
+        [(&first, c, false), (&second, d, false), (&third, c, true), (&fourth, d, true)]
+    {
+        assert_eq!((&result["tokenType"], &result["fromCache"]), (&"mtls_pop".into(), &is_cached.into()));
+        let token = result["accessToken"].as_str().unwrap();
+        let claims = jws::unverified_claims(token).unwrap();
+        assert_eq!(claims.confirmation().unwrap(), Some(named.thumbprint().x5t_s256().as_str()));
+    }
+    assert_eq!(
+        (&first["accessToken"], &second["accessToken"]),
+        (&third["accessToken"], &fourth["accessToken"])
+    );
+    assert!(folder.join("tokens.sealed").is_file());
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2, "{journal:#?}");
+    let mut certificates: Vec<_> = journal.iter().map(|entry| entry.client_certificate.clone()).collect();
+    let mut expected = vec![Some(c.thumbprint().x5t_s256()), Some(d.thumbprint().x5t_s256())];
+    (certificates.sort(), expected.sort());
+    assert_eq!(certificates, expected);
+    Evidence::in_any_order(journal)
+        .fact(
+            "first process with C, and at the same time first process with D",
+            "each requested its own token",
+        )
+        .fact("second process with C", "its own token from the file, cnf of C")
+        .fact("second process with D", "its own token from the file, cnf of D")
+}

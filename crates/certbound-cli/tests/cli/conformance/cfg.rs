@@ -1,0 +1,219 @@
+//! CFG: the credentials of a client.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use certbound::certificate::{SignatureScheme, Signer};
+use certbound::credential::unbound_fn;
+use certbound::error::KeyError;
+use certbound::{AnyClient, BindingCertificate, Client, Secret, TokenSource as _};
+
+use super::evidence::Evidence;
+use super::rows::{Row, shown};
+use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, only, output};
+use super::trap::Trap;
+use super::{pki, root};
+use crate::support::{self, APP, TENANT, refusal};
+
+pub(super) const ROWS: &[Row] = &[
+    shown!(
+        "CFG-01",
+        0,
+        "A client with a certificate gets a bound token. TLS presents exactly the configured leaf certificate.",
+        a_certificate_gets_a_bound_token_and_is_presented
+    ),
+    shown!(
+        "CFG-02",
+        0,
+        "A bound token for a client with a secret does not compile. The command line refuses it with exit code 2, \
+         before any request.",
+        a_secret_gets_no_bound_token
+    ),
+    shown!(
+        "CFG-03",
+        0,
+        "A bound token for a client with an assertion that is not bound is refused before the network. Nothing falls \
+         back to a Bearer token.",
+        an_unbound_assertion_gets_no_bound_token
+    ),
+    shown!(
+        "CFG-04",
+        0,
+        "A certificate without its private key is an error about the key, before the network.",
+        a_certificate_without_its_key_is_refused
+    ),
+    shown!(
+        "CFG-05",
+        0,
+        "A certificate without issuers in its chain is sent as it is. If the service refuses it, the error has the \
+         service's code, and nothing is cached.",
+        a_chain_without_issuers_is_refused_by_the_service
+    ),
+    Row {
+        missing: Some("its part with hardware is planned: a key in a PKCS #11 token"),
+        ..shown!(
+            "CFG-06",
+            1,
+            "A key that only signs, and that the library never has, is enough for the handshake and for a bound token.",
+            a_key_in_another_program_signs_the_handshake
+        )
+    },
+];
+
+#[tokio::test]
+async fn a_certificate_gets_a_bound_token_and_is_presented() -> Evidence {
+    let stage = Stage::new().await;
+    let certificate = pki::c().binding();
+    let token = stage.client(certificate.clone()).bound_token(&graph()).await.unwrap();
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    assert_eq!(token.binding().chain().leaf_der(), pki::c().identity.leaf_der());
+    Evidence::of(journal)
+        .fact("certificate of the token", pki::named(&token.binding().thumbprint().x5t_s256()))
+}
+
+/// Returns the arguments of `token` for the application, with the network of a trap.
+async fn refused_by_the_command_line(trap: &Trap, args: &[&str]) -> (i32, String) {
+    let mut command = support::certbound();
+    command.env("HTTPS_PROXY", trap.url()).env("SECRET", "S").args(["token", "-o", "json"]);
+    command.args(["--scope", graph().as_str(), "--tenant", TENANT, "--client-id", APP]).args(args);
+    let output = output(command).await;
+    refusal(&output)
+}
+
+/// Returns the compiler's message about a program of the library's tests, which does not compile. The library's own
+/// test `mistakes_do_not_compile` compares the message with the compiler's.
+fn compiler_error(program: &str) -> String {
+    let file = |end: &str| root().join(format!("crates/certbound/tests/misuse/{program}.{end}"));
+    let source = std::fs::read_to_string(file("rs")).unwrap();
+    assert!(source.contains(".bound_token("), "{source}");
+    let message = std::fs::read_to_string(file("stderr")).unwrap();
+    let line = message.lines().next().unwrap();
+    assert!(line.starts_with("error[E"), "{message}");
+    format!("crates/certbound/tests/misuse/{program}.rs: {line}")
+}
+
+#[tokio::test]
+async fn a_secret_gets_no_bound_token() -> Evidence {
+    let trap = Trap::new();
+    let (exit, code) = refused_by_the_command_line(&trap, &["--client-secret-env", "SECRET"]).await;
+    assert_eq!((exit, code.as_str()), (2, "mtls_certificate_not_provided"));
+    // A program that chooses its credential at run time gets the same error.
+    let builder = Client::builder(global(), APP).with_network(&trap.network());
+    let client: AnyClient = builder.with_secret(Secret::new("S")).build().unwrap().into();
+    let error = client.bound_token(&graph()).await.unwrap_err();
+    assert_eq!(error.code(), code);
+    trap.nothing_arrived()
+        .fact("compiler", compiler_error("bound_token_by_a_secret"))
+        .fact("certbound token --client-secret-env", format!("exit code {exit}, {code}"))
+        .fact("error of a client that was chosen at run time", error.code())
+}
+
+#[tokio::test]
+async fn an_unbound_assertion_gets_no_bound_token() -> Evidence {
+    let trap = Trap::new();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"J.J.J").unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let (exit, code) = refused_by_the_command_line(&trap, &["--assertion-file", &path]).await;
+    assert_eq!((exit, code.as_str()), (2, "mtls_certificate_not_provided"));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let assertions = unbound_fn(move |_: &_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok::<_, std::io::Error>(Secret::new("J.J.J")) }
+    });
+    let builder = Client::builder(global(), APP).with_network(&trap.network());
+    let client: AnyClient = builder.with_unbound_assertions(assertions).build().unwrap().into();
+    let error = client.bound_token(&graph()).await.unwrap_err();
+    assert_eq!((error.code(), asked.load(Ordering::SeqCst)), (code.as_str(), 0));
+    trap.nothing_arrived()
+        .fact("compiler", compiler_error("bound_token_by_an_unbound_assertion"))
+        .fact("certbound token --assertion-file", format!("exit code {exit}, {code}"))
+        .fact("error of a client that was chosen at run time", error.code())
+        .fact("assertions that the client requested from the program", 0)
+}
+
+#[tokio::test]
+async fn a_certificate_without_its_key_is_refused() -> Evidence {
+    let trap = Trap::new();
+    let error = BindingCertificate::from_pem(pki::c().identity.certificate_pem.as_bytes()).unwrap_err();
+    assert_eq!(error.code(), "cert_without_private_key");
+    let file = root().join("testdata/certificates/rsa.pem");
+    let (exit, code) = refused_by_the_command_line(&trap, &["--certificate", file.to_str().unwrap()]).await;
+    assert_eq!((exit, code.as_str()), (2, error.code()));
+    trap.nothing_arrived()
+        .fact("error of the library", error.code())
+        .fact("certbound token --certificate", format!("exit code {exit}, {code}"))
+}
+
+#[tokio::test]
+async fn a_chain_without_issuers_is_refused_by_the_service() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = certbound::TokenCache::new();
+    let client = |certificate: BindingCertificate| {
+        stage.builder().with_cache(cache.clone()).with_certificate(certificate).build().unwrap()
+    };
+    let alone = pki::self_signed().binding();
+    assert_eq!(alone.chain().ders().len(), 1);
+    let error = client(alone).bound_token(&graph()).await.unwrap_err();
+    assert_eq!((error.aadsts(), error.code(), cache.len()), (Some(700_027), "invalid_client", 0));
+    assert!(!error.fix().is_empty() && !error.is_transient());
+    // The same leaf as usual, without its issuer: the service finds the issuer itself.
+    let leaf = pki::c().leaf_alone();
+    assert_eq!(leaf.chain().ders().len(), 1);
+    client(leaf).bound_token(&graph()).await.unwrap();
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2);
+    is_bound_by_certificate(&journal[1], MTLS_HOST, pki::c());
+    Evidence::of(journal)
+        .fact("error of the first request", format!("{}, AADSTS{}", error.code(), error.aadsts().unwrap()))
+        .fact("cached tokens after the error", 0)
+}
+
+/// A key in a process of OpenSSL. The process of the library never has the key.
+struct Elsewhere {
+    key_file: String,
+    signatures: Arc<AtomicUsize>,
+}
+
+impl Signer for Elsewhere {
+    fn schemes(&self) -> &[SignatureScheme] {
+        &[SignatureScheme::RsaPssSha256]
+    }
+
+    fn sign(&self, _: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["dgst", "-sha256", "-sign", &self.key_file]);
+        openssl.args(["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]);
+        let mut openssl =
+            openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(KeyError::new)?;
+        openssl.stdin.take().unwrap().write_all(message).map_err(KeyError::new)?;
+        let output = openssl.wait_with_output().map_err(KeyError::new)?;
+        self.signatures.fetch_add(1, Ordering::SeqCst);
+        Ok(output.stdout)
+    }
+}
+
+#[tokio::test]
+async fn a_key_in_another_program_signs_the_handshake() -> Evidence {
+    let stage = Stage::new().await;
+    let signatures = Arc::new(AtomicUsize::new(0));
+    let signer = Elsewhere { key_file: stage.file("C"), signatures: Arc::clone(&signatures) };
+    let chain = pki::c().identity.certificate_pem.as_bytes();
+    let certificate = BindingCertificate::from_signer(chain, signer).unwrap();
+    let leg1 = stage.client(certificate);
+    let leg2 = stage.builder().with_assertions(leg1.clone()).build().unwrap();
+    let token = leg2.bound_token(&graph()).await.unwrap();
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2);
+    is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
+    assert_eq!(journal[1].client_certificate, Some(token.binding().thumbprint().x5t_s256()));
+    assert_eq!(journal[1].token_type.as_deref(), Some("mtls_pop"));
+    let count = signatures.load(Ordering::SeqCst);
+    assert_eq!(count, 2, "one signature proves the key, and one is for the handshake of both legs");
+    Evidence::of(journal)
+        .fact("signatures by the other program", format!("{count}: a proof, and one handshake"))
+}

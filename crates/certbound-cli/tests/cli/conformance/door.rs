@@ -1,0 +1,170 @@
+//! A TLS server for the rows that the emulator's own server cannot show: old versions of TLS, a demanded certificate,
+//! a count of handshakes, and hosts that the emulator does not have.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use certbound::Network;
+use certbound_emulator::TlsFacts;
+use certbound_serve::{Connection, Limits};
+use certbound_verifier::rustls_0_23::{AnyClientCertificate, never_resume};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{ServerConnection, WebPkiClientVerifier};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+use super::stage;
+
+/// The client certificates that a door accepts.
+pub(super) enum Clients {
+    /// Any certificate, or none, as the emulator does.
+    MayPresent,
+    /// A certificate of this authority, DER. Without it the handshake fails.
+    MustPresent(Vec<u8>),
+}
+
+type Answer = dyn Fn(&TlsFacts, Request<Bytes>) -> Response<Bytes> + Send + Sync;
+
+/// A proxy that leads to a few hosts. It ends when it is dropped.
+pub(super) struct Door {
+    proxy_url: String,
+    root_pem: String,
+    handshakes: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Door {
+    /// Opens a door to `hosts`. `answer` gets each request with the facts of its connection.
+    pub(super) async fn open(
+        hosts: &'static [&'static str],
+        versions: &[&'static SupportedProtocolVersion],
+        clients: Clients,
+        answer: impl Fn(&TlsFacts, Request<Bytes>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        let certified =
+            rcgen::generate_simple_self_signed(hosts.iter().map(|&host| host.to_owned()).collect::<Vec<_>>())
+                .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config(&certified, versions, clients)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy_url = format!("http://{}", listener.local_addr().unwrap());
+        let handshakes = Arc::new(AtomicUsize::new(0));
+        let (count, answer): (_, Arc<Answer>) = (Arc::clone(&handshakes), Arc::new(answer));
+        let serving = certbound_serve::serve(
+            listener,
+            Limits::default(),
+            std::future::pending(),
+            move |stream, _, connection| {
+                let (acceptor, answer, count) = (acceptor.clone(), Arc::clone(&answer), Arc::clone(&count));
+                async move {
+                    // A connection that a client ends early is no failure of the server. The test sees its own error.
+                    let _ = serve(stream, &connection, hosts, acceptor, answer, count).await;
+                }
+            },
+        );
+        let task = tokio::spawn(serving);
+        Self { proxy_url, root_pem: certified.cert.pem(), handshakes, task }
+    }
+
+    pub(super) fn proxy_url(&self) -> String {
+        self.proxy_url.clone()
+    }
+
+    pub(super) fn root_pem(&self) -> &str {
+        &self.root_pem
+    }
+
+    /// Returns a network that has no open connections.
+    pub(super) fn network(&self) -> Network {
+        stage::network(&self.proxy_url, &self.root_pem)
+    }
+
+    /// Returns the number of complete handshakes, which is the number of connections with requests.
+    pub(super) fn handshakes(&self) -> usize {
+        self.handshakes.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn config(
+    certified: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    versions: &[&'static SupportedProtocolVersion],
+    clients: Clients,
+) -> ServerConfig {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let clients: Arc<dyn ClientCertVerifier> = match clients {
+        Clients::MayPresent => Arc::new(AnyClientCertificate::new(Arc::clone(&provider))),
+        Clients::MustPresent(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from(authority)).unwrap();
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .unwrap()
+        }
+    };
+    let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    let chain = vec![certified.cert.der().clone()];
+    let mut config = builder.with_client_cert_verifier(clients).with_single_cert(chain, key.into()).unwrap();
+    never_resume(&mut config);
+    config
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    connection: &Connection,
+    hosts: &[&str],
+    acceptor: TlsAcceptor,
+    answer: Arc<Answer>,
+    count: Arc<AtomicUsize>,
+) -> io::Result<()> {
+    connect(&mut stream, hosts).await?;
+    let tls = acceptor.accept(stream).await?;
+    count.fetch_add(1, Ordering::SeqCst);
+    let facts = Arc::new(facts(tls.get_ref().1));
+    let service = move |request: Request<certbound_serve::Body>| {
+        let (answer, facts) = (Arc::clone(&answer), Arc::clone(&facts));
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            Ok::<_, Infallible>(answer(&facts, Request::from_parts(head, body)).map(Full::new))
+        }
+    };
+    connection.http1(tls, service).await
+}
+
+/// Answers the request of a client for a tunnel to one of `hosts`.
+pub(super) async fn connect(stream: &mut TcpStream, hosts: &[&str]) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    if !hosts.iter().any(|host| head.starts_with(format!("CONNECT {host}:443 ").as_bytes())) {
+        return stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await
+}
+
+fn facts(connection: &ServerConnection) -> TlsFacts {
+    let chain = connection.peer_certificates().filter(|chain| !chain.is_empty());
+    TlsFacts {
+        server_name: connection.server_name().unwrap_or_default().to_owned(),
+        client_chain: chain.map(|chain| chain.iter().map(|certificate| certificate.to_vec()).collect()),
+        resumed: connection.handshake_kind() == Some(tokio_rustls::rustls::HandshakeKind::Resumed),
+        protocol: connection.protocol_version().and_then(|it| it.as_str().map(str::to_owned)),
+    }
+}

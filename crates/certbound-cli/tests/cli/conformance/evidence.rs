@@ -1,0 +1,109 @@
+//! The evidence of a row: the requests that a server received, with the answers, and facts that the test read elsewhere.
+
+use std::process::{ExitCode, Termination};
+
+use certbound_emulator::JournalEntry;
+
+use super::pki;
+
+/// The evidence of one row. It contains no secrets, no times and no random values.
+pub(super) struct Evidence {
+    requests: Vec<JournalEntry>,
+    /// True if the row is about a refusal before the network, and a trap saw that no connection was opened.
+    is_quiet: bool,
+    facts: Vec<(String, String)>,
+}
+
+impl Evidence {
+    /// Returns evidence with the requests in the order in which they arrived.
+    pub(super) fn of(requests: Vec<JournalEntry>) -> Self {
+        Self { requests, is_quiet: false, facts: Vec::new() }
+    }
+
+    /// Returns evidence with requests that arrived in any order.
+    pub(super) fn in_any_order(mut requests: Vec<JournalEntry>) -> Self {
+        requests.sort_by_key(exchange);
+        Self::of(requests)
+    }
+
+    /// Returns evidence that no connection was opened. Only a [`Trap`](super::trap::Trap) calls it.
+    pub(super) fn quiet() -> Self {
+        Self { requests: Vec::new(), is_quiet: true, facts: Vec::new() }
+    }
+
+    /// Adds a fact that is not part of a request.
+    pub(super) fn fact(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.facts.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Checks that the evidence is complete: either requests, each with the facts of its connection, or none at all.
+    pub(super) fn check(&self, id: &str) {
+        assert_eq!(self.is_quiet, self.requests.is_empty(), "{id}: a row has requests, or a trap");
+        assert!(!self.is_quiet || !self.facts.is_empty(), "{id}: the error of a refusal");
+        for request in &self.requests {
+            // The metadata service of a machine has no TLS.
+            if request.host != certbound_emulator::IMDS_HOST {
+                let has_tls = request.protocol.is_some() && !request.server_name.is_empty();
+                assert!(has_tls && request.status > 0, "{id}: {request:?}");
+            }
+        }
+    }
+
+    /// Returns the evidence as text. Equal requests in a row are written once, with their number.
+    pub(super) fn text(&self) -> String {
+        let mut blocks: Vec<(String, usize)> = Vec::new();
+        for block in self.requests.iter().map(exchange) {
+            match blocks.last_mut() {
+                Some((last, count)) if *last == block => *count += 1,
+                _ => blocks.push((block, 1)),
+            }
+        }
+        if self.is_quiet {
+            blocks.push(("no connection was opened\n".to_owned(), 1));
+        }
+        let times = |count: usize| if count > 1 { format!("{count} times:\n") } else { String::new() };
+        let mut text: Vec<String> = blocks.into_iter().map(|(block, count)| times(count) + &block).collect();
+        if !self.facts.is_empty() {
+            text.push(self.facts.iter().map(|(name, value)| format!("{name}: {value}\n")).collect());
+        }
+        text.join("\n")
+    }
+}
+
+/// Makes a row a test of its own.
+impl Termination for Evidence {
+    fn report(self) -> ExitCode {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Returns a request with its connection and its answer.
+fn exchange(entry: &JournalEntry) -> String {
+    let scheme = if entry.protocol.is_some() { "https" } else { "http" };
+    let mut text = format!("{} {scheme}://{}{}\n", entry.method, entry.host, entry.path);
+    for (name, value) in &entry.parameters {
+        // The journal has the hash of a value that may be secret. Such a value is often random.
+        let value = if value.starts_with("sha256:") { "(redacted)" } else { value };
+        text.push_str(&format!("  {name}={value}\n"));
+    }
+    if let Some(scheme) = &entry.authorization_scheme {
+        text.push_str(&format!("  Authorization: {scheme} (redacted)\n"));
+    }
+    text.push_str(&match &entry.protocol {
+        None => "  TLS: none\n".to_owned(),
+        Some(protocol) => {
+            let certificate = match &entry.client_certificate {
+                Some(thumbprint) => format!("client certificate {}", pki::named(thumbprint)),
+                None => "no client certificate".to_owned(),
+            };
+            format!("  TLS: {protocol}, server name {}, {certificate}\n", entry.server_name)
+        }
+    });
+    let mut answer = vec![entry.status.to_string()];
+    answer.extend(entry.aadsts.map(|number| format!("AADSTS{number}")));
+    answer.extend(entry.token_type.as_ref().map(|kind| format!("token_type {kind}")));
+    answer.extend(entry.expires_in.map(|seconds| format!("expires_in {seconds}")));
+    answer.extend(entry.fault.map(|fault| format!("by the fault {fault}")));
+    text + &format!("  answer: {}\n", answer.join(", "))
+}

@@ -1,0 +1,370 @@
+//! HTTP: connections, transports of a program's own, parallel callers and cancelled ones.
+
+use std::future::IntoFuture as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use certbound::error::TransportError;
+use certbound::retry::RetryPolicy;
+use certbound::transport::{Answer, TlsFacts, Via};
+use certbound::{Client, Network, TokenCache, Transport};
+use certbound_emulator::world::builtin::ORDERS_HOST;
+use certbound_emulator::{Condition, Fault, FaultResult, LegKind};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_rustls::rustls::ALL_VERSIONS;
+use tokio_rustls::rustls::version::TLS12;
+
+use super::door::{self, Clients, Door};
+use super::evidence::Evidence;
+use super::pki;
+use super::recorder::Recorder;
+use super::rows::{Row, shown};
+use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, only, orders};
+use super::trap::Trap;
+use crate::support::APP;
+
+pub(super) const ROWS: &[Row] = &[
+    shown!(
+        "HTTP-01",
+        1,
+        "Connections go through the configured proxy and use TLS 1.3 or TLS 1.2. A server that chooses TLS 1.1 gets no \
+         request.",
+        older_versions_of_tls_are_refused
+    ),
+    shown!(
+        "HTTP-02",
+        0,
+        "A transport of the program's own gets the right certificate with each request.",
+        a_transport_of_ones_own_gets_the_certificate
+    ),
+    shown!(
+        "HTTP-03",
+        0,
+        "A transport that returns nothing, or fails, is an error and no panic.",
+        a_transport_that_gives_nothing_is_an_error
+    ),
+    shown!(
+        "HTTP-04",
+        1,
+        "All requests with one certificate share a client and its connections.",
+        one_certificate_has_one_connection
+    ),
+    shown!(
+        "HTTP-05",
+        0,
+        "A certificate with a different DER gets a connection of its own, even over the same key.",
+        another_certificate_has_another_connection
+    ),
+    shown!(
+        "HTTP-06",
+        0,
+        "Many callers at once with one certificate: one request, and the same token for all.",
+        many_callers_with_one_certificate_share_a_request
+    ),
+    shown!(
+        "HTTP-07",
+        0,
+        "Many callers at once with several certificates: each token and each connection has its own certificate.",
+        many_callers_with_several_certificates_are_kept_apart
+    ),
+    shown!(
+        "HTTP-08",
+        0,
+        "An acquisition that is cancelled before its request sends nothing. One that is cancelled during its request \
+         ends at once. Nothing is cached.",
+        a_cancelled_acquisition_leaves_nothing
+    ),
+    shown!(
+        "HTTP-09",
+        1,
+        "An endpoint that does not answer ends in a clear error within the configured time.",
+        a_stalled_endpoint_is_an_error_in_time
+    ),
+];
+
+/// Opens a door to the token service of a stage.
+async fn door_to(
+    stage: &Stage,
+    versions: &[&'static tokio_rustls::rustls::SupportedProtocolVersion],
+) -> Door {
+    let emulator = Arc::clone(&stage.emulator);
+    let answer = move |facts: &_, request| emulator.handle(emulator.now(), facts, request);
+    Door::open(&[MTLS_HOST], versions, Clients::MayPresent, answer).await
+}
+
+/// A server that answers the ClientHello with a ServerHello of TLS 1.1 (RFC 4346). It returns the types of the records
+/// that follow from the client.
+async fn tls_1_1(listener: TcpListener) -> Vec<u8> {
+    const ALERT: u8 = 21;
+    let (mut stream, _) = listener.accept().await.unwrap();
+    door::connect(&mut stream, &[MTLS_HOST]).await.unwrap();
+    let mut head = [0; 5];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut hello = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+    stream.read_exact(&mut hello).await.unwrap();
+    // Version, random, no session id, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, no compression.
+    let mut body = vec![3, 2];
+    body.extend([7; 32]);
+    body.extend([0, 0xc0, 0x13, 0]);
+    let mut record = vec![22, 3, 2, 0, 4 + body.len() as u8, 2, 0, 0, body.len() as u8];
+    record.extend(body);
+    stream.write_all(&record).await.unwrap();
+    let mut rest = Vec::new();
+    // The client can close the connection by a reset.
+    let _ = stream.read_to_end(&mut rest).await;
+    let mut types = Vec::new();
+    while let Some((kind, length)) = rest.first().zip(rest.get(3..5)) {
+        types.push(*kind);
+        let length = 5 + usize::from(u16::from_be_bytes([length[0], length[1]]));
+        rest.drain(..length.min(rest.len()));
+    }
+    assert!(types.iter().all(|kind| *kind == ALERT), "{types:?}");
+    types
+}
+
+#[tokio::test]
+async fn older_versions_of_tls_are_refused() -> Evidence {
+    let stage = Stage::new().await;
+    stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap();
+    let door = door_to(&stage, &[&TLS12]).await;
+    let client = Client::builder(global(), APP).with_network(&door.network());
+    client.with_certificate(pki::c().binding()).build().unwrap().bound_token(&graph()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let old = tokio::spawn(tls_1_1(listener));
+    let network = Network::builder().proxy(proxy).only_roots_pem(stage.emulator.ca_pem()).build().unwrap();
+    let builder = Client::builder(global(), APP).with_network(&network);
+    let client = builder.with_retry_policy(RetryPolicy::none()).with_certificate(pki::c().binding());
+    let error = client.build().unwrap().bound_token(&graph()).await.unwrap_err();
+    assert!(
+        matches!(&error, certbound::Error::Transport { cause: TransportError::Tls { .. }, .. }),
+        "{error:?}"
+    );
+    drop(network);
+    let records = old.await.unwrap();
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2);
+    for (entry, version) in journal.iter().zip(["TLSv1_3", "TLSv1_2"]) {
+        is_bound_by_certificate(entry, MTLS_HOST, pki::c());
+        assert_eq!(entry.protocol.as_deref(), Some(version));
+    }
+    Evidence::of(journal).fact("error at a server that chooses TLS 1.1", error.code()).fact(
+        "records that this server received after its ServerHello",
+        format!("{} alert, no data", records.len()),
+    )
+}
+
+#[tokio::test]
+async fn a_transport_of_ones_own_gets_the_certificate() -> Evidence {
+    let stage = Stage::new().await;
+    let recorder = Recorder::new(&stage.network);
+    let leg1 = stage.builder().with_transport(recorder.clone()).with_certificate(pki::c().binding());
+    let leg1 = leg1.build().unwrap();
+    let leg2 = stage.builder().with_transport(recorder.clone()).with_assertions(leg1).build().unwrap();
+    leg2.bound_token(&graph()).await.unwrap();
+    let given = recorder.given();
+    assert!(given.iter().all(|given| given.certificate == Some(pki::c().thumbprint())));
+    let journal = stage.journal();
+    assert_eq!((given.len(), journal.len()), (2, 2));
+    is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
+    assert_eq!(journal[1].client_certificate, journal[0].client_certificate);
+    Evidence::of(journal).fact("certificate that the transport got with each request", "C")
+}
+
+/// A transport that returns an empty answer, or an error.
+struct Nothing {
+    is_error: bool,
+}
+
+impl Transport for Nothing {
+    async fn send(&self, _: http::Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let presented = via.binding().map(|binding| binding.thumbprint());
+        let tls = TlsFacts { certificate_requested: true, presented, resumed: false };
+        match self.is_error {
+            true => Err(TransportError::CertificateNotRequested { host: MTLS_HOST.to_owned() }),
+            false => Ok(Answer { response: http::Response::new(Bytes::new()), tls }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transport_that_gives_nothing_is_an_error() -> Evidence {
+    let trap = Trap::new();
+    let cache = TokenCache::new();
+    let ask = async |is_error| {
+        let builder = Client::builder(global(), APP).with_network(&trap.network());
+        let builder = builder.with_transport(Nothing { is_error }).with_cache(cache.clone());
+        let client = builder.with_certificate(pki::c().binding()).build().unwrap();
+        client.bound_token(&graph()).await.unwrap_err()
+    };
+    let (empty, failed) = (ask(false).await, ask(true).await);
+    assert_eq!((empty.code(), failed.code()), ("json_parse_failed", "certificate_not_requested"));
+    assert!(cache.is_empty());
+    trap.nothing_arrived()
+        .fact("error for an empty answer", empty.code())
+        .fact("error for a transport that fails", failed.code())
+        .fact("cached tokens", 0)
+}
+
+#[tokio::test]
+async fn one_certificate_has_one_connection() -> Evidence {
+    let stage = Stage::new().await;
+    let door = door_to(&stage, ALL_VERSIONS).await;
+    let (network, certificate) = (door.network(), pki::c().binding());
+    for _ in 0..5 {
+        let client = Client::builder(global(), APP).with_network(&network).with_cache(TokenCache::new());
+        let client = client.with_certificate(certificate.clone()).build().unwrap();
+        client.bound_token(&graph()).await.unwrap();
+    }
+    assert_eq!(door.handshakes(), 1);
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 5);
+    journal.iter().for_each(|entry| is_bound_by_certificate(entry, MTLS_HOST, pki::c()));
+    Evidence::of(journal).fact("handshakes that the server saw", door.handshakes())
+}
+
+#[tokio::test]
+async fn another_certificate_has_another_connection() -> Evidence {
+    let stage = Stage::new().await;
+    let door = door_to(&stage, ALL_VERSIONS).await;
+    let network = door.network();
+    let client = |named: &pki::Named| {
+        let builder = Client::builder(global(), APP).with_network(&network);
+        builder.with_certificate(named.binding()).build().unwrap()
+    };
+    // Both clients stay alive: a connection ends with the last handle on its certificate.
+    let (c, renewed) = (client(pki::c()), client(pki::renewed()));
+    for client in [&c, &renewed, &c, &renewed] {
+        client.bound_token(&graph()).force_refresh().await.unwrap();
+    }
+    assert_eq!(door.handshakes(), 2);
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 4);
+    for (entry, named) in journal.iter().zip([pki::c(), pki::renewed(), pki::c(), pki::renewed()]) {
+        is_bound_by_certificate(entry, MTLS_HOST, named);
+    }
+    Evidence::of(journal).fact("handshakes that the server saw", door.handshakes())
+}
+
+const CALLERS: usize = 32;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_callers_with_one_certificate_share_a_request() -> Evidence {
+    let stage = Stage::new().await;
+    let client = stage.client(pki::c().binding());
+    let callers = (0..CALLERS).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move { client.bound_token(&graph()).await.unwrap() })
+    });
+    let mut tokens = Vec::new();
+    for caller in callers.collect::<Vec<_>>() {
+        let token = caller.await.unwrap();
+        assert_eq!(token.binding().thumbprint(), pki::c().thumbprint());
+        tokens.push(token.secret().expose().to_owned());
+    }
+    tokens.dedup();
+    assert_eq!(tokens.len(), 1);
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal).fact("callers at once", CALLERS).fact("different tokens", tokens.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_callers_with_several_certificates_are_kept_apart() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = TokenCache::new();
+    let certificates = [pki::c(), pki::renewed(), pki::d()];
+    let client = |named: &pki::Named| {
+        let builder = stage.builder().with_cache(cache.clone());
+        builder.with_certificate(named.binding()).build().unwrap()
+    };
+    let clients = certificates.map(client);
+    let callers = (0..CALLERS * 3).map(|caller| {
+        let resource = clients[caller % 3].resource(&orders());
+        let own = certificates[caller % 3].thumbprint();
+        tokio::spawn(async move {
+            let url = format!("https://{ORDERS_HOST}/orders");
+            let answer = resource.call(http::Request::get(url).body(Bytes::new()).unwrap()).await.unwrap();
+            let facts = answer.extensions().get::<certbound::resource::CallFacts>().unwrap().0;
+            assert_eq!((answer.status().as_u16(), facts.presented), (200, Some(own)));
+            assert_eq!(resource.token().await.unwrap().binding().thumbprint(), own);
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 3 + CALLERS * 3);
+    for named in certificates {
+        let own: Vec<_> = journal
+            .iter()
+            .filter(|entry| entry.client_certificate == Some(named.thumbprint().x5t_s256()))
+            .collect();
+        assert_eq!(own.len(), 1 + CALLERS);
+        let requests: Vec<_> = own.iter().filter(|entry| entry.host == MTLS_HOST).collect();
+        assert_eq!(requests.len(), 1, "one request for each certificate");
+        is_bound_by_certificate(requests[0], MTLS_HOST, named);
+    }
+    Evidence::in_any_order(journal).fact("callers at once for each certificate", CALLERS)
+}
+
+#[tokio::test]
+async fn a_cancelled_acquisition_leaves_nothing() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = TokenCache::new();
+    let client = stage.builder().with_cache(cache.clone()).with_certificate(pki::c().binding());
+    let client = client.build().unwrap();
+    let scope = graph();
+    drop(client.bound_token(&scope).into_future());
+    assert!(stage.emulator.journal().is_empty(), "a request of an acquisition that was cancelled before");
+
+    let arrived = Arc::new(Notify::new());
+    let seen = Arc::clone(&arrived);
+    stage.emulator.observe_requests(move |_| seen.notify_one());
+    let delay = FaultResult::Delay { milliseconds: 600_000 };
+    assert!(stage.emulator.add_fault(Fault::once(Condition::leg(LegKind::Direct), delay)));
+    let caller = client.clone();
+    let task = tokio::spawn(async move { caller.bound_token(&graph()).await.map(drop) });
+    arrived.notified().await;
+    task.abort();
+    let ended = tokio::time::timeout(Duration::from_secs(20), task).await.unwrap();
+    assert!(ended.unwrap_err().is_cancelled());
+    assert!(cache.is_empty());
+    // The cache is in order: the next acquisition sends a request of its own.
+    let token = client.bound_token(&scope).await.unwrap();
+    assert_eq!((token.details().source, cache.len()), (certbound::cache::Source::Service, 1));
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2);
+    journal.iter().for_each(|entry| is_bound_by_certificate(entry, MTLS_HOST, pki::c()));
+    Evidence::of(journal)
+        .fact("requests of the acquisition that was cancelled before", 0)
+        .fact("cached tokens after the acquisition that was cancelled during its request", 0)
+}
+
+#[tokio::test]
+async fn a_stalled_endpoint_is_an_error_in_time() -> Evidence {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let stage = Stage::new().await;
+    let network = Network::builder().proxy(stage.server.proxy_url()).only_roots_pem(stage.emulator.ca_pem());
+    let network = network.exchange_timeout(LIMIT).build().unwrap();
+    let delay = FaultResult::Delay { milliseconds: 600_000 };
+    assert!(stage.emulator.add_fault(Fault::always(Condition::leg(LegKind::Direct), delay)));
+    let cache = TokenCache::new();
+    let builder = Client::builder(global(), APP).with_network(&network).with_cache(cache.clone());
+    let client = builder.with_retry_policy(RetryPolicy::none()).with_certificate(pki::c().binding());
+    let client = client.build().unwrap();
+    let scope = graph();
+    let bounded = tokio::time::timeout(Duration::from_secs(20), client.bound_token(&scope).into_future());
+    let error = bounded.await.unwrap().unwrap_err();
+    assert_eq!((error.code(), cache.len()), ("request_timeout", 0));
+    assert!(error.is_transient() && error.to_string().contains(MTLS_HOST), "{error}");
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal)
+        .fact("delay of the answer", "600 seconds")
+        .fact("configured limit", format!("{} milliseconds", LIMIT.as_millis()))
+        .fact("error", error.code())
+}

@@ -1,0 +1,157 @@
+//! IDP: other identity providers. The emulator has no dSTS, so a server of the test answers in its place.
+
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use certbound::cache::Source;
+use certbound::{Authority, Client, ResourceScope};
+use certbound_core::request::ReceivedForm;
+use certbound_emulator::{JournalEntry, TlsFacts};
+use http::{Request, Response};
+use tokio_rustls::rustls::ALL_VERSIONS;
+
+use super::door::{Clients, Door};
+use super::evidence::Evidence;
+use super::pki;
+use super::rows::{Row, shown};
+use super::stage::{is_bound_by_certificate, only};
+use super::trap::Trap;
+use crate::support::{APP, TENANT};
+
+pub(super) const ROWS: &[Row] = &[
+    shown!(
+        "IDP-01",
+        0,
+        "A dSTS authority with a tenant is asked at its own host and path, without a derived host, and with \
+         `token_type=mtls_pop`.",
+        dsts_is_asked_at_its_own_host
+    ),
+    shown!(
+        "IDP-02",
+        0,
+        "A cached token of dSTS keeps its type and its certificate.",
+        a_cached_token_of_dsts_keeps_its_type_and_certificate
+    ),
+    shown!(
+        "IDP-03",
+        0,
+        "A dSTS authority without a tenant is refused before the network.",
+        dsts_without_a_tenant_is_refused
+    ),
+];
+
+const HOST: &str = "co2.dsts.example";
+
+/// A server that answers as dSTS.
+struct Dsts {
+    door: Door,
+    journal: Arc<Mutex<Vec<JournalEntry>>>,
+}
+
+impl Dsts {
+    async fn start() -> Self {
+        let journal = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&journal);
+        let door = Door::open(&[HOST], ALL_VERSIONS, Clients::MayPresent, move |facts, request| {
+            let (entry, response) = answer(facts, &request);
+            seen.lock().unwrap().push(entry);
+            response
+        })
+        .await;
+        Self { door, journal }
+    }
+
+    fn builder(&self) -> certbound::ClientBuilder<certbound::credential::NoCredential> {
+        let authority = Authority::parse(&format!("https://{HOST}/dstsv2/{TENANT}")).unwrap();
+        Client::builder(authority, APP).with_network(&self.door.network())
+    }
+
+    fn journal(&self) -> Vec<JournalEntry> {
+        self.journal.lock().unwrap().clone()
+    }
+}
+
+/// Issues a token that is bound to the certificate of the connection, without looking at the rest of the request.
+fn answer(facts: &TlsFacts, request: &Request<Bytes>) -> (JournalEntry, Response<Bytes>) {
+    let thumbprint = facts.client_thumbprint().map(|thumbprint| thumbprint.x5t_s256());
+    let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+    let claims = format!(r#"{{"cnf":{{"x5t#S256":"{}"}}}}"#, thumbprint.clone().unwrap_or_default());
+    let token = format!("{}.{}.c2ln", part(r#"{"alg":"RS256"}"#.to_owned()), part(claims));
+    let body = format!(r#"{{"token_type":"mtls_pop","expires_in":3599,"access_token":"{token}"}}"#);
+    let form = ReceivedForm::decode(request.body()).unwrap();
+    let entry = JournalEntry {
+        time: 0,
+        method: request.method().to_string(),
+        host: facts.server_name.clone(),
+        path: request.uri().path().to_owned(),
+        status: 200,
+        parameters: form.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        authorization_scheme: None,
+        authorization_token: None,
+        client_request_id: None,
+        client_certificate: thumbprint,
+        server_name: facts.server_name.clone(),
+        resumed: facts.resumed,
+        protocol: facts.protocol.clone(),
+        aadsts: None,
+        token_type: Some("mtls_pop".to_owned()),
+        expires_in: Some(3599),
+        fault: None,
+    };
+    (entry, Response::new(Bytes::from(body)))
+}
+
+fn scope() -> ResourceScope {
+    ResourceScope::parse("https://resource.example/.default").unwrap()
+}
+
+#[tokio::test]
+async fn dsts_is_asked_at_its_own_host() -> Evidence {
+    let dsts = Dsts::start().await;
+    let client = dsts.builder().with_certificate(pki::c().binding()).build().unwrap();
+    let token = client.bound_token(&scope()).await.unwrap();
+    let journal = dsts.journal();
+    let entry = only(&journal);
+    is_bound_by_certificate(entry, HOST, pki::c());
+    assert_eq!(entry.path, format!("/dstsv2/{TENANT}/oauth2/v2.0/token"));
+    assert_eq!((entry.parameter("client_assertion"), entry.parameter("req_cnf")), (None, None));
+    Evidence::of(journal).fact("endpoint of the token", token.details().endpoint)
+}
+
+#[tokio::test]
+async fn a_cached_token_of_dsts_keeps_its_type_and_certificate() -> Evidence {
+    let dsts = Dsts::start().await;
+    let client = dsts.builder().with_certificate(pki::c().binding()).build().unwrap();
+    let first = client.bound_token(&scope()).await.unwrap();
+    let second = client.bound_token(&scope()).await.unwrap();
+    let details = second.details();
+    assert_eq!((details.source, details.token_type.as_str()), (Source::Cache, "mtls_pop"));
+    assert_eq!(first.secret().expose(), second.secret().expose());
+    assert_eq!(second.binding().thumbprint(), pki::c().thumbprint());
+    let journal = dsts.journal();
+    is_bound_by_certificate(only(&journal), HOST, pki::c());
+    Evidence::of(journal)
+        .fact("second token", format!("from the cache, token_type {}", details.token_type))
+        .fact("certificate of the second token", pki::named(&second.binding().thumbprint().x5t_s256()))
+}
+
+#[tokio::test]
+async fn dsts_without_a_tenant_is_refused() -> Evidence {
+    let trap = Trap::new();
+    let missing = Authority::parse(&format!("https://{HOST}/dstsv2")).unwrap_err();
+    assert_eq!(missing.code(), "authority_path_required");
+    let mut codes = Vec::new();
+    for tenant in ["common", "organizations", "consumers"] {
+        let authority = Authority::parse(&format!("https://{HOST}/dstsv2/{tenant}")).unwrap();
+        let builder = Client::builder(authority, APP).with_network(&trap.network());
+        let client = builder.with_certificate(pki::c().binding()).build().unwrap();
+        let error = client.bound_token(&scope()).await.unwrap_err();
+        assert_eq!(error.code(), "missing_tenanted_authority", "{tenant}");
+        codes.push(tenant);
+    }
+    trap.nothing_arrived()
+        .fact("without a path segment for the tenant", missing.code())
+        .fact(codes.join(", "), "missing_tenanted_authority")
+}

@@ -1,0 +1,159 @@
+//! The page: Markdown that GitHub shows.
+
+use super::evidence::Evidence;
+use super::pki;
+use super::rows::{GROUPS, Result, Row};
+
+const INTRODUCTION: &str = "\
+# Conformance
+
+This page has every row of the acceptance matrix for certificate-bound tokens, with the evidence that certbound meets it. The
+matrix is `docs/mtls-pop-acceptance-test-matrix.md` of the repository of MSAL.NET, in the version of 2026-08-17. Its ids are
+unchanged; the descriptions are ours. A *bound token* is a token of the type `mtls_pop`. The [glossary](glossary.md) explains the
+other terms.
+
+A test run writes this page, and the test fails if the page differs from the run. Each row is a test. It checks what must be seen
+on real TLS connections. The server is the emulator, or in a few rows a server of the test, for example one that has TLS 1.2 only.
+
+```sh
+cargo test -p certbound-cli --test cli -- conformance::         # all rows, and the comparison with this page
+cargo test -p certbound-cli --test cli -- conformance::req::    # the rows of one group
+CERTBOUND_WRITE_DOCS=1 cargo test -p certbound-cli --test cli -- the_page_of_conformance    # writes this page
+```
+
+| Result | Meaning |
+|---|---|
+| shown | The test of the row passed in the run that wrote this page, and the page has the evidence that the test captured |
+| not here | The row needs a cloud, Windows or hardware that the tests do not have |
+| planned | The row can be shown with the tests that we have, and is not shown yet |
+
+The emulator is not Entra: no row of this page was seen at the real service. [Limits](limits.md) says what that means.
+
+## How to read the evidence
+
+The server that received a request recorded it: method, URL, parameters, the facts of the TLS connection (version, server name,
+client certificate), and the answer. `(redacted)` is in the place of a value that may be secret. Headers are left out, except the
+scheme of `Authorization`, because they contain random ids. *no connection was opened* means that the configured proxy was a
+listener that saw no connection. Facts that the test read elsewhere, such as the error that the caller got, follow the requests.
+";
+
+/// Writes the whole page.
+pub(super) fn render(rows: &[&Row], evidence: &[Option<Evidence>]) -> String {
+    let mut text = INTRODUCTION.to_owned();
+    text.push_str(&certificates());
+    text.push_str(&summary());
+    let by_id = |id: &str| {
+        let at = rows.iter().position(|row| row.id == id).unwrap();
+        evidence[at].as_ref()
+    };
+    for (group, title, _, rows) in GROUPS {
+        text.push_str(&format!("\n## {group}: {}\n\n", title.to_lowercase()));
+        text.push_str("| Id | Priority | What must be seen | Result | Test |\n|---|---|---|---|---|\n");
+        for row in rows {
+            let (id, must) = (row.id, row.must);
+            text.push_str(&format!("| [{id}](#{}-evidence) | P{} | {must} | ", lower(id), row.priority));
+            text.push_str(&format!("{} | {} |\n", result(row), test(row)));
+        }
+        for row in rows {
+            text.push_str(&details(row, by_id(row.id)));
+        }
+    }
+    text
+}
+
+fn lower(id: &str) -> String {
+    id.to_ascii_lowercase()
+}
+
+fn certificates() -> String {
+    let mut text = format!(
+        "\nThe keys are derived from the seed `{}` or are files of `testdata/certificates`, so the certificates are the same in each \
+         run.\nThe evidence has the SHA-256 of the DER of a leaf certificate in base64url, as `x5t#S256` of a token has it (RFC 8705, \
+         section 3.1).\n\n\
+         | Certificate | Meaning | SHA-256, base64url | SHA-256, hexadecimal |\n|---|---|---|---|\n",
+        pki::SEED
+    );
+    for named in pki::all() {
+        let (name, role, thumbprint) = (named.name, named.role, named.thumbprint());
+        text.push_str(&format!(
+            "| {name} | {role} | `{}` | `{}` |\n",
+            thumbprint.x5t_s256(),
+            thumbprint.hex()
+        ));
+    }
+    text
+}
+
+fn summary() -> String {
+    let mut text =
+        "\n## Summary\n\n| Group | Subject | Shown | Not here | Planned |\n|---|---|---|---|---|\n"
+            .to_owned();
+    let mut sums = [0; 3];
+    for (group, title, _, rows) in GROUPS {
+        let mut counts = [0; 3];
+        for row in rows {
+            counts[kind(row)] += 1;
+            sums[kind(row)] += 1;
+        }
+        let [shown, not_here, planned] = counts;
+        text.push_str(&format!("| {group} | {title} | {shown} | {not_here} | {planned} |\n"));
+    }
+    let [shown, not_here, planned] = sums;
+    text + &format!("| all | | {shown} | {not_here} | {planned} |\n")
+}
+
+fn kind(row: &Row) -> usize {
+    match row.result {
+        Result::Shown { .. } => 0,
+        Result::NotHere(_) => 1,
+        Result::Planned(_) => 2,
+    }
+}
+
+fn result(row: &Row) -> String {
+    let base = ["shown", "not here", "planned"][kind(row)];
+    match row.missing {
+        Some(missing) => format!("{base}; {missing}"),
+        None => base.to_owned(),
+    }
+}
+
+fn test(row: &Row) -> String {
+    match row.result {
+        Result::Shown { name, file, .. } => {
+            let short = file.rsplit('/').next().unwrap_or(file);
+            format!("[`{}::{name}`](../{file})", short.trim_end_matches(".rs"))
+        }
+        Result::NotHere(why) | Result::Planned(why) => why.to_owned(),
+    }
+}
+
+/// Returns the evidence of a row, which GitHub shows when the reader opens it.
+fn details(row: &Row, evidence: Option<&Evidence>) -> String {
+    let Some(evidence) = evidence else { return String::new() };
+    let id = row.id;
+    format!(
+        "\n<details id=\"{}-evidence\"><summary>Evidence of {id}</summary>\n\n```text\n{}```\n\n</details>\n",
+        lower(id),
+        evidence.text()
+    )
+}
+
+/// Returns the lines in which two texts differ, at most 40 of them.
+pub(super) fn differences(found: &str, expected: &str) -> String {
+    let (found, expected): (Vec<&str>, Vec<&str>) = (found.lines().collect(), expected.lines().collect());
+    let same_start = found.iter().zip(&expected).take_while(|(a, b)| a == b).count();
+    let rest = (&found[same_start..], &expected[same_start..]);
+    let same_end = rest.0.iter().rev().zip(rest.1.iter().rev()).take_while(|(a, b)| a == b).count();
+    let part = |sign: char, lines: &[&str]| {
+        let lines = &lines[..lines.len() - same_end];
+        lines.iter().take(20).map(|line| format!("{sign} {line}\n")).collect::<String>()
+    };
+    format!("@ line {}\n{}{}", same_start + 1, part('-', rest.0), part('+', rest.1))
+}
+
+#[test]
+fn a_difference_is_shown_with_its_line() {
+    assert_eq!(differences("a\nb\nc\nd\n", "a\nB\nc\nd\n"), "@ line 2\n- b\n+ B\n");
+    assert_eq!(differences("", "a\n"), "@ line 1\n+ a\n");
+}

@@ -1,0 +1,88 @@
+//! PLAT: platforms.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certbound::resource::CallFacts;
+use certbound::{BindingCertificate, Client};
+use certbound_emulator::world::builtin::ORDERS_HOST;
+use tokio_rustls::rustls::version::TLS12;
+
+use super::door::{Clients, Door};
+use super::evidence::Evidence;
+use super::pki;
+use super::rows::{Result, Row, shown};
+use super::stage::{MTLS_HOST, Stage, global, is_bound_by_certificate, orders};
+use crate::support::APP;
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        id: "PLAT-01",
+        priority: 0,
+        must: "On Windows, a certificate with a software key gets a bound token and calls a resource.",
+        result: Result::NotHere("It needs Windows, and the tests run on Linux only."),
+        missing: None,
+    },
+    shown!(
+        "PLAT-02",
+        0,
+        "On Linux, a certificate in a PEM file gets a bound token in two legs and calls a resource.",
+        a_pem_file_on_linux_gets_a_token_and_calls
+    ),
+    shown!(
+        "PLAT-03",
+        0,
+        "TLS 1.2 is enough for the token and for the resource.",
+        tls_1_2_is_enough_for_token_and_resource
+    ),
+    Row {
+        id: "PLAT-04",
+        priority: 1,
+        must: "A key that cannot be exported gets a bound token and calls a resource.",
+        result: Result::Planned(
+            "A key in a PKCS #11 token will show it. CFG-06 shows a key in another program.",
+        ),
+        missing: None,
+    },
+];
+
+fn call() -> http::Request<Bytes> {
+    http::Request::get(format!("https://{ORDERS_HOST}/orders")).body(Bytes::new()).unwrap()
+}
+
+#[tokio::test]
+async fn a_pem_file_on_linux_gets_a_token_and_calls() -> Evidence {
+    assert_eq!(std::env::consts::OS, "linux");
+    let stage = Stage::new().await;
+    let certificate = BindingCertificate::from_pem_file(stage.file("C")).unwrap();
+    let leg1 = stage.client(certificate);
+    let leg2 = stage.builder().with_assertions(leg1).build().unwrap();
+    let answer = leg2.resource(&orders()).call(call()).await.unwrap();
+    let facts = answer.extensions().get::<CallFacts>().unwrap().0;
+    assert_eq!((answer.status().as_u16(), facts.presented), (200, Some(pki::c().thumbprint())));
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 3);
+    is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
+    assert_eq!(journal[1].token_type.as_deref(), Some("mtls_pop"));
+    assert!(journal.iter().all(|entry| entry.client_certificate == Some(pki::c().thumbprint().x5t_s256())));
+    assert_eq!((journal[2].host.as_str(), journal[2].status), (ORDERS_HOST, 200));
+    Evidence::of(journal).fact("operating system", std::env::consts::OS)
+}
+
+#[tokio::test]
+async fn tls_1_2_is_enough_for_token_and_resource() -> Evidence {
+    let stage = Stage::new().await;
+    let emulator = Arc::clone(&stage.emulator);
+    let answer = move |facts: &_, request| emulator.handle(emulator.now(), facts, request);
+    let door = Door::open(&[MTLS_HOST, ORDERS_HOST], &[&TLS12], Clients::MayPresent, answer).await;
+    let builder = Client::builder(global(), APP).with_network(&door.network());
+    let client = builder.with_certificate(pki::c().binding()).build().unwrap();
+    assert_eq!(client.resource(&orders()).call(call()).await.unwrap().status(), 200);
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2);
+    is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
+    assert_eq!((journal[1].host.as_str(), journal[1].status), (ORDERS_HOST, 200));
+    assert!(journal.iter().all(|entry| entry.protocol.as_deref() == Some("TLSv1_2")));
+    assert_eq!(journal[1].client_certificate, journal[0].client_certificate);
+    Evidence::of(journal)
+}

@@ -1,0 +1,192 @@
+//! REG: regions.
+
+use bytes::Bytes;
+use certbound::credential::ByCertificate;
+use certbound::region::{RegionDetector, RegionOutcome, RegionSource};
+use certbound::{Client, Region, TokenCache};
+use certbound_emulator::world::builtin;
+use certbound_emulator::{Condition, Fault, FaultResult, IMDS_HOST, PlatformEndpoint};
+
+use super::evidence::Evidence;
+use super::pki;
+use super::rows::{Row, shown};
+use super::stage::{
+    MTLS_HOST, Stage, global, graph, in_region, is_bound_by_certificate, only, orders, output,
+};
+use super::trap::Trap;
+use crate::support::{self, APP, TENANT, refusal};
+
+pub(super) const ROWS: &[Row] = &[
+    shown!("REG-01", 0, "A configured region is used, and the token says so.", a_configured_region_is_used),
+    shown!(
+        "REG-02",
+        0,
+        "Without a region the global host is used, and the token has no region.",
+        without_a_region_none_is_used
+    ),
+    shown!(
+        "REG-03",
+        0,
+        "The metadata service of the machine names `eastus`. The request goes to the host of this region.",
+        the_region_of_the_machine_is_detected_and_used
+    ),
+    shown!(
+        "REG-04",
+        0,
+        "If the detection fails, the request goes to the global host, and it is still a request for a bound token.",
+        a_failed_detection_uses_the_global_host
+    ),
+    shown!(
+        "REG-05",
+        1,
+        "A malformed region is an error, or no region. It never becomes part of a host name.",
+        a_malformed_region_reaches_no_host
+    ),
+    shown!(
+        "REG-06",
+        0,
+        "A resource accepts a token of a regional host: status 200.",
+        a_resource_accepts_a_regional_token
+    ),
+    shown!(
+        "REG-07",
+        1,
+        "A global and then a regional client, with one certificate and one cache: the region is not part of the cache \
+         key, so the regional client gets the cached token, with the right certificate.",
+        a_region_does_not_change_the_cache_key
+    ),
+];
+
+#[tokio::test]
+async fn a_configured_region_is_used() -> Evidence {
+    let stage = Stage::new().await;
+    let client = stage.at(in_region("eastus2")).with_certificate(pki::c().binding()).build().unwrap();
+    let details = client.bound_token(&graph()).await.unwrap().details();
+    assert_eq!(details.region.as_ref().map(Region::as_str), Some("eastus2"));
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), "eastus2.mtlsauth.microsoft.com", pki::c());
+    Evidence::of(journal).fact("region of the token", "eastus2")
+}
+
+#[tokio::test]
+async fn without_a_region_none_is_used() -> Evidence {
+    let stage = Stage::new().await;
+    let details = stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap().details();
+    assert_eq!(details.region, None);
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal).fact("region of the token", "none")
+}
+
+/// Returns a client that detects the region by the emulated metadata service only.
+fn detecting(stage: &Stage) -> Client<ByCertificate> {
+    let metadata = stage.server.metadata_url();
+    let detector = RegionDetector::with_environment(move |name| {
+        (name == "AZURE_POD_IDENTITY_AUTHORITY_HOST").then(|| metadata.clone())
+    });
+    let builder = stage.at(global().with_region(Region::detect())).with_region_detector(detector);
+    builder.with_certificate(pki::c().binding()).build().unwrap()
+}
+
+#[tokio::test]
+async fn the_region_of_the_machine_is_detected_and_used() -> Evidence {
+    let stage = Stage::with(|world| world.machine.location = "eastus".to_owned()).await;
+    let details = detecting(&stage).bound_token(&graph()).await.unwrap().details();
+    let outcome = RegionOutcome::Detected { source: RegionSource::MetadataService, remembered: false };
+    assert_eq!(details.region_outcome, Some(outcome.clone()));
+    let journal = stage.journal();
+    assert_eq!((journal.len(), journal[0].host.as_str()), (2, IMDS_HOST));
+    is_bound_by_certificate(&journal[1], "eastus.mtlsauth.microsoft.com", pki::c());
+    Evidence::of(journal).fact("origin of the region", outcome.name())
+}
+
+/// Makes the metadata service answer each question about the region like this.
+fn metadata_answers(stage: &Stage, status: u16, body: &str) {
+    let answer = FaultResult::Status { status, body: body.to_owned(), retry_after: None, headers: [].into() };
+    let condition = Condition::endpoint(PlatformEndpoint::InstanceMetadata);
+    assert!(stage.emulator.add_fault(Fault::always(condition, answer)));
+}
+
+#[tokio::test]
+async fn a_failed_detection_uses_the_global_host() -> Evidence {
+    let stage = Stage::new().await;
+    metadata_answers(&stage, 404, "");
+    let token = detecting(&stage).bound_token(&graph()).await.unwrap();
+    let details = token.details();
+    assert_eq!((details.region.as_ref(), details.token_type.as_str()), (None, "mtls_pop"));
+    let journal = stage.journal();
+    assert_eq!((journal.len(), journal[0].host.as_str()), (2, IMDS_HOST));
+    is_bound_by_certificate(&journal[1], MTLS_HOST, pki::c());
+    Evidence::of(journal).fact("result of the detection", details.region_outcome.unwrap().name())
+}
+
+#[tokio::test]
+async fn a_malformed_region_reaches_no_host() -> Evidence {
+    const MALFORMED: [&str; 5] = ["evil.example/", "west.us3", "west-us", "eastus@evil.example", "é"];
+    for region in MALFORMED {
+        assert_eq!(Region::parse(region).unwrap_err().code(), "invalid_region", "{region}");
+    }
+    let trap = Trap::new();
+    let mut command = support::certbound();
+    command.env("HTTPS_PROXY", trap.url()).args(["token", "-o", "json", "--region", MALFORMED[0]]);
+    command.args(["--scope", graph().as_str(), "--tenant", TENANT, "--client-id", APP]);
+    let stage = Stage::new().await;
+    command.args(["--certificate", &stage.file("C")]);
+    let output = output(command).await;
+    let (exit, code) = refusal(&output);
+    assert_eq!((exit, code.as_str()), (2, "invalid_region"));
+    drop(trap.nothing_arrived());
+    // A malformed region from the metadata service is no region.
+    metadata_answers(&stage, 200, MALFORMED[0]);
+    let details = detecting(&stage).bound_token(&graph()).await.unwrap().details();
+    assert_eq!(details.region, None);
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2);
+    is_bound_by_certificate(&journal[1], MTLS_HOST, pki::c());
+    Evidence::of(journal)
+        .fact("answer of the metadata service", MALFORMED[0])
+        .fact("error of the library for each malformed region", "invalid_region")
+        .fact("malformed regions", MALFORMED.join("  "))
+        .fact(
+            "certbound token --region evil.example/",
+            format!("exit code {exit}, {code}, no connection was opened"),
+        )
+}
+
+#[tokio::test]
+async fn a_resource_accepts_a_regional_token() -> Evidence {
+    let stage = Stage::new().await;
+    let client = stage.at(in_region("westus3")).with_certificate(pki::c().binding()).build().unwrap();
+    let url = format!("https://{}/orders", builtin::ORDERS_HOST);
+    let request = http::Request::get(url).body(Bytes::new()).unwrap();
+    let answer = client.resource(&orders()).call(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2);
+    is_bound_by_certificate(&journal[0], "westus3.mtlsauth.microsoft.com", pki::c());
+    assert_eq!((journal[1].host.as_str(), journal[1].status), (builtin::ORDERS_HOST, 200));
+    assert_eq!(journal[1].authorization_scheme.as_deref(), Some("mtls_pop"));
+    assert_eq!(journal[1].client_certificate, journal[0].client_certificate);
+    Evidence::of(journal)
+}
+
+#[tokio::test]
+async fn a_region_does_not_change_the_cache_key() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = TokenCache::new();
+    let client = |authority| {
+        let builder = stage.at(authority).with_cache(cache.clone());
+        builder.with_certificate(pki::c().binding()).build().unwrap()
+    };
+    let first = client(global()).bound_token(&graph()).await.unwrap();
+    let second = client(in_region("westus3")).bound_token(&graph()).await.unwrap();
+    assert_eq!(second.details().source, certbound::cache::Source::Cache);
+    assert_eq!(first.secret().expose(), second.secret().expose());
+    assert_eq!(second.binding().thumbprint(), pki::c().thumbprint());
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal).fact("token of the regional client", "from the cache").fact(
+        "certificate of the regional client's token",
+        pki::named(&second.binding().thumbprint().x5t_s256()),
+    )
+}

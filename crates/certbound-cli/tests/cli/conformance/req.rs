@@ -1,0 +1,223 @@
+//! REQ: the token request.
+
+use std::sync::{Arc, Mutex};
+
+use certbound::TokenCache;
+use certbound::error::PeerMisbehaved;
+use certbound_emulator::{Condition, Fault, FaultResult, JournalEntry, LegKind};
+
+use super::door::{Clients, Door};
+use super::evidence::Evidence;
+use super::pki;
+use super::rows::{Row, shown};
+use super::stage::{MTLS_HOST, Stage, global, graph, in_region, is_bound_by_certificate, network, only};
+use super::trap::Trap;
+use crate::support::APP;
+
+pub(super) const ROWS: &[Row] = &[
+    shown!(
+        "REQ-01",
+        0,
+        "Without a region, a request for a bound token goes to `mtlsauth.microsoft.com`.",
+        without_a_region_the_global_host_is_asked
+    ),
+    shown!(
+        "REQ-02",
+        0,
+        "With the region westus3 the request goes to `westus3.mtlsauth.microsoft.com`.",
+        with_a_region_its_host_is_asked
+    ),
+    shown!(
+        "REQ-03",
+        0,
+        "A service that demands a client certificate receives the configured leaf certificate, byte for byte.",
+        a_service_that_demands_a_certificate_gets_the_configured_one
+    ),
+    shown!(
+        "REQ-04",
+        0,
+        "The body has `client_id`, `scope`, `grant_type=client_credentials` and `token_type=mtls_pop`.",
+        the_body_has_the_parameters_of_a_bound_token
+    ),
+    shown!(
+        "REQ-05",
+        0,
+        "The body of a request by certificate has neither `client_assertion` nor `client_assertion_type`.",
+        the_body_has_no_assertion
+    ),
+    shown!("REQ-06", 0, "The body has no `req_cnf`.", the_body_has_no_req_cnf),
+    shown!(
+        "REQ-07",
+        0,
+        "Extra parameters with the names of parameters that the library writes are refused before the network.",
+        parameters_with_reserved_names_are_refused
+    ),
+    shown!(
+        "REQ-08",
+        1,
+        "Claims and other extra parameters arrive. The parameters of the bound token are unchanged.",
+        claims_and_extra_parameters_arrive
+    ),
+    shown!(
+        "REQ-09",
+        0,
+        "An answer with the type `Bearer` is an error of its own kind. The token is neither returned nor cached.",
+        a_bearer_answer_is_an_error_and_is_not_cached
+    ),
+];
+
+#[tokio::test]
+async fn without_a_region_the_global_host_is_asked() -> Evidence {
+    let stage = Stage::new().await;
+    let token = stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap();
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal).fact("endpoint of the token", token.details().endpoint)
+}
+
+#[tokio::test]
+async fn with_a_region_its_host_is_asked() -> Evidence {
+    let stage = Stage::new().await;
+    let client = stage.at(in_region("westus3")).with_certificate(pki::c().binding()).build().unwrap();
+    let token = client.bound_token(&graph()).await.unwrap();
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), "westus3.mtlsauth.microsoft.com", pki::c());
+    Evidence::of(journal).fact("endpoint of the token", token.details().endpoint)
+}
+
+#[tokio::test]
+async fn a_service_that_demands_a_certificate_gets_the_configured_one() -> Evidence {
+    let stage = Stage::new().await;
+    let leaf = Arc::new(Mutex::new(None));
+    let (emulator, seen) = (Arc::clone(&stage.emulator), Arc::clone(&leaf));
+    let demands = Clients::MustPresent(stage.emulator.ca_der().to_vec());
+    let door =
+        Door::open(&[MTLS_HOST], tokio_rustls::rustls::ALL_VERSIONS, demands, move |facts, request| {
+            *seen.lock().unwrap() = facts.client_leaf().map(<[u8]>::to_vec);
+            emulator.handle(emulator.now(), facts, request)
+        })
+        .await;
+    let builder = || certbound::Client::builder(global(), APP).with_network(&door.network());
+    let client = builder().with_certificate(pki::c().binding()).build().unwrap();
+    client.bound_token(&graph()).await.unwrap();
+    assert_eq!(leaf.lock().unwrap().as_deref(), Some(pki::c().identity.leaf_der()));
+    // The same service ends the handshake of a client that presents nothing, so it does demand the certificate.
+    let login = stage.client(pki::c().binding()).authority().clone();
+    let url = format!("https://{MTLS_HOST}/{}/oauth2/v2.0/token", login.tenant().unwrap());
+    let transport = network(&door.proxy_url(), door.root_pem()).transport();
+    let request = http::Request::post(url).body(bytes::Bytes::new()).unwrap();
+    let error = certbound::Transport::send(&transport, request, certbound::transport::Via::Tls).await;
+    let error = error.unwrap_err();
+    assert_eq!(door.handshakes(), 1);
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal)
+        .fact("leaf of the connection", "equal to the DER of C")
+        .fact("error without a certificate", error.code())
+}
+
+/// Requests a bound token by certificate, and returns the only request.
+async fn requested() -> Vec<JournalEntry> {
+    let stage = Stage::new().await;
+    stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap();
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    journal
+}
+
+#[tokio::test]
+async fn the_body_has_the_parameters_of_a_bound_token() -> Evidence {
+    let journal = requested().await;
+    for (name, value) in [
+        ("client_id", APP),
+        ("scope", "https://graph.microsoft.com/.default"),
+        ("grant_type", "client_credentials"),
+        ("token_type", "mtls_pop"),
+    ] {
+        let all: Vec<&(String, String)> =
+            only(&journal).parameters.iter().filter(|(known, _)| known == name).collect();
+        assert_eq!(all, [&(name.to_owned(), value.to_owned())], "each parameter is sent once");
+    }
+    Evidence::of(journal)
+}
+
+#[tokio::test]
+async fn the_body_has_no_assertion() -> Evidence {
+    let journal = requested().await;
+    for name in ["client_assertion", "client_assertion_type"] {
+        assert_eq!(only(&journal).parameter(name), None);
+    }
+    Evidence::of(journal)
+}
+
+#[tokio::test]
+async fn the_body_has_no_req_cnf() -> Evidence {
+    let journal = requested().await;
+    assert_eq!(only(&journal).parameter("req_cnf"), None);
+    Evidence::of(journal)
+}
+
+#[tokio::test]
+async fn parameters_with_reserved_names_are_refused() -> Evidence {
+    let trap = Trap::new();
+    let client = certbound::Client::builder(global(), APP).with_network(&trap.network());
+    let client = client.with_certificate(pki::c().binding()).build().unwrap();
+    let names = [
+        "client_id",
+        "scope",
+        "grant_type",
+        "token_type",
+        "client_assertion",
+        "client_assertion_type",
+        "client_secret",
+        "req_cnf",
+    ];
+    for name in names {
+        let error = client.bound_token(&graph()).body(name, "x").await.unwrap_err();
+        assert_eq!(error.code(), "invalid_body_parameter", "{name}");
+    }
+    trap.nothing_arrived().fact("invalid_body_parameter", names.join(", "))
+}
+
+#[tokio::test]
+async fn claims_and_extra_parameters_arrive() -> Evidence {
+    let stage = Stage::new().await;
+    let client = stage.client(pki::c().binding());
+    let claims = r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#;
+    client.bound_token(&graph()).claims(claims).body("extra", "1").query("slice", "test").await.unwrap();
+    let journal = stage.journal();
+    let entry = only(&journal);
+    is_bound_by_certificate(entry, MTLS_HOST, pki::c());
+    assert_eq!(entry.parameter("claims"), Some(claims));
+    // The journal has the SHA-256 of parameters that it does not know.
+    let hash = |value: &str| format!("sha256:{}", certbound::Thumbprint::of_der(value.as_bytes()).hex());
+    assert_eq!(entry.parameter("extra"), Some(hash("1").as_str()));
+    assert_eq!(entry.parameter("slice"), Some(hash("test").as_str()));
+    for (name, value) in [("grant_type", "client_credentials"), ("client_id", APP)] {
+        assert_eq!(entry.parameter(name), Some(value));
+    }
+    Evidence::of(journal).fact("values of `extra` and `slice`", "arrived unchanged, by their SHA-256")
+}
+
+#[tokio::test]
+async fn a_bearer_answer_is_an_error_and_is_not_cached() -> Evidence {
+    let stage = Stage::new().await;
+    let cache = TokenCache::new();
+    let client = stage.builder().with_cache(cache.clone()).with_certificate(pki::c().binding());
+    let client = client.build().unwrap();
+    let fault = Fault::once(Condition::leg(LegKind::Direct), FaultResult::BearerForMtlsPop);
+    assert!(stage.emulator.add_fault(fault));
+    let error = client.bound_token(&graph()).await.unwrap_err();
+    let certbound::Error::PeerMisbehaved { what, .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(what, PeerMisbehaved::TokenTypeDowngraded { .. }), "{error:?}");
+    assert_eq!((error.code(), cache.len()), ("token_type_mismatch", 0));
+    // The next acquisition asks again, and gets a bound token.
+    client.bound_token(&graph()).await.unwrap();
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 2);
+    assert_eq!(journal[0].token_type.as_deref(), Some("Bearer"));
+    is_bound_by_certificate(&journal[1], MTLS_HOST, pki::c());
+    Evidence::of(journal)
+        .fact("error of the first acquisition", error.code())
+        .fact("cached tokens after the error", 0)
+}
