@@ -256,7 +256,8 @@ async fn two_processes_on_one_file_get_their_own_tokens() -> Evidence {
     assert_eq!(journal.len(), 2, "{journal:#?}");
     let mut certificates: Vec<_> = journal.iter().map(|entry| entry.client_certificate.clone()).collect();
     let mut expected = vec![Some(c.thumbprint().x5t_s256()), Some(d.thumbprint().x5t_s256())];
-    (certificates.sort(), expected.sort());
+    certificates.sort();
+    expected.sort();
     assert_eq!(certificates, expected);
     Evidence::in_any_order(journal)
         .fact(
