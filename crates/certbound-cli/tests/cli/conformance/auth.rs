@@ -1,8 +1,7 @@
 //! AUTH: authorities.
 
 use certbound::cache::Source;
-use certbound::{Authority, Client, Cloud, ResourceScope, TenantId, TokenCache};
-use certbound_emulator::JournalEntry;
+use certbound::{Authority, Client, Cloud, Region, ResourceScope, TenantId, TokenCache};
 use certbound_emulator::world::builtin;
 
 use super::evidence::Evidence;
@@ -41,7 +40,7 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "AUTH-06",
         0,
-        "The public cloud has the host `mtlsauth.microsoft.com`, for each name of its login host.",
+        "The public cloud has the host `mtlsauth.microsoft.com`, for each name of its login host, and a regional form of it.",
         the_public_cloud_has_its_host
     ),
     shown!(
@@ -163,53 +162,58 @@ async fn another_tenant_is_in_the_path_and_in_the_key() -> Evidence {
         .fact("second request for the other tenant", "from the cache, a token of that tenant")
 }
 
-/// Requests a bound token at each login host of a cloud, and checks that all requests go to one host.
-async fn all_go_to(cloud: Cloud, login_hosts: &[&str], mtls_host: &str) -> Vec<JournalEntry> {
+/// Requests a bound token at each login host of a cloud, without and with a region. Checks that all requests go to the
+/// cloud's host of mutual TLS.
+async fn all_go_to(cloud: Cloud, login_hosts: &[&str], mtls_host: &str, region: &str) -> Evidence {
     let stage = Stage::new().await;
     for login in login_hosts {
         let authority = Authority::parse(&format!("https://{login}/{TENANT}")).unwrap();
-        let client = stage.at(authority).with_certificate(pki::c().binding()).build().unwrap();
-        client.bound_token(&ResourceScope::graph(cloud)).await.unwrap();
+        let regional = authority.clone().with_region(Region::parse(region).unwrap());
+        for authority in [authority, regional] {
+            let client = stage.at(authority).with_certificate(pki::c().binding()).build().unwrap();
+            client.bound_token(&ResourceScope::graph(cloud)).await.unwrap();
+        }
     }
     let journal = stage.journal();
-    assert_eq!(journal.len(), login_hosts.len());
-    journal.iter().for_each(|entry| is_bound_by_certificate(entry, mtls_host, pki::c()));
-    journal
+    assert_eq!(journal.len(), 2 * login_hosts.len());
+    for pair in journal.chunks(2) {
+        is_bound_by_certificate(&pair[0], mtls_host, pki::c());
+        is_bound_by_certificate(&pair[1], &format!("{region}.{mtls_host}"), pki::c());
+    }
+    Evidence::of(journal)
+        .fact("login hosts of the requests, each without and with a region", login_hosts.join(", "))
 }
 
 #[tokio::test]
 async fn the_public_cloud_has_its_host() -> Evidence {
     let names = ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com"];
-    Evidence::of(all_go_to(Cloud::Public, &names, MTLS_HOST).await)
-        .fact("login hosts of the requests", names.join(", "))
+    all_go_to(Cloud::Public, &names, MTLS_HOST, "westus3").await
 }
+
+const US_GOVERNMENT: &str = "mtlsauth.microsoftonline.us";
 
 #[tokio::test]
 async fn the_us_government_has_its_host() -> Evidence {
     let names = ["login.microsoftonline.us"];
-    Evidence::of(all_go_to(Cloud::UsGovernment, &names, "mtlsauth.microsoftonline.us").await)
-        .fact("login host of the request", names[0])
+    all_go_to(Cloud::UsGovernment, &names, US_GOVERNMENT, "usgovvirginia").await
 }
+
+const CHINA: &str = "mtlsauth.partner.microsoftonline.cn";
 
 #[tokio::test]
 async fn china_has_its_host() -> Evidence {
-    let names = ["login.partner.microsoftonline.cn"];
-    Evidence::of(all_go_to(Cloud::China, &names, "mtlsauth.partner.microsoftonline.cn").await)
-        .fact("login host of the request", names[0])
+    all_go_to(Cloud::China, &["login.partner.microsoftonline.cn"], CHINA, "chinaeast2").await
 }
 
 #[tokio::test]
 async fn the_legacy_name_of_the_us_government_leads_to_its_host() -> Evidence {
     let names = ["login.usgovcloudapi.net"];
-    Evidence::of(all_go_to(Cloud::UsGovernment, &names, "mtlsauth.microsoftonline.us").await)
-        .fact("login host of the request", names[0])
+    all_go_to(Cloud::UsGovernment, &names, US_GOVERNMENT, "usgovvirginia").await
 }
 
 #[tokio::test]
 async fn the_legacy_name_of_china_leads_to_its_host() -> Evidence {
-    let names = ["login.chinacloudapi.cn"];
-    Evidence::of(all_go_to(Cloud::China, &names, "mtlsauth.partner.microsoftonline.cn").await)
-        .fact("login host of the request", names[0])
+    all_go_to(Cloud::China, &["login.chinacloudapi.cn"], CHINA, "chinaeast2").await
 }
 
 #[tokio::test]

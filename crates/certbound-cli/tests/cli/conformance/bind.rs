@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use certbound::transport::Via;
 use certbound::{BoundToken, Transport as _};
@@ -26,7 +28,7 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "BIND-02",
         0,
-        "The thumbprint of the token's certificate is the SHA-256 of the DER of the leaf.",
+        "The thumbprint of the token's certificate is the SHA-256 of the whole DER of the leaf, in base64url.",
         the_thumbprint_is_the_sha_256_of_the_leaf
     ),
     shown!(
@@ -107,13 +109,16 @@ async fn the_thumbprint_is_the_sha_256_of_the_leaf() -> Evidence {
     openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in", &stage.file("C")]);
     let text = String::from_utf8(output(openssl).await.stdout).unwrap();
     let (_, fingerprint) = text.trim().split_once('=').unwrap();
-    let hex = fingerprint.replace(':', "").to_ascii_lowercase();
-    assert_eq!(token.binding().thumbprint().hex(), hex);
+    let hex: Vec<&str> = fingerprint.split(':').collect();
+    let bytes: Vec<u8> = hex.iter().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    let base64url = URL_SAFE_NO_PAD.encode(bytes);
+    assert_eq!(token.binding().thumbprint().x5t_s256(), base64url);
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
     Evidence::of(journal)
-        .fact("openssl x509 -fingerprint -sha256", hex)
-        .fact("thumbprint of the token's certificate", token.binding().thumbprint().hex())
+        .fact("openssl x509 -fingerprint -sha256", hex.concat().to_ascii_lowercase())
+        .fact("the same in base64url", base64url)
+        .fact("thumbprint of the token's certificate", token.binding().thumbprint().x5t_s256())
 }
 
 #[tokio::test]

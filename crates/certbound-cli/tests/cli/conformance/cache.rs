@@ -57,13 +57,17 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "CACHE-07",
         0,
-        "A token from the store, read by a new cache, has all fields of the first result.",
+        "A token from the store, read by a new cache, has all fields of the first result, with certificate and key.",
         a_token_from_the_store_has_all_fields
     ),
 ];
 
 fn client(stage: &Stage, cache: &TokenCache, certificate: BindingCertificate) -> Client<ByCertificate> {
     stage.builder().with_cache(cache.clone()).with_certificate(certificate).build().unwrap()
+}
+
+fn order() -> http::Request<Bytes> {
+    http::Request::get(format!("https://{ORDERS_HOST}/orders")).body(Bytes::new()).unwrap()
 }
 
 /// Returns the fields of a result that a cached token must have too. Only the place of the token differs.
@@ -118,14 +122,23 @@ fn sealed(folder: &Path) -> TokenCache {
 async fn a_token_from_the_store_has_all_fields() -> Evidence {
     let stage = Stage::new().await;
     let cache = sealed(stage.folder());
-    let first = client(&stage, &cache, pki::c().binding()).bound_token(&graph()).await.unwrap();
+    let first = client(&stage, &cache, pki::c().binding()).bound_token(&orders()).await.unwrap();
     cache.flush().await;
     let again = sealed(stage.folder());
-    let second = client(&stage, &again, pki::c().binding()).bound_token(&graph()).await.unwrap();
+    let second = client(&stage, &again, pki::c().binding()).bound_token(&orders()).await.unwrap();
     let fields = has_all_fields(&first, &second, Source::Store);
+    assert_eq!(second.binding().chain().leaf_der(), pki::c().identity.leaf_der());
+    // The call needs the private key.
+    let answer = second.resource().call(order()).await.unwrap();
+    assert_eq!(answer.status(), 200);
     let journal = stage.journal();
-    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
-    Evidence::of(journal).fact("equal fields of the stored token", fields)
+    assert_eq!(journal.len(), 2);
+    is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
+    assert_eq!((journal[1].host.as_str(), journal[1].status), (ORDERS_HOST, 200));
+    assert_eq!(journal[1].client_certificate, journal[0].client_certificate);
+    Evidence::of(journal)
+        .fact("equal fields of the stored token", fields)
+        .fact("the call", "with the stored token and its key")
 }
 
 #[tokio::test]
@@ -161,8 +174,7 @@ async fn two_certificates_share_neither_tokens_nor_connections() -> Evidence {
     let cache = TokenCache::new();
     let call = async |named: &pki::Named| {
         let resource = client(&stage, &cache, named.binding()).resource(&orders());
-        let url = format!("https://{ORDERS_HOST}/orders");
-        let answer = resource.call(http::Request::get(url).body(Bytes::new()).unwrap()).await.unwrap();
+        let answer = resource.call(order()).await.unwrap();
         assert_eq!(answer.status(), 200);
         resource.token().await.unwrap().secret().expose().to_owned()
     };

@@ -5,10 +5,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use certbound::certificate::{SignatureScheme, Signer};
 use certbound::credential::unbound_fn;
-use certbound::error::KeyError;
-use certbound::{AnyClient, BindingCertificate, Client, Secret, TokenSource as _};
+use certbound::error::{KeyError, TransportError};
+use certbound::transport::{Answer, HyperTransport, Via};
+use certbound::{AnyClient, BindingCertificate, Client, Secret, TokenSource as _, Transport};
 
 use super::evidence::Evidence;
 use super::rows::{Row, shown};
@@ -47,9 +49,9 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "CFG-05",
         0,
-        "A certificate without issuers in its chain is sent as it is. If the service refuses it, the error has the \
-         service's code, and nothing is cached.",
-        a_chain_without_issuers_is_refused_by_the_service
+        "An empty chain is an error. If TLS presents no certificate, or one without issuers that the service does not \
+         know, the error has the service's code, and nothing is cached.",
+        an_empty_chain_ends_in_an_error_with_the_services_code
     ),
     Row {
         missing: Some("its part with hardware is planned: a key in a PKCS #11 token"),
@@ -150,12 +152,18 @@ async fn a_certificate_without_its_key_is_refused() -> Evidence {
 }
 
 #[tokio::test]
-async fn a_chain_without_issuers_is_refused_by_the_service() -> Evidence {
+async fn an_empty_chain_ends_in_an_error_with_the_services_code() -> Evidence {
+    let empty = BindingCertificate::from_pem_pair(b"", pki::c().identity.key_pem.as_bytes()).unwrap_err();
+    assert_eq!(empty.code(), "certificate_missing");
     let stage = Stage::new().await;
     let cache = certbound::TokenCache::new();
-    let client = |certificate: BindingCertificate| {
-        stage.builder().with_cache(cache.clone()).with_certificate(certificate).build().unwrap()
-    };
+    let builder = || stage.builder().with_cache(cache.clone());
+    let bare = builder().with_transport(WithoutCertificate(stage.network.transport()));
+    let bare = bare.with_certificate(pki::c().binding()).build().unwrap();
+    let missing = bare.bound_token(&graph()).await.unwrap_err();
+    assert!(matches!(missing, certbound::Error::Refused { .. }), "{missing:?}");
+    assert!(cache.is_empty() && !missing.fix().is_empty());
+    let client = |certificate| builder().with_certificate(certificate).build().unwrap();
     let alone = pki::self_signed().binding();
     assert_eq!(alone.chain().ders().len(), 1);
     let error = client(alone).bound_token(&graph()).await.unwrap_err();
@@ -166,11 +174,24 @@ async fn a_chain_without_issuers_is_refused_by_the_service() -> Evidence {
     assert_eq!(leaf.chain().ders().len(), 1);
     client(leaf).bound_token(&graph()).await.unwrap();
     let journal = stage.journal();
-    assert_eq!(journal.len(), 2);
-    is_bound_by_certificate(&journal[1], MTLS_HOST, pki::c());
+    assert_eq!((journal.len(), journal[0].client_certificate.as_deref()), (3, None));
+    is_bound_by_certificate(&journal[2], MTLS_HOST, pki::c());
+    let shown = |error: &certbound::Error| format!("{}, AADSTS{}", error.code(), error.aadsts().unwrap());
     Evidence::of(journal)
-        .fact("error of the first request", format!("{}, AADSTS{}", error.code(), error.aadsts().unwrap()))
-        .fact("cached tokens after the error", 0)
+        .fact("error of an empty chain", empty.code())
+        .fact("error of the first request", shown(&missing))
+        .fact("error of the second request", shown(&error))
+        .fact("cached tokens after the errors", 0)
+        .fact("third request", "C without its issuer, which the service knows")
+}
+
+/// A transport with an empty TLS certificate: it presents none.
+struct WithoutCertificate(Arc<HyperTransport>);
+
+impl Transport for WithoutCertificate {
+    async fn send(&self, request: http::Request<Bytes>, _: Via<'_>) -> Result<Answer, TransportError> {
+        self.0.send(request, Via::Tls).await
+    }
 }
 
 /// A key in a process of OpenSSL. The process of the library never has the key.

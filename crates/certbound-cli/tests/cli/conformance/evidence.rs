@@ -6,6 +6,15 @@ use certbound_emulator::JournalEntry;
 
 use super::pki;
 
+/// The rows about a refusal before the network. Only these rows have no request.
+const QUIET: [&str; 11] = [
+    "CFG-02", "CFG-03", "CFG-04", "REQ-07", "AUTH-02", "AUTH-03", "AUTH-04", "AUTH-11", "AUTH-12", "IDP-03",
+    "HTTP-03",
+];
+
+/// The rows about a Bearer token alone.
+const BEARER: [&str; 2] = ["SNI-01", "SNI-02"];
+
 /// The evidence of one row. It contains no secrets, no times and no random values.
 pub(super) struct Evidence {
     requests: Vec<JournalEntry>,
@@ -37,10 +46,17 @@ impl Evidence {
         self
     }
 
-    /// Checks that the evidence is complete: either requests, each with the facts of its connection, or none at all.
+    /// Checks that the evidence is complete: requests with the facts of their connections, or a trap that saw nothing. A row
+    /// with requests has an answer with a bound token to a client with a certificate, unless it is about Bearer tokens.
     pub(super) fn check(&self, id: &str) {
+        assert_eq!(self.is_quiet, QUIET.contains(&id), "{id}: a refusal before the network");
         assert_eq!(self.is_quiet, self.requests.is_empty(), "{id}: a row has requests, or a trap");
         assert!(!self.is_quiet || !self.facts.is_empty(), "{id}: the error of a refusal");
+        let is_bound = |request: &JournalEntry| {
+            request.client_certificate.is_some() && request.token_type.as_deref() == Some("mtls_pop")
+        };
+        let needs_bound = !self.is_quiet && !BEARER.contains(&id);
+        assert!(!needs_bound || self.requests.iter().any(is_bound), "{id}: no bound token was issued");
         for request in &self.requests {
             // The metadata service of a machine has no TLS.
             if request.host != certbound_emulator::IMDS_HOST {

@@ -10,6 +10,7 @@ use certbound::{Authority, Client, ResourceScope};
 use certbound_core::request::ReceivedForm;
 use certbound_emulator::{JournalEntry, TlsFacts};
 use http::{Request, Response};
+use serde_json::json;
 use tokio_rustls::rustls::ALL_VERSIONS;
 
 use super::door::{Clients, Door};
@@ -79,7 +80,7 @@ fn answer(facts: &TlsFacts, request: &Request<Bytes>) -> (JournalEntry, Response
     let part = |json: String| URL_SAFE_NO_PAD.encode(json);
     let claims = format!(r#"{{"cnf":{{"x5t#S256":"{}"}}}}"#, thumbprint.clone().unwrap_or_default());
     let token = format!("{}.{}.c2ln", part(r#"{"alg":"RS256"}"#.to_owned()), part(claims));
-    let body = format!(r#"{{"token_type":"mtls_pop","expires_in":3599,"access_token":"{token}"}}"#);
+    let body = json!({ "token_type": "mtls_pop", "expires_in": 3599, "access_token": token });
     let form = ReceivedForm::decode(request.body()).unwrap();
     let entry = JournalEntry {
         time: 0,
@@ -96,11 +97,11 @@ fn answer(facts: &TlsFacts, request: &Request<Bytes>) -> (JournalEntry, Response
         resumed: facts.resumed,
         protocol: facts.protocol.clone(),
         aadsts: None,
-        token_type: Some("mtls_pop".to_owned()),
-        expires_in: Some(3599),
+        token_type: body["token_type"].as_str().map(str::to_owned),
+        expires_in: body["expires_in"].as_u64(),
         fault: None,
     };
-    (entry, Response::new(Bytes::from(body)))
+    (entry, Response::new(Bytes::from(body.to_string())))
 }
 
 fn scope() -> ResourceScope {

@@ -2,15 +2,16 @@
 
 use super::evidence::Evidence;
 use super::pki;
-use super::rows::{GROUPS, Result, Row};
+use super::rows::{GROUPS, Result, Row, all};
 
 const INTRODUCTION: &str = "\
 # Conformance
 
 This page has every row of the acceptance matrix for certificate-bound tokens, with the evidence that certbound meets it. The
-matrix is `docs/mtls-pop-acceptance-test-matrix.md` of the repository of MSAL.NET, in the version of 2026-08-17. Its ids are
-unchanged; the descriptions are ours. A *bound token* is a token of the type `mtls_pop`. The [glossary](glossary.md) explains the
-other terms.
+matrix is `docs/mtls-pop-acceptance-test-matrix.md` in the repository of MSAL.NET, in the version for all MSALs that pull request
+6161 merged on 2026-08-17. The ids and priorities are those of that version, and other versions have other ids; the descriptions
+are ours. P0 rows need captured evidence. A *bound token* is a token of the type `mtls_pop`; the [glossary](glossary.md) explains
+the other terms.
 
 A test run writes this page, and the test fails if the page differs from the run. Each row is a test. It checks what must be seen
 on real TLS connections. The server is the emulator, or in a few rows a server of the test, for example one that has TLS 1.2 only.
@@ -48,7 +49,9 @@ pub(super) fn render(rows: &[&Row], evidence: &[Option<Evidence>]) -> String {
     };
     for (group, title, _, rows) in GROUPS {
         text.push_str(&format!("\n## {group}: {}\n\n", title.to_lowercase()));
-        text.push_str("| Id | Priority | What must be seen | Result | Test |\n|---|---|---|---|---|\n");
+        text.push_str(
+            "| Id | Priority | What must be seen | Result | Test, or reason |\n|---|---|---|---|---|\n",
+        );
         for row in rows {
             let (id, must) = (row.id, row.must);
             text.push_str(&format!("| [{id}](#{}-evidence) | P{} | {must} | ", lower(id), row.priority));
@@ -99,7 +102,16 @@ fn summary() -> String {
         text.push_str(&format!("| {group} | {title} | {shown} | {not_here} | {planned} |\n"));
     }
     let [shown, not_here, planned] = sums;
-    text + &format!("| all | | {shown} | {not_here} | {planned} |\n")
+    text.push_str(&format!("| all | | {shown} | {not_here} | {planned} |\n\nNot shown:\n\n"));
+    for row in all() {
+        match (&row.result, row.missing) {
+            (Result::Shown { .. }, None) => {}
+            (Result::Shown { .. }, Some(missing)) => text.push_str(&format!("* {}: {missing}.\n", row.id)),
+            (Result::NotHere(why), _) => text.push_str(&format!("* {}: not here. {why}\n", row.id)),
+            (Result::Planned(why), _) => text.push_str(&format!("* {}: planned. {why}\n", row.id)),
+        }
+    }
+    text
 }
 
 fn kind(row: &Row) -> usize {

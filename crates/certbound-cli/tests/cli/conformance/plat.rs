@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "PLAT-03",
         0,
-        "TLS 1.2 is enough for the token and for the resource.",
+        "TLS 1.2 is enough for the token and for the resource, here on Linux.",
         tls_1_2_is_enough_for_token_and_resource
     ),
     Row {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use certbound::credential::ByCertificate;
 use certbound::region::{RegionDetector, RegionOutcome, RegionSource};
+use certbound::retry::RetryPolicy;
 use certbound::{Client, Region, TokenCache};
 use certbound_emulator::world::builtin;
 use certbound_emulator::{Condition, Fault, FaultResult, IMDS_HOST, PlatformEndpoint};
@@ -39,7 +40,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "REG-05",
         1,
-        "A malformed region is an error, or no region. It never becomes part of a host name.",
+        "A configured region that is malformed or unknown is an error. A malformed region never becomes part of a host \
+         name.",
         a_malformed_region_reaches_no_host
     ),
     shown!(
@@ -97,7 +99,9 @@ async fn the_region_of_the_machine_is_detected_and_used() -> Evidence {
     let journal = stage.journal();
     assert_eq!((journal.len(), journal[0].host.as_str()), (2, IMDS_HOST));
     is_bound_by_certificate(&journal[1], "eastus.mtlsauth.microsoft.com", pki::c());
-    Evidence::of(journal).fact("origin of the region", outcome.name())
+    Evidence::of(journal)
+        .fact("region of the token", details.region.unwrap().as_str())
+        .fact("origin of the region", outcome.name())
 }
 
 /// Makes the metadata service answer each question about the region like this.
@@ -140,11 +144,20 @@ async fn a_malformed_region_reaches_no_host() -> Evidence {
     metadata_answers(&stage, 200, MALFORMED[0]);
     let details = detecting(&stage).bound_token(&graph()).await.unwrap().details();
     assert_eq!(details.region, None);
+    // A well-formed region that does not exist has no host.
+    let host = "nosuchregion.mtlsauth.microsoft.com";
+    let condition = Condition { host_suffix: Some(host.to_owned()), ..Condition::any() };
+    assert!(stage.emulator.add_fault(Fault::always(condition, FaultResult::Unreachable)));
+    let builder = stage.at(in_region("nosuchregion")).with_retry_policy(RetryPolicy::none());
+    let client = builder.with_certificate(pki::c().binding()).build().unwrap();
+    let unknown = client.bound_token(&graph()).await.unwrap_err();
+    assert_eq!(unknown.region().map(Region::as_str), Some("nosuchregion"), "{unknown}");
     let journal = stage.journal();
     assert_eq!(journal.len(), 2);
     is_bound_by_certificate(&journal[1], MTLS_HOST, pki::c());
     Evidence::of(journal)
         .fact("answer of the metadata service", MALFORMED[0])
+        .fact("error for the region nosuchregion, whose host cannot be reached", unknown.code())
         .fact("error of the library for each malformed region", "invalid_region")
         .fact("malformed regions", MALFORMED.join("  "))
         .fact(
