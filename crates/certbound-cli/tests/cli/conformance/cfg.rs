@@ -94,7 +94,11 @@ fn compiler_error(program: &str) -> String {
     let message = std::fs::read_to_string(file("stderr")).unwrap();
     let line = message.lines().next().unwrap();
     assert!(line.starts_with("error[E"), "{message}");
-    format!("crates/certbound/tests/misuse/{program}.rs: {line}")
+    let test = std::fs::read_to_string(root().join("crates/certbound/tests/misuse.rs")).unwrap();
+    assert!(test.contains("fn mistakes_do_not_compile()") && test.contains("tests/misuse/*.rs"), "{test}");
+    format!(
+        "{line}\n  program: crates/certbound/tests/misuse/{program}.rs\n  test: crates/certbound/tests/misuse.rs, mistakes_do_not_compile"
+    )
 }
 
 #[tokio::test]
@@ -108,7 +112,7 @@ async fn a_secret_gets_no_bound_token() -> Evidence {
     let error = client.bound_token(&graph()).await.unwrap_err();
     assert_eq!(error.code(), code);
     trap.nothing_arrived()
-        .fact("compiler", compiler_error("bound_token_by_a_secret"))
+        .fact("message of the compiler", compiler_error("bound_token_by_a_secret"))
         .fact("certbound token --client-secret-env", format!("exit code {exit}, {code}"))
         .fact("error of a client that was chosen at run time", error.code())
 }
@@ -130,12 +134,13 @@ async fn an_unbound_assertion_gets_no_bound_token() -> Evidence {
     let builder = Client::builder(global(), APP).with_network(&trap.network());
     let client: AnyClient = builder.with_unbound_assertions(assertions).build().unwrap().into();
     let error = client.bound_token(&graph()).await.unwrap_err();
-    assert_eq!((error.code(), asked.load(Ordering::SeqCst)), (code.as_str(), 0));
+    let asked = asked.load(Ordering::SeqCst);
+    assert_eq!((error.code(), asked), (code.as_str(), 0));
     trap.nothing_arrived()
-        .fact("compiler", compiler_error("bound_token_by_an_unbound_assertion"))
+        .fact("message of the compiler", compiler_error("bound_token_by_an_unbound_assertion"))
         .fact("certbound token --assertion-file", format!("exit code {exit}, {code}"))
         .fact("error of a client that was chosen at run time", error.code())
-        .fact("assertions that the client requested from the program", 0)
+        .fact("assertions that the client requested from the program", asked)
 }
 
 #[tokio::test]
@@ -167,7 +172,8 @@ async fn an_empty_chain_ends_in_an_error_with_the_services_code() -> Evidence {
     let alone = pki::self_signed().binding();
     assert_eq!(alone.chain().ders().len(), 1);
     let error = client(alone).bound_token(&graph()).await.unwrap_err();
-    assert_eq!((error.aadsts(), error.code(), cache.len()), (Some(700_027), "invalid_client", 0));
+    let cached = cache.len();
+    assert_eq!((error.aadsts(), error.code(), cached), (Some(700_027), "invalid_client", 0));
     assert!(!error.fix().is_empty() && !error.is_transient());
     // The same leaf as usual, without its issuer: the service finds the issuer itself.
     let leaf = pki::c().leaf_alone();
@@ -181,7 +187,7 @@ async fn an_empty_chain_ends_in_an_error_with_the_services_code() -> Evidence {
         .fact("error of an empty chain", empty.code())
         .fact("error of the first request", shown(&missing))
         .fact("error of the second request", shown(&error))
-        .fact("cached tokens after the errors", 0)
+        .fact("cached tokens after the errors", cached)
         .fact("third request", "C without its issuer, which the service knows")
 }
 

@@ -171,7 +171,8 @@ async fn a_transport_of_ones_own_gets_the_certificate() -> Evidence {
     assert_eq!((given.len(), journal.len()), (2, 2));
     is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
     assert_eq!(journal[1].client_certificate, journal[0].client_certificate);
-    Evidence::of(journal).fact("certificate that the transport got with each request", "C")
+    let given = given[0].certificate.unwrap().x5t_s256();
+    Evidence::of(journal).fact("certificate that the transport got with each request", pki::named(&given))
 }
 
 /// A transport that returns an empty answer, or an error.
@@ -202,11 +203,12 @@ async fn a_transport_that_gives_nothing_is_an_error() -> Evidence {
     };
     let (empty, failed) = (ask(false).await, ask(true).await);
     assert_eq!((empty.code(), failed.code()), ("json_parse_failed", "certificate_not_requested"));
-    assert!(cache.is_empty());
+    let cached = cache.len();
+    assert_eq!(cached, 0);
     trap.nothing_arrived()
         .fact("error for an empty answer", empty.code())
         .fact("error for a transport that fails", failed.code())
-        .fact("cached tokens", 0)
+        .fact("cached tokens", cached)
 }
 
 #[tokio::test]
@@ -324,7 +326,8 @@ async fn a_cancelled_acquisition_leaves_nothing() -> Evidence {
     let client = client.build().unwrap();
     let scope = graph();
     drop(client.bound_token(&scope).into_future());
-    assert!(stage.emulator.journal().is_empty(), "a request of an acquisition that was cancelled before");
+    let requests_before = stage.emulator.journal().len();
+    assert_eq!(requests_before, 0);
 
     let arrived = Arc::new(Notify::new());
     let seen = Arc::clone(&arrived);
@@ -337,7 +340,8 @@ async fn a_cancelled_acquisition_leaves_nothing() -> Evidence {
     task.abort();
     let ended = tokio::time::timeout(Duration::from_secs(20), task).await.unwrap();
     assert!(ended.unwrap_err().is_cancelled());
-    assert!(cache.is_empty());
+    let cached = cache.len();
+    assert_eq!(cached, 0);
     // The cache is in order: the next acquisition sends a request of its own.
     let token = client.bound_token(&scope).await.unwrap();
     assert_eq!((token.details().source, cache.len()), (certbound::cache::Source::Service, 1));
@@ -345,32 +349,42 @@ async fn a_cancelled_acquisition_leaves_nothing() -> Evidence {
     assert_eq!(journal.len(), 2);
     journal.iter().for_each(|entry| is_bound_by_certificate(entry, MTLS_HOST, pki::c()));
     Evidence::of(journal)
-        .fact("requests of the acquisition that was cancelled before", 0)
+        .fact("requests of the acquisition that was cancelled before", requests_before)
         .fact("answer of the first request", "was to be sent after 600 seconds, and was not received")
-        .fact("cached tokens after the acquisition that was cancelled during its request", 0)
+        .fact("cached tokens after the acquisition that was cancelled during its request", cached)
 }
+
+/// The limit that a network has by default.
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_stalled_endpoint_is_an_error_in_time() -> Evidence {
-    const LIMIT: Duration = Duration::from_millis(500);
     let stage = Stage::new().await;
-    let network = Network::builder().proxy(stage.server.proxy_url()).only_roots_pem(stage.emulator.ca_pem());
-    let network = network.exchange_timeout(LIMIT).build().unwrap();
+    let arrived = Arc::new(Notify::new());
+    let seen = Arc::clone(&arrived);
+    stage.emulator.observe_requests(move |_| seen.notify_one());
     let delay = FaultResult::Delay { milliseconds: 600_000 };
     assert!(stage.emulator.add_fault(Fault::always(Condition::leg(LegKind::Direct), delay)));
     let cache = TokenCache::new();
-    let builder = Client::builder(global(), APP).with_network(&network).with_cache(cache.clone());
-    let client = builder.with_retry_policy(RetryPolicy::none()).with_certificate(pki::c().binding());
-    let client = client.build().unwrap();
-    let scope = graph();
-    let bounded = tokio::time::timeout(Duration::from_secs(20), client.bound_token(&scope).into_future());
-    let error = bounded.await.unwrap().unwrap_err();
-    assert_eq!((error.code(), cache.len()), ("request_timeout", 0));
+    let builder = stage.builder().with_cache(cache.clone()).with_retry_policy(RetryPolicy::none());
+    let client = builder.with_certificate(pki::c().binding()).build().unwrap();
+    let task = tokio::spawn(async move { client.bound_token(&graph()).await.map(drop) });
+    arrived.notified().await;
+    // The request is at the service. The time passes without waiting.
+    tokio::time::pause();
+    tokio::time::advance(LIMIT - Duration::from_secs(5)).await;
+    assert!(!task.is_finished(), "the limit has not been reached yet");
+    tokio::time::advance(Duration::from_secs(6)).await;
+    tokio::time::resume();
+    let error = task.await.unwrap().unwrap_err();
+    let cached = cache.len();
+    assert_eq!((error.code(), cached), ("request_timeout", 0));
     assert!(error.is_transient() && error.to_string().contains(MTLS_HOST), "{error}");
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
     Evidence::of(journal)
         .fact("answer of the request", "was to be sent after 600 seconds, and was not received")
-        .fact("configured limit", format!("{} milliseconds", LIMIT.as_millis()))
+        .fact("limit of the network", format!("{} seconds", LIMIT.as_secs()))
         .fact("error", error.code())
+        .fact("cached tokens after the error", cached)
 }
