@@ -7,7 +7,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use certbound::transport::Via;
 use certbound::{BoundToken, Transport as _};
-use certbound_core::jws;
 use certbound_emulator::JournalEntry;
 use certbound_emulator::world::builtin::ORDERS_HOST;
 use http::Request;
@@ -16,7 +15,9 @@ use http::header::AUTHORIZATION;
 use super::evidence::Evidence;
 use super::pki;
 use super::rows::{Row, shown};
-use super::stage::{MTLS_HOST, Stage, graph, is_bound_by_certificate, network, only, orders, output};
+use super::stage::{
+    MTLS_HOST, Stage, confirmation, graph, is_bound_by_certificate, network, only, orders, output,
+};
 
 pub(super) const ROWS: &[Row] = &[
     shown!(
@@ -125,13 +126,12 @@ async fn the_thumbprint_is_the_sha_256_of_the_leaf() -> Evidence {
 async fn the_token_names_its_certificate() -> Evidence {
     let stage = Stage::new().await;
     let token = stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap();
-    let claims = jws::unverified_claims(token.secret().expose()).unwrap();
-    let confirmation = claims.confirmation().unwrap().unwrap().to_owned();
-    assert_eq!(confirmation, pki::c().thumbprint().x5t_s256());
+    let confirmation = confirmation(&token);
+    assert_eq!(token.binding().thumbprint(), pki::c().thumbprint());
     assert!(token.details().binding_observed);
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
-    Evidence::of(journal).fact("cnf.x5t#S256 of the token", pki::named(&confirmation))
+    Evidence::of(journal).fact("cnf.x5t#S256 of the token", confirmation)
 }
 
 #[tokio::test]

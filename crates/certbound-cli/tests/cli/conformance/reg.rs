@@ -12,7 +12,7 @@ use super::evidence::Evidence;
 use super::pki;
 use super::rows::{Row, shown};
 use super::stage::{
-    MTLS_HOST, Stage, global, graph, in_region, is_bound_by_certificate, only, orders, output,
+    MTLS_HOST, Stage, confirmation, global, graph, in_region, is_bound_by_certificate, only, orders, output,
 };
 use super::trap::Trap;
 use crate::support::{self, APP, TENANT, refusal};
@@ -64,10 +64,11 @@ async fn a_configured_region_is_used() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.at(in_region("eastus2")).with_certificate(pki::c().binding()).build().unwrap();
     let details = client.bound_token(&graph()).await.unwrap().details();
-    assert_eq!(details.region.as_ref().map(Region::as_str), Some("eastus2"));
+    let region = details.region.as_ref().map(Region::as_str);
+    assert_eq!(region, Some("eastus2"));
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), "eastus2.mtlsauth.microsoft.com", pki::c());
-    Evidence::of(journal).fact("region of the token", "eastus2")
+    Evidence::of(journal).fact("region of the token", region.unwrap_or("none"))
 }
 
 #[tokio::test]
@@ -77,7 +78,7 @@ async fn without_a_region_none_is_used() -> Evidence {
     assert_eq!(details.region, None);
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
-    Evidence::of(journal).fact("region of the token", "none")
+    Evidence::of(journal).fact("region of the token", details.region.as_ref().map_or("none", Region::as_str))
 }
 
 /// Returns a client that detects the region by the emulated metadata service only.
@@ -198,8 +199,7 @@ async fn a_region_does_not_change_the_cache_key() -> Evidence {
     assert_eq!(second.binding().thumbprint(), pki::c().thumbprint());
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
-    Evidence::of(journal).fact("token of the regional client", "from the cache").fact(
-        "certificate of the regional client's token",
-        pki::named(&second.binding().thumbprint().x5t_s256()),
-    )
+    Evidence::of(journal)
+        .fact("origin of the regional client's token", format!("{:?}", second.details().source))
+        .fact("cnf of the regional client's token", confirmation(&second))
 }

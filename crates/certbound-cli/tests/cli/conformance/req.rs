@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use certbound::TokenCache;
 use certbound::error::PeerMisbehaved;
+use certbound::{Thumbprint, TokenCache};
 use certbound_emulator::{Condition, Fault, FaultResult, JournalEntry, LegKind};
 
 use super::door::{Clients, Door};
@@ -100,7 +100,8 @@ async fn a_service_that_demands_a_certificate_gets_the_configured_one() -> Evide
     let builder = || certbound::Client::builder(global(), APP).with_network(&door.network());
     let client = builder().with_certificate(pki::c().binding()).build().unwrap();
     client.bound_token(&graph()).await.unwrap();
-    assert_eq!(leaf.lock().unwrap().as_deref(), Some(pki::c().identity.leaf_der()));
+    let leaf = leaf.lock().unwrap().take().unwrap();
+    assert_eq!(leaf, pki::c().identity.leaf_der());
     // The same service ends the handshake of a client that presents nothing, so it does demand the certificate.
     let login = stage.client(pki::c().binding()).authority().clone();
     let url = format!("https://{MTLS_HOST}/{}/oauth2/v2.0/token", login.tenant().unwrap());
@@ -112,7 +113,7 @@ async fn a_service_that_demands_a_certificate_gets_the_configured_one() -> Evide
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
     Evidence::of(journal)
-        .fact("leaf of the connection", "equal to the DER of C")
+        .fact("leaf of the connection", pki::named(&Thumbprint::of_der(&leaf).x5t_s256()))
         .fact("error without a certificate", error.code())
 }
 
@@ -190,7 +191,7 @@ async fn claims_and_extra_parameters_arrive() -> Evidence {
     is_bound_by_certificate(entry, MTLS_HOST, pki::c());
     assert_eq!(entry.parameter("claims"), Some(claims));
     // The journal has the SHA-256 of parameters that it does not know.
-    let hash = |value: &str| format!("sha256:{}", certbound::Thumbprint::of_der(value.as_bytes()).hex());
+    let hash = |value: &str| format!("sha256:{}", Thumbprint::of_der(value.as_bytes()).hex());
     assert_eq!(entry.parameter("extra"), Some(hash("1").as_str()));
     assert_eq!(entry.parameter("slice"), Some(hash("test").as_str()));
     for (name, value) in [("grant_type", "client_credentials"), ("client_id", APP)] {

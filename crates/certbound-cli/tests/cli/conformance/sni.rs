@@ -72,25 +72,29 @@ async fn a_bearer_token_is_not_bound() -> Evidence {
     let stage = Stage::new().await;
     let token = stage.client(pki::c().binding()).bearer_token(&graph()).await.unwrap();
     let claims = jws::unverified_claims(token.secret().expose()).unwrap();
-    assert_eq!(claims.confirmation().unwrap(), None);
+    let confirmation = claims.confirmation().unwrap();
+    assert_eq!(confirmation, None);
     assert_eq!(token.details().token_type, "Bearer");
     let journal = stage.journal();
     assert_eq!(only(&journal).token_type.as_deref(), Some("Bearer"));
-    Evidence::of(journal).fact("cnf of the token", "absent")
+    Evidence::of(journal).fact("cnf of the token", confirmation.unwrap_or("absent"))
 }
 
-/// Checks that each token is from the cache and has its own kind.
-fn are_kept_apart(bearer: &[BearerToken; 2], bound: &[BoundToken; 2]) {
-    assert_eq!(bearer[1].details().source, Source::Cache);
-    assert_eq!(bound[1].details().source, Source::Cache);
+/// Checks that each second token is from the cache, and is the first of its own kind. Returns both second tokens as text.
+fn are_kept_apart(bearer: &[BearerToken; 2], bound: &[BoundToken; 2]) -> String {
     assert_eq!(bearer[0].secret().expose(), bearer[1].secret().expose());
     assert_eq!(bound[0].secret().expose(), bound[1].secret().expose());
     assert_ne!(bearer[1].secret().expose(), bound[1].secret().expose());
-    assert_eq!(bearer[1].details().token_type, "Bearer");
-    assert_eq!(bound[1].details().token_type, "mtls_pop");
+    let (bearer, bound) = (bearer[1].details(), bound[1].details());
+    assert_eq!((bearer.source, bearer.token_type.as_str()), (Source::Cache, "Bearer"));
+    assert_eq!((bound.source, bound.token_type.as_str()), (Source::Cache, "mtls_pop"));
+    format!(
+        "{:?} with token_type {}, and {:?} with token_type {}",
+        bearer.source, bearer.token_type, bound.source, bound.token_type
+    )
 }
 
-const SECOND_ROUND: &str = "third and fourth acquisition";
+const SECOND_ROUND: &str = "origin of the third and the fourth token";
 
 #[tokio::test]
 async fn a_bearer_token_is_not_used_as_a_bound_one() -> Evidence {
@@ -101,11 +105,11 @@ async fn a_bearer_token_is_not_used_as_a_bound_one() -> Evidence {
         (client.bearer_token(&scope).await.unwrap(), client.bound_token(&scope).await.unwrap());
     let (third, fourth) =
         (client.bearer_token(&scope).await.unwrap(), client.bound_token(&scope).await.unwrap());
-    are_kept_apart(&[first, third], &[second, fourth]);
+    let kept = are_kept_apart(&[first, third], &[second, fourth]);
     let journal = stage.journal();
     assert_eq!((journal.len(), journal[0].host.as_str()), (2, LOGIN_HOST));
     is_bound_by_certificate(&journal[1], MTLS_HOST, pki::c());
-    Evidence::of(journal).fact(SECOND_ROUND, "a Bearer and a bound token from the cache, as they were")
+    Evidence::of(journal).fact(SECOND_ROUND, kept)
 }
 
 #[tokio::test]
@@ -117,9 +121,9 @@ async fn a_bound_token_is_not_used_as_a_bearer_one() -> Evidence {
         (client.bound_token(&scope).await.unwrap(), client.bearer_token(&scope).await.unwrap());
     let (third, fourth) =
         (client.bound_token(&scope).await.unwrap(), client.bearer_token(&scope).await.unwrap());
-    are_kept_apart(&[second, fourth], &[first, third]);
+    let kept = are_kept_apart(&[second, fourth], &[first, third]);
     let journal = stage.journal();
     assert_eq!((journal.len(), journal[1].host.as_str()), (2, LOGIN_HOST));
     is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
-    Evidence::of(journal).fact(SECOND_ROUND, "a bound and a Bearer token from the cache, as they were")
+    Evidence::of(journal).fact(SECOND_ROUND, kept)
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use certbound::credential::{ByCertificate, NoCredential};
 use certbound::{
-    Authority, BindingCertificate, Client, ClientBuilder, Cloud, Network, Region, ResourceScope, TenantId,
+    Authority, BindingCertificate, BoundToken, Client, ClientBuilder, Cloud, Network, Region, ResourceScope,
+    TenantId,
 };
+use certbound_core::jws;
 use certbound_emulator::clock::SystemClock;
 use certbound_emulator::serve::Server;
 use certbound_emulator::world::builtin;
@@ -122,6 +124,14 @@ pub(super) fn orders() -> ResourceScope {
 pub(super) fn only(journal: &[JournalEntry]) -> &JournalEntry {
     assert_eq!(journal.len(), 1, "{journal:#?}");
     &journal[0]
+}
+
+/// Returns the certificate that the `cnf` of a bound token names, with its letter.
+pub(super) fn confirmation(token: &BoundToken) -> String {
+    let claims = jws::unverified_claims(token.secret().expose()).unwrap();
+    let confirmation = claims.confirmation().unwrap().unwrap().to_owned();
+    assert_eq!(confirmation, token.binding().thumbprint().x5t_s256());
+    pki::named(&confirmation)
 }
 
 /// Checks the whole request for a bound token by certificate: host, TLS, body and answer.
