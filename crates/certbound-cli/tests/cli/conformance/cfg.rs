@@ -1,17 +1,16 @@
 //! CFG: the credentials of a client.
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use certbound::certificate::{SignatureScheme, Signer};
 use certbound::credential::unbound_fn;
-use certbound::error::{KeyError, TransportError};
+use certbound::error::TransportError;
 use certbound::transport::{Answer, HyperTransport, Via};
 use certbound::{AnyClient, BindingCertificate, Client, Secret, TokenSource as _, Transport};
 
+use super::elsewhere::Elsewhere;
 use super::evidence::Evidence;
 use super::rows::{Row, shown};
 use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, only, output};
@@ -200,35 +199,11 @@ impl Transport for WithoutCertificate {
     }
 }
 
-/// A key in a process of OpenSSL. The process of the library never has the key.
-struct Elsewhere {
-    key_file: String,
-    signatures: Arc<AtomicUsize>,
-}
-
-impl Signer for Elsewhere {
-    fn schemes(&self) -> &[SignatureScheme] {
-        &[SignatureScheme::RsaPssSha256]
-    }
-
-    fn sign(&self, _: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let mut openssl = Command::new("openssl");
-        openssl.args(["dgst", "-sha256", "-sign", &self.key_file]);
-        openssl.args(["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]);
-        let mut openssl =
-            openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(KeyError::new)?;
-        openssl.stdin.take().unwrap().write_all(message).map_err(KeyError::new)?;
-        let output = openssl.wait_with_output().map_err(KeyError::new)?;
-        self.signatures.fetch_add(1, Ordering::SeqCst);
-        Ok(output.stdout)
-    }
-}
-
 #[tokio::test]
 async fn a_key_in_another_program_signs_the_handshake() -> Evidence {
     let stage = Stage::new().await;
     let signatures = Arc::new(AtomicUsize::new(0));
-    let signer = Elsewhere { key_file: stage.file("C"), signatures: Arc::clone(&signatures) };
+    let signer = Elsewhere::new(stage.file("C"), Arc::clone(&signatures));
     let chain = pki::c().identity.certificate_pem.as_bytes();
     let certificate = BindingCertificate::from_signer(chain, signer).unwrap();
     let leg1 = stage.client(certificate);
