@@ -18,7 +18,7 @@ use crate::connector::{Connector, Settings};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::options::{Limits, Options};
-use crate::stream::{Shown, TlsFacts};
+use crate::stream::{Shown, TlsFacts, recording};
 
 /// An idle connection is closed after this time. Services close idle connections after two minutes or more.
 const IDLE: Duration = Duration::from_secs(90);
@@ -84,7 +84,8 @@ impl Client {
         }
         // The TLS handshake of the connection determines whether HTTP/1.1 or HTTP/2 is used.
         *request.version_mut() = Version::HTTP_11;
-        let mut response = self.http.request(request).await.map_err(|error| self.explain(error))?;
+        let (response, opened) = recording(self.http.request(request)).await;
+        let mut response = response.map_err(|error| self.explain(error, opened))?;
         let shown = response.extensions_mut().remove::<Shown>().unwrap_or_default();
         Ok(Answer { response: self.read(response).await?, tls: shown.facts })
     }
@@ -104,7 +105,8 @@ impl Client {
         Ok(Response::from_parts(head, body))
     }
 
-    fn explain(&self, error: legacy::Error) -> Error {
+    /// `opened` is the connection that the request opened last.
+    fn explain(&self, error: legacy::Error, opened: Option<Shown>) -> Error {
         let cause = std::error::Error::source(&error).unwrap_or(&error);
         if let Some(ours) = Error::within(cause) {
             return ours.clone();
@@ -112,11 +114,15 @@ impl Client {
         if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
             return Error::TooLarge { limit: self.limits().head };
         }
-        let mut shown = http::Extensions::new();
-        if let Some(connection) = error.connect_info() {
-            connection.get_extras(&mut shown);
-        }
-        let ended = shown.get().and_then(Shown::ended);
+        let shown = match error.connect_info() {
+            Some(connection) => {
+                let mut shown = http::Extensions::new();
+                connection.get_extras(&mut shown);
+                shown.remove()
+            }
+            None => opened,
+        };
+        let ended = shown.as_ref().and_then(Shown::ended);
         ended.unwrap_or_else(|| Error::Interrupted { reason: Cause::new(NoAnswer(error)) })
     }
 

@@ -103,7 +103,8 @@ pub(crate) fn interrupted(error: io::Error) -> io::Error {
     }
 }
 
-fn has_tls_error(error: &io::Error) -> bool {
+/// Returns whether the error is an error of TLS, such as an alert, and not an error of the system.
+pub(crate) fn has_tls_error(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 

@@ -1,18 +1,33 @@
 //! A connection that records the facts of its handshake. If the client presented its certificate and the connection
 //! ends before the server sent anything, the connection records the error too.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::Error;
-use crate::failure::interrupted;
+use crate::failure::{has_tls_error, interrupted};
+
+tokio::task_local! {
+    /// The facts of the connection that the request of this task opened last. If an HTTP/2 connection ends before its
+    /// first request, the error of the HTTP library does not contain them.
+    static OPENED: Arc<Mutex<Option<Shown>>>;
+}
+
+/// Sends a request. Returns its result, and the facts of the connection that it opened last.
+pub(crate) async fn recording<T>(request: impl Future<Output = T>) -> (T, Option<Shown>) {
+    let opened = Arc::default();
+    let result = OPENED.scope(Arc::clone(&opened), request).await;
+    let opened = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+    (result, opened)
+}
 
 /// The facts of a connection's handshake. Without TLS every field is false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,13 +67,59 @@ pub(crate) struct Stream {
     stream: TokioIo<Box<dyn Io>>,
     /// Whether our certificate was presented and the server has sent nothing since the handshake.
     fresh: bool,
+    /// The first error of a write while the connection was fresh. The next read finds the reason.
+    unsent: Option<io::Error>,
     shown: Shown,
 }
 
 impl Stream {
     pub(crate) fn new(stream: impl Io + 'static, facts: TlsFacts) -> Self {
         let shown = Shown { facts, ended: Arc::default() };
-        Self { stream: TokioIo::new(Box::new(stream)), fresh: facts.presented, shown }
+        let _ = OPENED.try_with(|opened| {
+            *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown.clone());
+        });
+        Self { stream: TokioIo::new(Box::new(stream)), fresh: facts.presented, unsent: None, shown }
+    }
+
+    /// Keeps the error of a write on a fresh connection, and reports that everything was written.
+    ///
+    /// A server that rejects our certificate sends an alert and closes the connection. The write can fail before the
+    /// alert is read, and HTTP/2 writes several times before it reads. The error of the write does not contain the
+    /// alert, and ends the connection before the alert is read.
+    fn written<T>(&mut self, result: Poll<io::Result<T>>, whole: T) -> Poll<io::Result<T>> {
+        match result {
+            Poll::Ready(Err(error)) if self.fresh && is_closed(&error) => {
+                self.unsent.get_or_insert(error);
+                Poll::Ready(Ok(whole))
+            }
+            result => self.note(result),
+        }
+    }
+
+    /// Reads after a write has failed: an alert, or an answer that the server sent early. If there is neither, the
+    /// result is the error of the write.
+    fn read_reason(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBufCursor<'_>,
+        unsent: &io::Error,
+    ) -> Poll<io::Result<()>> {
+        let mut bytes = [0; 1024];
+        let mut read = ReadBuf::new(&mut bytes);
+        // The cursor accepts only as many bytes as it has room for.
+        let mut limited = read.take(buffer.remaining());
+        let result = ready!(Pin::new(self.stream.inner_mut()).poll_read(cx, &mut limited));
+        let length = limited.filled().len();
+        read.advance(length);
+        match result {
+            Ok(()) if length > 0 => {
+                self.fresh = false;
+                buffer.put_slice(read.filled());
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if has_tls_error(&error) => self.note(Poll::Ready(Err(error))),
+            _ => self.note(Poll::Ready(Err(again(unsent)))),
+        }
     }
 
     fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -79,6 +140,19 @@ impl Stream {
     }
 }
 
+/// Returns whether the error says that the connection is closed. Then a read returns at once too.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// Returns the same error of the system again, because an error cannot be cloned.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
 /// Returns whether the server ended the connection without a reason: by a reset, or by the alert `handshake_failure`.
 /// An error that this client found in the server's handshake does not count.
 pub(crate) fn is_sudden(error: &io::Error) -> bool {
@@ -86,10 +160,7 @@ pub(crate) fn is_sudden(error: &io::Error) -> bool {
 
     let alert = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)))
-        || matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
-        )
+        || is_closed(error)
 }
 
 impl Connection for Stream {
@@ -103,8 +174,13 @@ impl Read for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(unsent) = self.unsent.take() {
+            let result = self.read_reason(cx, &mut buffer, &unsent);
+            self.unsent = Some(unsent);
+            return result;
+        }
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if matches!(result, Poll::Ready(Ok(()))) {
             self.fresh = false;
@@ -116,12 +192,12 @@ impl Read for Stream {
 impl Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(result)
+        self.written(result, bytes.len())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
-        self.note(result)
+        self.written(result, ())
     }
 
     /// Sends the closing alert if the socket accepts it at once. A server that does not read must not keep the
@@ -143,13 +219,13 @@ impl Write for Stream {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.note(result)
+        self.written(result, parts.iter().map(|part| part.len()).sum())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, ReadBuf};
+    use tokio::io::AsyncReadExt as _;
 
     use super::*;
 
@@ -174,6 +250,81 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// A connection whose server has closed it. The server's last record is read after each write has failed.
+    struct Closed(Option<rustls::Error>, &'static [u8]);
+
+    impl AsyncRead for Closed {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let (part, rest) = self.1.split_at(self.1.len().min(buffer.remaining()));
+            buffer.put_slice(part);
+            self.1 = rest;
+            Poll::Ready(match self.0.take_if(|_| part.is_empty()) {
+                Some(alert) => Err(io::Error::new(io::ErrorKind::InvalidData, alert)),
+                None => Ok(()),
+            })
+        }
+    }
+
+    impl AsyncWrite for Closed {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_alert_decides_the_error_although_a_write_failed_before_it() {
+        use tokio::io::AsyncWriteExt as _;
+
+        let revoked = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRevoked);
+        for (alert, is_alert) in [(Some(revoked), true), (None, false)] {
+            let connection = Closed(alert, b"");
+            let facts = TlsFacts { presented: true, ..TlsFacts::default() };
+            let (stream, opened) = recording(async { Stream::new(connection, facts) }).await;
+            let mut stream = TokioIo::new(stream);
+            stream.write_all(b"PRI * HTTP/2.0").await.unwrap();
+            stream.flush().await.unwrap();
+            for _ in 0..2 {
+                let error = stream.read(&mut [0; 8]).await.unwrap_err();
+                assert_eq!(error.to_string().contains("CertificateRevoked"), is_alert, "{error}");
+                assert_eq!(error.to_string().contains("after the client certificate"), !is_alert, "{error}");
+            }
+            let ended = opened.unwrap().ended().unwrap();
+            assert_eq!(matches!(ended, Error::Interrupted { .. }), is_alert, "{ended:?}");
+            assert_eq!(matches!(ended, Error::EndedAfterCertificate { .. }), !is_alert, "{ended:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_although_a_write_failed_before_it() {
+        use tokio::io::AsyncWriteExt as _;
+
+        let facts = TlsFacts { presented: true, ..TlsFacts::default() };
+        let mut stream = TokioIo::new(Stream::new(Closed(None, b"HTTP/1.1 413 "), facts));
+        stream.write_all(b"POST").await.unwrap();
+        let (mut one, mut other) = ([0; 4], [0; 16]);
+        assert_eq!(stream.read(&mut one).await.unwrap(), 4);
+        let length = stream.read(&mut other).await.unwrap();
+        assert_eq!((&one, &other[..length]), (b"HTTP", &b"/1.1 413 "[..]));
+        let error = stream.read(&mut one).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert!(
+            stream.write(b"more").await.is_err(),
+            "the server has answered, so the error of a write counts"
+        );
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-use crate::server::{Asks, config};
+use crate::server::{Asks, Refusal, config};
 
 /// The number of the connection, the version and the authority of a request.
 type Seen = (usize, http::Version, Option<String>);
@@ -150,6 +150,20 @@ async fn a_resource_that_does_not_ask_for_the_certificate_sees_no_request() {
     let error = server.network().transport().send(post(&server.url), Via::Resource(&binding())).await;
     let host = "127.0.0.1".to_owned();
     assert_eq!(error.unwrap_err(), TransportError::CertificateNotRequested { host });
+    assert!(server.seen().is_empty());
+}
+
+/// In TLS 1.3 the alert arrives after the client has begun to send. Its writes can then fail before it reads the alert.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_certificate_is_reported_by_its_alert_each_time() {
+    let server = Server::start(Asks::AndRefuses(Refusal::Revoked), &["h2", "http/1.1"], 1).await;
+    let (transport, binding) = (server.network().transport(), binding());
+    for round in 0..300 {
+        for via in [Via::Resource(&binding), Via::Bound(&binding)] {
+            let error = transport.send(post(&server.url), via).await.unwrap_err().or_certificate_refused();
+            assert!(matches!(error, TransportError::CertificateRefused { .. }), "round {round}: {error:?}");
+        }
+    }
     assert!(server.seen().is_empty());
 }
 
