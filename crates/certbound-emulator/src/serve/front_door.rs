@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::connection::{Resettable, ResponseBody, carry_out, whole};
+use super::connection::{Resettable, ResponseBody, carry_out, whole, without_body};
 use super::current::CurrentEmulator;
 use super::fetch;
 use super::tls::HTTP_2;
@@ -168,6 +168,7 @@ async fn respond(
     facts: Arc<TlsFacts>,
     reset: Arc<AtomicBool>,
 ) -> io::Result<Response<ResponseBody>> {
+    let is_head = request.method() == Method::HEAD;
     let request = match whole(request).await {
         Ok(request) => request,
         Err(response) => return Ok(response),
@@ -179,5 +180,6 @@ async fn respond(
         // Without this header the server would send the real time. A fault can set the header too.
         response.headers_mut().entry(DATE).or_insert(date);
     }
-    carry_out(response, &reset).await
+    let response = carry_out(response, &reset).await?;
+    Ok(if is_head { without_body(response) } else { response })
 }

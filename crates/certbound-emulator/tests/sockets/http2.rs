@@ -45,6 +45,12 @@ impl Orders {
         self.call(&format!("https://{ORDERS_HOST}/orders"), authorization).await
     }
 
+    async fn head(&self, url: &str, authorization: &str) -> Result<Response<Bytes>, hyper::Error> {
+        let request = Request::head(url).header("authorization", authorization).body(Full::default());
+        let (head, body) = self.0.clone().send_request(request.unwrap()).await?.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    }
+
     /// Waits until the connection has ended. Each new request then fails.
     async fn has_ended(&mut self) {
         while self.0.ready().await.is_ok() {
@@ -126,6 +132,29 @@ async fn each_request_of_a_connection_is_decided_by_itself_with_the_connections_
     assert!(journal[..5].iter().all(|entry| entry.client_certificate == ours), "{journal:#?}");
     assert_eq!(journal[5].client_certificate, None);
     assert_eq!(journal[6].client_certificate, Some(thumbprint(&other)));
+}
+
+#[tokio::test]
+async fn an_answer_to_head_is_the_answer_of_http_1_1() {
+    let fixture = start().await;
+    let bound = authorization(&fixture).await;
+    let orders = Orders::connect(&fixture, fixture.identity()).await;
+    let url = format!("https://{ORDERS_HOST}/orders");
+    for (authorization, status) in [(bound.as_str(), 405), ("mtls_pop x", 401)] {
+        let by_http2 = orders.head(&url, authorization).await.unwrap();
+        let request =
+            Request::head("/orders").header("host", ORDERS_HOST).header("authorization", authorization);
+        let config = tls(&fixture.emulator, fixture.identity());
+        let request = request.body(Full::default()).unwrap();
+        let by_http1 = fixture.send(ORDERS_HOST, config, request).await.unwrap();
+        for answer in [&by_http2, &by_http1] {
+            assert_eq!(answer.status(), status);
+            assert!(answer.body().is_empty());
+        }
+        let length = |answer: &Response<Bytes>| answer.headers().get("content-length").cloned();
+        assert_eq!(length(&by_http2), length(&by_http1), "{authorization}");
+    }
+    assert_eq!(orders.list(&bound).await.unwrap().status(), StatusCode::OK, "the connection is still open");
 }
 
 #[tokio::test]
