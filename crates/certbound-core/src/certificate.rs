@@ -78,9 +78,27 @@ pub enum KeyAlgorithm {
         bits: usize,
     },
     /// An elliptic curve.
-    Ec,
+    Ec {
+        /// The curve. `None` if the key does not name one of the known curves.
+        curve: Option<Curve>,
+    },
     /// Any other kind of key.
     Other,
+}
+
+/// A named curve of NIST (RFC 5480, section 2.1.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+#[non_exhaustive]
+pub enum Curve {
+    /// P-256, also called secp256r1 and prime256v1.
+    #[strum(serialize = "P-256")]
+    P256,
+    /// P-384, also called secp384r1.
+    #[strum(serialize = "P-384")]
+    P384,
+    /// P-521, also called secp521r1.
+    #[strum(serialize = "P-521")]
+    P521,
 }
 
 impl KeyAlgorithm {
@@ -231,8 +249,19 @@ fn moment(time: ASN1Time) -> UnixTime {
 fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
     match key.parsed() {
         Ok(SubjectKey::RSA(key)) => KeyAlgorithm::Rsa { bits: key.key_size() },
-        Ok(SubjectKey::EC(_)) => KeyAlgorithm::Ec,
+        Ok(SubjectKey::EC(_)) => KeyAlgorithm::Ec { curve: curve(&key.algorithm) },
         _ => KeyAlgorithm::Other,
+    }
+}
+
+/// Returns the curve that the parameters of a key name.
+fn curve(algorithm: &AlgorithmIdentifier<'_>) -> Option<Curve> {
+    let name = algorithm.parameters.as_ref()?.as_oid().ok()?;
+    match name.to_id_string().as_str() {
+        "1.2.840.10045.3.1.7" => Some(Curve::P256),
+        "1.3.132.0.34" => Some(Curve::P384),
+        "1.3.132.0.35" => Some(Curve::P521),
+        _ => None,
     }
 }
 

@@ -130,7 +130,8 @@ async fn issued(context: &mut Context, identity: &ManagedIdentity) -> Line {
 fn key(certificate: &BindingCertificate) -> Line {
     let kind = match certificate.chain().key_algorithm() {
         KeyAlgorithm::Rsa { bits } => format!("RSA with {bits} bits"),
-        KeyAlgorithm::Ec => "elliptic curve".to_owned(),
+        KeyAlgorithm::Ec { curve: Some(curve) } => format!("elliptic curve {curve}"),
+        KeyAlgorithm::Ec { curve: None } => "elliptic curve without a known name".to_owned(),
         _ => "of another kind".to_owned(),
     };
     Line::ok("certificate.key", "private key", format!("{kind}; it belongs to the certificate"))

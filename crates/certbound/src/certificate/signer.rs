@@ -93,7 +93,7 @@ impl SignerKey {
     ) -> Result<Self, BindingCertificateError> {
         let algorithm = match chain.key_algorithm() {
             KeyAlgorithm::Rsa { .. } => SignatureAlgorithm::RSA,
-            KeyAlgorithm::Ec => SignatureAlgorithm::ECDSA,
+            KeyAlgorithm::Ec { .. } => SignatureAlgorithm::ECDSA,
             _ => return Err(BindingCertificateError::KeyUnusable),
         };
         let key = Self { signer, public: chain.public_key_info().into(), algorithm };
