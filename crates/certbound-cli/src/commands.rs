@@ -29,7 +29,7 @@ use crate::failure::{self, Failure};
 use crate::flags::{
     self, AssertionFlags, CallFlags, CapabilitiesFlags, CommonFlags, CompletionsFlags, ConfigCommand,
     DemoFlags, DoctorFlags, EmulatorCommand, EndpointFlags, ExchangeFlags, ExplainFlags, HealthFlags,
-    InspectFlags, LogFormat, ManFlags, TokenFlags, VerifyFlags,
+    InspectFlags, LogFormat, ManFlags, TokenFlags, VerifyFlags, examples,
 };
 use crate::output::Terminal;
 
@@ -38,7 +38,13 @@ use crate::output::Terminal;
 /// Exit codes: 0 done; 1 the service, the resource or a check refused; 2 the command, the configuration or the input is
 /// wrong; 3 the network failed. The first line of an error ends with its code; `certbound explain CODE` explains it.
 #[derive(Debug, Parser)]
-#[command(name = "certbound", version, propagate_version = true, max_term_width = 110)]
+#[command(
+    name = "certbound",
+    version,
+    propagate_version = true,
+    max_term_width = 110,
+    after_long_help = examples::ROOT
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: CommonFlags,
@@ -48,47 +54,54 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the two legs, a call and a thief on one screen, with an embedded emulator.
+    /// Show the two legs, a call and a thief on one screen.
     ///
-    /// The demo needs no tenant, and uses only the network of this machine. On real TLS connections it runs Leg 1, then
+    /// The demo has an embedded emulator. It needs no tenant, and uses only the network of this machine. On real TLS connections it runs Leg 1, then
     /// Leg 2 for bound and Bearer tokens, calls to a vault, to Graph and to a custom API, exchanges across tenants, and
     /// requests that must be refused. A checklist checks the observed requests and answers. The exit code is 0 if every
     /// check passes.
+    #[command(after_long_help = examples::DEMO)]
     Demo(DemoFlags),
     /// Get a token in one step, by the direct flow.
     ///
     /// A certificate gives a bound token. Every credential gives a Bearer token. The credential comes from a flag,
     /// from one of certbound's own variables (CERTBOUND_...), or from AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET
     /// or AZURE_FEDERATED_TOKEN_FILE, in this order.
-    #[command(after_long_help = TOKEN_EXAMPLES)]
+    #[command(after_long_help = examples::TOKEN)]
     Token(TokenFlags),
     /// Run Leg 1 alone and print its assertion.
     ///
     /// --certificate or --managed-identity authenticates Leg 1. The assertion is bound to the certificate, and `exchange
     /// --assertion-file` accepts it. The cloud determines the scope, so no flag sets it.
+    #[command(after_long_help = examples::ASSERTION)]
     Assertion(AssertionFlags),
-    /// Get a token by the two-leg flow: Leg 2 exchanges the assertion of Leg 1 (`jwt-pop`).
+    /// Get a token by the two-leg flow, Leg 1 and Leg 2.
+    ///
+    /// Leg 2 exchanges the assertion of Leg 1 for the token (`jwt-pop`).
     ///
     /// With --leg1-certificate or --leg1-managed-identity the command runs both legs. With --assertion-file and
     /// --certificate it runs Leg 2 alone, with an existing assertion and the certificate that it is bound to. Some platforms
     /// cannot bind the tokens of a managed identity. On these platforms use --bearer, which exchanges a Bearer token of the
     /// managed identity.
-    #[command(after_long_help = EXCHANGE_EXAMPLES, mut_arg("managed_identity", |flag| flag.hide(true)))]
+    #[command(after_long_help = examples::EXCHANGE, mut_arg("managed_identity", |flag| flag.hide(true)))]
     Exchange(ExchangeFlags),
-    /// Get a token as `exchange` or `token` does, and call a resource with token and certificate.
+    /// Get a token, and call a resource with token and certificate.
     ///
-    /// The result is the body of the answer. In a pipe the body is unchanged. On a terminal certbound removes the token
+    /// The flags are those of `exchange` or of `token`. The result is the body of the answer. In a pipe the body is unchanged. On a terminal certbound removes the token
     /// and control characters from the body. If the status is not 2xx, the exit code is 1.
-    #[command(after_long_help = CALL_EXAMPLES, mut_arg("client_secret_env", |flag| flag.hide_short_help(true)))]
+    #[command(after_long_help = examples::CALL, mut_args(|flag| match flag.get_id().as_str() {
+        "client_secret_env" | "dry_run" | "trace" => flag.hide_short_help(true),
+        _ => flag,
+    }))]
     Call(CallFlags),
-    /// Check a configuration of the two-leg flow, and explain each problem.
+    /// Check a two-leg configuration, and explain each problem.
     ///
     /// doctor takes the flags, the variables and the profile of `exchange`. It checks the configuration, the certificate,
     /// the network, both legs, the token and, with --resource-url, a resource. It sends each request once and stores no
     /// token. The report contains no secrets, so it can be pasted into a ticket. The exit code is 0 if nothing failed,
     /// and 1 if a check failed. With --dry-run only the checks that send no request are made.
     #[command(
-        after_long_help = DOCTOR_EXAMPLES,
+        after_long_help = examples::DOCTOR,
         mut_arg("managed_identity", |flag| flag.hide(true)),
         mut_arg("dry_run", |flag| {
             flag.help("Make only the checks that send no request")
@@ -104,104 +117,66 @@ pub(crate) enum Command {
         })
     )]
     Doctor(DoctorFlags),
-    /// Print the token endpoint of an authority, and the rule that determines it. This command uses no network.
+    /// Print the token endpoint of an authority, and its rule.
+    ///
+    /// The rule determines the endpoint. This command uses no network.
+    #[command(after_long_help = examples::ENDPOINT)]
     Endpoint(EndpointFlags),
     /// Print the capabilities of this machine's managed identity.
     ///
     /// The command trusts the environment variables of a platform. Without these variables it probes the metadata service.
     /// If no metadata service answers, the result is an error. MSAL_MI_DISABLE_IMDS_V2=true disables version 2 of the
     /// metadata service, for every command.
+    #[command(after_long_help = examples::CAPABILITIES)]
     Capabilities(CapabilitiesFlags),
     /// Print the content of a token without verifying it.
     ///
     /// Anybody can write a token with this content. With --certificate the command also shows whether the token is
     /// bound to this certificate; if it is not, the exit code is 1. The signature is never printed.
+    #[command(after_long_help = examples::INSPECT)]
     Inspect(InspectFlags),
-    /// Verify a token as a resource does, and print the result of each step.
+    /// Verify a token as a resource does, and print each step.
     ///
     /// The issuer's keys are fetched, or read from --keys. The exit code is 0 if the token is accepted, and 1 if
     /// it is refused. With --serve the command answers the requests of a proxy instead: nginx `auth_request`, Caddy
     /// `forward_auth`, Envoy `ext_authz` over HTTP.
-    #[command(after_help = VERIFY_NEEDS)]
+    #[command(after_help = VERIFY_NEEDS, after_long_help = verify_help())]
     Verify(VerifyFlags),
-    /// Check on its admin listener whether a server of certbound is ready.
+    /// Check whether a server of certbound is ready.
     ///
-    /// Use this command as the health check of a container. The exit code is 0 if the server is ready, 1 if it is not
+    /// The server answers on its admin listener. Use this command as the health check of a container. The exit code is 0 if the server is ready, 1 if it is not
     /// ready, and 3 if it does not answer. The address is that of --admin-listen.
+    #[command(after_long_help = examples::HEALTH)]
     Health(HealthFlags),
-    /// Explain an error code: its meaning, its usual causes, and the fix.
+    /// Explain an error code: its meaning, usual causes and fix.
     ///
     /// The code is at the end of the first line of an error, in brackets. The AADSTS numbers of the token service are
     /// explained too. This command uses no network and no configuration file.
-    #[command(after_long_help = EXPLAIN_EXAMPLES)]
+    #[command(after_long_help = examples::EXPLAIN)]
     Explain(ExplainFlags),
-    /// Run a local token service with resources that enforce the binding.
+    /// Run a local token service, with resources.
+    ///
+    /// The resources enforce the binding.
     #[command(subcommand)]
     Emulator(EmulatorCommand),
     /// Show or check the configuration of commands.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Print the script that completes commands and flags in a shell.
-    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
+    /// Print the script that completes commands in a shell.
+    #[command(after_long_help = examples::COMPLETIONS)]
     Completions(CompletionsFlags),
-    /// Print the manual page of certbound, or write the pages of all commands into a directory.
+    /// Print the manual page, or write all pages into a directory.
+    #[command(after_long_help = examples::MAN)]
     Man(ManFlags),
 }
-
-const TOKEN_EXAMPLES: &str = "\
-Examples:
-  certbound token --certificate app.pem --client-id ID --tenant TENANT \\
-    --scope https://vault.azure.net/.default
-  certbound token --managed-identity system --scope https://vault.azure.net/.default
-  curl -H \"$(certbound token --bearer -o header ...)\" https://api.example/";
-
-const EXCHANGE_EXAMPLES: &str = "\
-Examples:
-  Both legs with one certificate:
-    certbound exchange --leg1-certificate app.pem --client-id ID --tenant TENANT \\
-      --region westus3 --scope https://vault.azure.net/.default
-  Leg 1 by the managed identity of this machine:
-    certbound exchange --leg1-managed-identity system --client-id ID --tenant TENANT \\
-      --scope https://vault.azure.net/.default
-  Each leg in its own command:
-    certbound assertion --certificate app.pem --client-id ID --tenant TENANT \\
-      | jq -r .assertion > assertion.jwt
-    certbound exchange --assertion-file assertion.jwt --certificate app.pem \\
-      --client-id ID --tenant TENANT --scope https://vault.azure.net/.default";
 
 const VERIFY_NEEDS: &str = "\
 Required: an issuer (--tenant or --issuer), and a rule for callers
 (--require-role, --require-scope or --allow-client).";
-const DOCTOR_EXAMPLES: &str = "\
-Examples:
-  The command line of `exchange`, with another command:
-    certbound doctor --leg1-certificate app.pem --client-id ID --tenant TENANT \\
-      --region westus3 --scope https://vault.azure.net/.default
-  Also a resource, and the federated credentials of the application of Leg 2:
-    az ad app federated-credential list --id ID \\
-      | certbound doctor --profile orders --federated-credential - \\
-        --resource-url 'https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1'
-  The checks that send no request:
-    certbound doctor --profile orders --dry-run";
 
-const CALL_EXAMPLES: &str = "\
-Examples:
-  certbound call --leg1-certificate app.pem --client-id ID --tenant TENANT \\
-    https://myvault.vault.azure.net/secrets/mysecret?api-version=7.4
-  certbound call --managed-identity system -X POST -d @order.json \\
-    --scope api://orders/.default https://orders.example/orders";
-
-const EXPLAIN_EXAMPLES: &str = "\
-Examples:
-  certbound explain invalid_tenant
-  certbound explain AADSTS700027
-  certbound explain --list expired";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  certbound completions bash > ~/.local/share/bash-completion/completions/certbound
-  certbound completions zsh > \"${fpath[1]}/_certbound\"
-  certbound completions fish > ~/.config/fish/completions/certbound.fish";
+fn verify_help() -> String {
+    format!("{VERIFY_NEEDS}\n\n{}", examples::VERIFY)
+}
 
 /// Returns the description of the command line.
 pub(crate) fn command() -> clap::Command {

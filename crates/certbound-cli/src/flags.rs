@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod doctor;
 mod emulator;
+pub(crate) mod examples;
 mod explain;
 mod health;
 mod listen;
@@ -109,7 +110,9 @@ pub(crate) struct CompletionsFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct ManFlags {
-    /// Write one page for each command into this directory. The command creates the directory if it does not exist.
+    /// The directory of the pages.
+    ///
+    /// The command writes one page for each command into this directory, and creates it if it does not exist.
     pub(crate) directory: Option<PathBuf>,
 }
 
@@ -124,7 +127,9 @@ pub(crate) struct EndpointFlags {
     /// MSAL_FORCE_REGION and MSAL_DISABLE_REGION apply.
     #[arg(long, env = "AZURE_REGIONAL_AUTHORITY_NAME")]
     pub(crate) region: Option<String>,
-    /// Print the endpoint for connections with a client certificate.
+    /// Print the endpoint for mutual TLS.
+    ///
+    /// Connections to this endpoint have a client certificate.
     #[arg(long, env = "CERTBOUND_MTLS", value_parser = switch())]
     pub(crate) mtls: bool,
 }

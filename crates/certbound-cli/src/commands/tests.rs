@@ -1,5 +1,7 @@
 //! The names of flags and their help.
 
+mod help;
+
 use std::ffi::OsString;
 
 use super::*;
@@ -53,55 +55,6 @@ fn a_flag_means_the_same_variable_in_every_command() {
             None => known.push((name, env)),
         }
     }
-}
-
-/// Returns the help of a command on a terminal of 80 columns.
-fn help(command: &str, flag: &str) -> String {
-    let args = ["certbound"].into_iter().chain(command.split(' ')).chain([flag]).map(OsString::from);
-    let args: Vec<OsString> = args.collect();
-    let command = flags::settle(Cli::command().term_width(80), &args);
-    command.try_get_matches_from(args).unwrap_err().to_string()
-}
-
-/// `-h` prints the usual flags in their groups. The text fits on one screen of 80 columns.
-#[test]
-fn each_short_help_is_one_screen() {
-    let commands = [
-        "token",
-        "assertion",
-        "exchange",
-        "call",
-        "doctor",
-        "verify",
-        "emulator start",
-        "emulator run",
-        "config show",
-    ];
-    for command in commands {
-        let short = help(command, "-h");
-        let lines = short.lines().count();
-        assert!(lines <= 44, "{command}: {lines} lines: {short}");
-        assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
-        assert!(short.contains("`--help` explains these flags"), "{short}");
-        assert!(help(command, "--help").lines().count() > lines, "{command}");
-    }
-    for group in ["Issuer:", "Audience and caller:", "Request:", "Server:"] {
-        assert!(help("verify", "-h").contains(group) && help("verify", "--help").contains(group), "{group}");
-    }
-}
-
-#[test]
-fn the_short_help_of_an_exchange_has_groups_and_the_long_one_examples() {
-    let (short, long) = (help("exchange", "-h"), help("exchange", "--help"));
-    assert!(short.lines().count() <= 40, "{} lines: {short}", short.lines().count());
-    assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
-    let options = short.split("Application:").next().unwrap();
-    assert!(options.contains("--report") && options.contains("--reveal"), "{short}");
-    for heading in ["Application:", "Certificate:", "Leg 1:", "Kind of token:"] {
-        assert!(short.contains(heading) && long.contains(heading), "{heading}");
-    }
-    assert!(!short.contains("[env:") && long.contains("[env: AZURE_CLIENT_ID]"), "{short}");
-    assert!(long.trim_end().ends_with("--scope https://vault.azure.net/.default"), "{long}");
 }
 
 /// With `CERTBOUND_WRITE_DOCS=1` this test writes the tables of the document instead of comparing them.

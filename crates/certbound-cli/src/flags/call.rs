@@ -32,11 +32,11 @@ pub(crate) struct CallFlags {
     #[arg(long, env = "CERTBOUND_SCOPE")]
     pub(crate) scope: Option<String>,
     #[command(flatten)]
+    pub(crate) leg1: Leg1Flags,
+    #[command(flatten)]
     pub(crate) client: ClientFlags,
     #[command(flatten)]
     pub(crate) secret: SecretFlags,
-    #[command(flatten)]
-    pub(crate) leg1: Leg1Flags,
     #[command(flatten)]
     pub(crate) kind: KindFlags,
     #[command(flatten)]

@@ -356,13 +356,13 @@ pub(crate) enum CacheKeyFlag {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ClientFlags {
     #[command(flatten)]
-    pub(crate) machine: MachineFlags,
-    #[command(flatten)]
-    pub(crate) machine_state: MachineStateFlags,
-    #[command(flatten)]
     pub(crate) identity: IdentityFlags,
     #[command(flatten)]
     pub(crate) certificate: CertificateFlags,
+    #[command(flatten)]
+    pub(crate) machine: MachineFlags,
+    #[command(flatten)]
+    pub(crate) machine_state: MachineStateFlags,
     #[command(flatten)]
     pub(crate) run: RunFlags,
 }
@@ -424,9 +424,9 @@ pub(crate) struct ExchangeFlags {
     #[arg(long, env = "CERTBOUND_REVEAL", value_parser = switch())]
     pub(crate) reveal: bool,
     #[command(flatten)]
-    pub(crate) client: ClientFlags,
-    #[command(flatten)]
     pub(crate) leg1: Leg1Flags,
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
     #[command(flatten)]
     pub(crate) kind: KindFlags,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::switch;
+use super::{examples, switch};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
@@ -13,11 +13,13 @@ pub(crate) enum ConfigCommand {
     ///
     /// The values come from the command line, from environment variables, from the configuration file, or are defaults.
     /// With a COMMAND after `--` they are the values of this command with its flags. Secrets are redacted.
+    #[command(after_long_help = examples::CONFIG_SHOW)]
     Show(ConfigShowFlags),
     /// Check a configuration file with all its profiles.
     ///
     /// The command checks keys, types and values, keys that cannot be used together, and the files that the configuration
     /// names. It sends no request. The exit code is 2 if there is an error.
+    #[command(after_long_help = examples::CONFIG_CHECK)]
     Check(ConfigCheckFlags),
 }
 
@@ -29,7 +31,9 @@ pub(crate) struct ConfigShowFlags {
     /// origin.
     #[arg(long, env = "CERTBOUND_ORIGIN", value_parser = switch())]
     pub(crate) origin: bool,
-    /// A command with its flags, such as `exchange --region westus3`.
+    /// A command with its flags, for its values.
+    ///
+    /// An example is `exchange --region westus3`.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }

@@ -7,12 +7,7 @@ use certbound::managed_identity::MachineSource;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::listen::{PortFlag, ServerFlags};
-use super::switch;
-
-const START_EXAMPLES: &str = "\
-Examples:
-  certbound emulator start -o shell > emulator.sh &
-  . ./emulator.sh      # in any shell, when the emulator has written the file";
+use super::{examples, switch};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmulatorCommand {
@@ -27,7 +22,7 @@ pub(crate) enum EmulatorCommand {
     /// lines for a shell. Other formats are refused.
     ///
     /// After SIGHUP the emulator reads the file of --world again. A correct file replaces the world.
-    #[command(after_long_help = START_EXAMPLES)]
+    #[command(after_long_help = examples::EMULATOR_START)]
     Start(EmulatorStartFlags),
     /// Run COMMAND with its own emulator.
     ///
@@ -38,8 +33,10 @@ pub(crate) enum EmulatorCommand {
     /// of a managed identity.
     /// CERTBOUND_EMULATOR_CERTIFICATE is the PEM file (chain and key) with the subject CN=certbound-demo-app.
     /// CERTBOUND_EMULATOR_ADMIN is the URL of the admin interface.
+    #[command(after_long_help = examples::EMULATOR_RUN)]
     Run(EmulatorRunFlags),
     /// Print the built-in world as TOML, for --world.
+    #[command(after_long_help = examples::EMULATOR_WORLD)]
     World,
 }
 
@@ -51,9 +48,9 @@ pub(crate) struct WhatFlags {
     /// Default: the built-in world, which `certbound emulator world` prints.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_EMULATOR_WORLD")]
     pub(crate) world: Option<PathBuf>,
-    /// Derive the keys from this text, except the key of the Service Fabric server.
+    /// Derive the keys from this text.
     ///
-    /// The same text gives the same keys. Use it for tests only, because everybody who knows the text has the keys.
+    /// The same text gives the same keys, except the key of the Service Fabric server. Use it for tests only, because everybody who knows the text has the keys.
     #[arg(long, value_name = "TEXT", env = "CERTBOUND_EMULATOR_SEED")]
     pub(crate) seed: Option<String>,
 }
@@ -62,9 +59,9 @@ pub(crate) struct WhatFlags {
 pub(crate) struct EmulatorStartFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
-    /// The address of the proxy. Port 0 takes a free port.
+    /// The address of the proxy.
     ///
-    /// `systemd` or `systemd:NAME` takes a TCP socket that systemd passed.
+    /// Port 0 takes a free port. `systemd` or `systemd:NAME` takes a TCP socket that systemd passed.
     #[arg(
         long,
         value_name = "ADDR:PORT|systemd",
@@ -72,11 +69,10 @@ pub(crate) struct EmulatorStartFlags {
         default_value = "127.0.0.1:0"
     )]
     pub(crate) listen: PortFlag,
-    /// The loopback address of the metadata service. Port 0 takes a free port.
+    /// The address of the metadata service.
     ///
-    /// `systemd` or `systemd:NAME` takes a TCP socket on loopback that systemd passed.
-    ///
-    /// On Linux it can also be 169.254.169.254:80, the address of the real service, if a loopback interface has this
+    /// It is an address of loopback. Port 0 takes a free port. `systemd` or `systemd:NAME` takes a TCP socket on loopback
+    /// that systemd passed. On Linux it can also be 169.254.169.254:80, the address of the real service, if a loopback interface has this
     /// address: `ip addr add 169.254.169.254/32 dev lo`. DefaultAzureCredential of .NET and the Azure SDK for Rust look
     /// only there. Never add the address on a virtual machine of Azure: it would cover the real service.
     #[arg(
@@ -97,7 +93,8 @@ pub(crate) struct EmulatorStartFlags {
     #[arg(
         long,
         env = "CERTBOUND_LISTEN_ON_THE_NETWORK_ANYONE_CAN_MINT_TOKENS",
-        value_parser = switch()
+        value_parser = switch(),
+        hide_short_help = true
     )]
     pub(crate) listen_on_the_network_anyone_can_mint_tokens: bool,
     #[command(flatten)]
@@ -138,9 +135,9 @@ impl From<PlatformFlag> for MachineSource {
 pub(crate) struct EmulatorRunFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
-    /// The platform that COMMAND detects by its environment variables.
+    /// The platform that COMMAND detects.
     ///
-    /// COMMAND gets tokens of managed identities from this platform. `arc` needs --isolated. For `service-fabric`, Node
+    /// COMMAND detects the platform by its environment variables, and gets tokens of managed identities from this platform. `arc` needs --isolated. For `service-fabric`, Node
     /// trusts the server by NODE_EXTRA_CA_CERTS, and other programs by its thumbprint.
     #[arg(long, value_enum, env = "CERTBOUND_EMULATOR_PLATFORM", default_value_t = PlatformFlag::Imds)]
     pub(crate) platform: PlatformFlag,

@@ -8,8 +8,10 @@ use clap::Args;
 
 #[derive(Args, Debug)]
 pub(crate) struct HealthFlags {
-    /// The admin listener of the server: ADDRESS:PORT or unix:PATH, as in --admin-listen.
-    #[arg(value_name = "ADDR:PORT|unix:PATH", env = "CERTBOUND_ADMIN_LISTEN")]
+    /// The admin listener of the server.
+    ///
+    /// The value is ADDRESS:PORT or unix:PATH, as in --admin-listen.
+    #[arg(value_name = "SOCKET", env = "CERTBOUND_ADMIN_LISTEN")]
     pub(crate) address: HealthTarget,
     /// The time limit of the answer.
     #[arg(long, value_name = "SECONDS", env = "CERTBOUND_TIMEOUT", default_value = "5")]

@@ -16,9 +16,9 @@ use clap::{Args, ValueEnum};
 pub(crate) struct ServerFlags {
     /// Answer /healthz, /readyz and /metrics here.
     ///
-    /// The value is an address, or unix:PATH for a Unix socket. Port 0 takes a free port. `systemd` or `systemd:NAME`
+    /// The value is ADDRESS:PORT, or unix:PATH for a Unix socket. Port 0 takes a free port. `systemd` or `systemd:NAME`
     /// takes a socket that systemd passed. The address of --serve or --listen does not have these paths.
-    #[arg(long, value_name = "ADDR:PORT|unix:PATH|systemd", env = "CERTBOUND_ADMIN_LISTEN")]
+    #[arg(long, value_name = "SOCKET", env = "CERTBOUND_ADMIN_LISTEN")]
     pub(crate) admin_listen: Option<ListenFlag>,
     /// The form of the log on stderr.
     #[arg(

@@ -10,18 +10,22 @@ use super::switch;
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectFlags {
-    /// The token; `-` reads stdin. Other users of the machine can see arguments.
-    pub(crate) token: Option<String>,
-    /// The certificate (PEM or DER) to compare the token's binding with.
+    /// The token; `-` reads stdin.
     ///
-    /// A key in the file is not read.
+    /// Other users of the machine can see arguments, so prefer stdin.
+    pub(crate) token: Option<String>,
+    /// The certificate (PEM or DER) to compare.
+    ///
+    /// The binding of the token is compared with this certificate. A key in the file is not read.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyFlags {
-    /// The token; `-` reads stdin. Other users of the machine can see arguments.
+    /// The token; `-` reads stdin.
+    ///
+    /// Other users of the machine can see arguments, so prefer stdin.
     pub(crate) token: Option<String>,
     /// Accept tokens of this Entra tenant.
     ///
@@ -182,14 +186,14 @@ pub(crate) struct VerifyFlags {
     pub(crate) scheme: SchemeFlag,
     /// Answer requests of a proxy here.
     ///
-    /// The value is an address, or unix:PATH for a Unix socket. Port 0 takes a free port.
+    /// The value is ADDRESS:PORT, or unix:PATH for a Unix socket. Port 0 takes a free port.
     ///
     /// `systemd` takes the first socket that systemd passed, and `systemd:NAME` the socket with this
     /// FileDescriptorName=. After SIGHUP the server reads again the files that the flags name. SIGTERM and SIGINT stop
     /// the server after the responses in progress.
     #[arg(
         long,
-        value_name = "ADDR:PORT|unix:PATH|systemd",
+        value_name = "SOCKET",
         env = "CERTBOUND_VERIFY_SERVE",
         conflicts_with = "token",
         help_heading = "Server"
@@ -201,6 +205,7 @@ pub(crate) struct VerifyFlags {
     #[arg(
         long,
         value_enum,
+        value_name = "FORM",
         env = "CERTBOUND_CERTIFICATE_HEADER",
         requires = "serve",
         conflicts_with = "token",
