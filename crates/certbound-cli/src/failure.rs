@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::client::number;
 pub(crate) use self::command_line::{guess, report_command_line, with_tip};
+use crate::layout::{columns, folded};
 
 /// Exit code: the service, the resource or a check refused.
 pub(crate) const REFUSED: u8 = 1;
@@ -143,7 +144,11 @@ impl Failure {
 /// Writes a failure to stderr and returns the exit code.
 pub(crate) fn report(failure: &Failure, json: bool) -> ExitCode {
     let is_seen = std::io::stderr().is_terminal();
-    let text = if json { failure.json() } else { failure.lines(is_seen) };
+    let text = match (json, is_seen) {
+        (true, _) => failure.json(),
+        (false, true) => folded(&failure.lines(true), columns(std::io::stderr())),
+        (false, false) => failure.lines(false),
+    };
     // If stderr is closed, nobody can read the failure.
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(failure.exit)

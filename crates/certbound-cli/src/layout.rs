@@ -1,5 +1,8 @@
 //! Lines of text for people: colours, and breaks between words.
 
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
 /// Colours of SGR that are readable on dark and on light backgrounds.
 pub(crate) const MAGENTA: &str = "1;35";
 pub(crate) const GREEN: &str = "32";
@@ -23,4 +26,102 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The columns of a text that is not printed on a terminal.
+const COLUMNS: usize = 80;
+
+/// The smallest indentation of the lines that continue a line.
+const INDENT: usize = 2;
+
+/// Returns the columns of the terminal on this stream, or 80 if it is not a terminal.
+pub(crate) fn columns(stream: impl AsFd + IsTerminal) -> usize {
+    let size = rustix::termios::tcgetwinsize(&stream).ok().filter(|_| stream.is_terminal());
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+}
+
+/// Breaks the lines that are longer than `width` between their words. The further lines begin below the value of a line
+/// of a table, and are indented below every other line. A word that does not fit there, such as a URL, is printed whole
+/// on its own line.
+pub(crate) fn folded(text: &str, width: usize) -> String {
+    let fold = |line: &str| match line.strip_suffix('\n') {
+        Some(line) => fold(line, width) + "\n",
+        None => fold(line, width),
+    };
+    text.split_inclusive('\n').map(fold).collect()
+}
+
+fn fold(line: &str, width: usize) -> String {
+    if line.chars().count() <= width {
+        return line.to_owned();
+    }
+    let (head, rest, column) = parts(line, width);
+    let leading = line.chars().count() - line.trim_start().chars().count();
+    let mut lines = vec![head.to_owned()];
+    // Whether the last line has no word yet, and whether its word is longer than a line.
+    let (mut is_empty, mut is_full) = (true, false);
+    for word in rest.split(' ') {
+        let length = word.chars().count();
+        let fits = |line: &str| line.chars().count() + usize::from(!is_empty) + length <= width;
+        let begins = is_empty && head.trim().is_empty();
+        match lines.last_mut() {
+            Some(last) if begins || fits(last) && !is_full => {
+                last.extend((!is_empty).then_some(' '));
+                last.push_str(word);
+                is_full = last.chars().count() > width;
+            }
+            _ => {
+                is_full = column + length > width;
+                lines.push(" ".repeat(if is_full { leading + INDENT } else { column }) + word);
+            }
+        }
+        is_empty = false;
+    }
+    lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the beginning of a line that is not broken, the rest, and the column of the further lines. Two spaces
+/// separate the name of a table's line from its value.
+fn parts(line: &str, width: usize) -> (&str, &str, usize) {
+    let text = line.trim_start();
+    let (leading, _) = line.split_at(line.len() - text.len());
+    let gap = text.find("  ").map(|gap| &text[gap..]).map(str::trim_start);
+    let value = gap.map(|value| line.split_at(line.len() - value.len()));
+    match value.map(|(head, value)| (head, value, head.chars().count())) {
+        Some(found) if found.2 <= width / 2 => found,
+        _ => (leading, text, leading.chars().count() + INDENT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_fits_is_unchanged_and_a_longer_one_is_broken_between_words() {
+        for (line, expected) in [
+            ("name   a value", "name   a value"),
+            ("name   some words of a value", "name   some words of\n       a value"),
+            ("  why: some words of a reason", "  why: some words of\n    a reason"),
+            ("- some words without a value", "- some words without\n  a value"),
+            ("", ""),
+        ] {
+            assert_eq!(folded(line, 20), expected);
+            assert_eq!(folded(&format!("{line}\nnext\n"), 20), format!("{expected}\nnext\n"));
+        }
+    }
+
+    #[test]
+    fn a_word_that_does_not_fit_is_whole_and_alone() {
+        const URL: &str = "https://host.example/path";
+        for (line, expected) in [
+            (format!("at     {URL}"), format!("at\n  {URL}")),
+            (format!("at     {URL} (by a flag)"), format!("at\n  {URL}\n       (by a flag)")),
+            (format!("at     here, {URL}"), format!("at     here,\n  {URL}")),
+            ("at     four-and-twenty-x".to_owned(), "at\n  four-and-twenty-x".to_owned()),
+            (format!("  {URL} is"), format!("  {URL}\n    is")),
+        ] {
+            assert_eq!(folded(&line, 20), expected, "{line}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ pub(crate) use self::token::{Token, tell_region, tell_unseen};
 pub(crate) use self::token_result::{CertificateResult, Extras, print_token};
 use crate::failure::{Failure, number, one};
 use crate::flags::{CommonFlags, Format};
+use crate::layout::{columns, folded};
 use crate::usage::Usage;
 
 /// The streams of this process, and the format of its results.
@@ -91,14 +92,25 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line to stderr. A failed write is ignored, because it cannot be reported.
+/// Writes a line to stderr. On a terminal a long line is broken between its words. A failed write is ignored, because it
+/// cannot be reported.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", one(line));
+    let line = one(line);
+    let _ = match std::io::stderr().is_terminal() {
+        true => writeln!(std::io::stderr(), "{}", folded(&line, columns(std::io::stderr()))),
+        false => writeln!(std::io::stderr(), "{line}"),
+    };
 }
 
-/// Writes lines for people to stdout, without control characters and invisible characters.
+/// Writes lines for people to stdout, without control characters and invisible characters. Long lines are broken between
+/// their words.
 pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
-    print(lines(text).as_bytes())
+    print(fitted(&lines(text)).as_bytes())
+}
+
+/// Returns a text whose lines fit on the terminal, or into 80 columns of a pipe.
+pub(crate) fn fitted(text: &str) -> String {
+    folded(text, columns(std::io::stdout()))
 }
 
 /// Formats a result as JSON. The buffer is wiped and has its full size from the start, because a growing buffer leaves

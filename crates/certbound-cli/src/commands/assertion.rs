@@ -89,6 +89,7 @@ fn print(assertion: &BoundAssertion, source: &str, reveal: bool, terminal: Termi
                 output::row("bound to", &bound_to),
             ]
             .concat();
+            let text = output::fitted(&text);
             if reveal {
                 return output::print(&filled(
                     secret.len(),

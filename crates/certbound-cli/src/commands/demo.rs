@@ -95,7 +95,11 @@ fn table(report: &Report) -> String {
             heading = next;
         }
         text.push_str(&format!("  {} {}\n", mark(check.ok), check.text));
-        text.push_str(&format!("      {}: {}\n", check.how, check.detail));
+        // Each observed fact has its own line.
+        for (at, fact) in check.detail.split("; ").enumerate() {
+            let how = if at == 0 { format!("{}:", check.how) } else { String::new() };
+            text.push_str(&format!("      {how:<5} {fact}\n"));
+        }
     }
     let Report { passed, failed, milliseconds, .. } = report;
     text + &format!("\n{passed} passed, {failed} failed; {milliseconds} ms\n")

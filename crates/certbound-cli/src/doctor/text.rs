@@ -2,7 +2,7 @@
 
 use super::report::{Difference, Line, Report, Status};
 use crate::config::ShownValue;
-use crate::layout::{painted, wrapped};
+use crate::layout::{folded, painted, wrapped};
 
 /// The column at which the summaries begin, if the title is short enough.
 const COLUMN: usize = 28;
@@ -72,7 +72,9 @@ fn values(report: &Report, width: usize) -> String {
         let (line, origin) = (format!("{INDENT}{key:<keys$}  {value}"), format!("({origin}{unused})"));
         match line.chars().count() + 2 + origin.chars().count() <= width {
             true => text.push_str(&format!("{line}  {origin}\n")),
-            false => text.push_str(&format!("{line}\n{INDENT}{:<keys$}  {origin}\n", "")),
+            false => {
+                text.push_str(&folded(&format!("{line}\n{INDENT}{:<keys$}  {origin}\n", ""), width));
+            }
         }
     }
     text
@@ -89,23 +91,13 @@ fn drawn(line: &Line, width: usize, coloured: bool) -> String {
         "" => String::new(),
         title => format!("{title:<0$} ", COLUMN - 5),
     };
-    let begin = 4 + head.chars().count();
-    let mut lines = wrapped(&summary, width.saturating_sub(begin).max(20));
-    let column = " ".repeat(begin);
     // A long title has its own line.
-    let first = match begin > COLUMN {
-        true => String::new(),
-        false if lines.is_empty() => String::new(),
-        false => lines.remove(0),
-    };
-    let (column, lines) = match begin > COLUMN {
-        true => (INDENT.to_owned(), wrapped(&summary, width.saturating_sub(INDENT.len()).max(20))),
-        false => (column, lines),
-    };
-    let mut text =
-        format!("  {} {}{}\n", painted(colour, mark, coloured), head, first).trim_end().to_owned() + "\n";
-    for more in lines {
-        text.push_str(&format!("{column}{more}\n"));
+    let has_own_line = head.chars().count() > COLUMN - 4;
+    let first = format!("  {mark} {head}{}", if has_own_line { "" } else { &summary });
+    let painted = painted(colour, mark, coloured);
+    let mut text = folded(first.trim_end(), width).replacen(mark, &painted, 1) + "\n";
+    if has_own_line {
+        text.push_str(&paragraph("", &summary, width));
     }
     for detail in &line.details {
         text.push_str(&paragraph("", detail, width));
@@ -143,13 +135,21 @@ fn compared(difference: &Difference, width: usize, coloured: bool) -> String {
     let shown = |text: &str| part(text, from, room);
     let caret = " ".repeat(difference.at - from) + "^";
     let Difference { what, assertion, credential, how, .. } = difference;
-    format!(
+    let text = format!(
         "{INDENT}{what} of the assertion, and {what} of the credential:\n{INDENT}{}\n{INDENT}{}\n{INDENT}{}\n{}",
         shown(assertion),
         shown(credential),
         painted(RED, &caret, coloured),
         paragraph("", how, width)
-    )
+    );
+    match shown(assertion) == *assertion {
+        true => text,
+        // The fix needs the whole value.
+        false => {
+            text + &paragraph("", &format!("the whole {what} of the assertion:"), width)
+                + &format!("{INDENT}{assertion}\n")
+        }
+    }
 }
 
 /// Returns `room` characters of a text. Where text is left out, the first or the last of them is `…`.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::token::{Token, UNSEEN, tell_unseen};
-use super::{Terminal, assignments, filled, json, mark, print, rfc3339, row, tell};
+use super::{Terminal, assignments, filled, fitted, json, mark, print, rfc3339, row, tell};
 use crate::failure::{Failure, one};
 use crate::flags::Format;
 
@@ -188,9 +188,10 @@ impl<'a> TokenResult<'a> {
         }
         if !reveal {
             text.push_str(&format!("token        {} bytes, shown with --reveal\n", self.access_token.len()));
-            return Zeroizing::new(text.into_bytes());
+            return Zeroizing::new(fitted(&text).into_bytes());
         }
-        text.push_str("token        ");
+        // The token is not broken, so that it can be copied.
+        let text = fitted(&text) + "token        ";
         filled(self.access_token.len(), &text, self.access_token, "\n")
     }
 }

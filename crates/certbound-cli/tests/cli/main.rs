@@ -37,4 +37,5 @@ mod matrix;
 mod observed_binding;
 mod pages;
 mod regions;
+mod screens;
 mod strangers;

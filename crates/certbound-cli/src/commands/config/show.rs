@@ -10,6 +10,7 @@ use crate::commands::command;
 use crate::config::{self, Chosen, Effective, ShownValue};
 use crate::failure::{Failure, USAGE, one};
 use crate::flags::{ConfigShowFlags, Format};
+use crate::layout::columns;
 use crate::output::{self, Terminal};
 
 pub(super) fn run(flags: &ConfigShowFlags, terminal: Terminal) -> Result<(), Failure> {
@@ -21,7 +22,10 @@ pub(super) fn run(flags: &ConfigShowFlags, terminal: Terminal) -> Result<(), Fai
     let shown: Vec<ShownValue> = values.iter().map(ShownValue::new).collect();
     match format {
         Format::Json => output::print(&output::json(&as_json(&shown, chosen.as_ref()), 0)?)?,
-        _ => output::print_text(&as_table(&shown, chosen.as_ref(), flags.origin))?,
+        _ => {
+            let columns = columns(std::io::stdout());
+            output::print_text(&as_table(&shown, chosen.as_ref(), flags.origin, columns))?;
+        }
     }
     if format != Format::Json && flags.command.is_empty() {
         output::tell("tip: `certbound config show -- COMMAND` shows only the values that COMMAND uses");
@@ -78,10 +82,13 @@ fn as_json(shown: &[ShownValue], chosen: Option<&Chosen>) -> Value {
     })
 }
 
-fn as_table(shown: &[ShownValue], chosen: Option<&Chosen>, with_origin: bool) -> String {
+/// The widest column of values, so that most origins fit beside it.
+const VALUES: usize = 40;
+
+fn as_table(shown: &[ShownValue], chosen: Option<&Chosen>, with_origin: bool, columns: usize) -> String {
     let width =
         |of: fn(&ShownValue) -> &str| shown.iter().map(|it| of(it).chars().count()).max().unwrap_or(0);
-    let (keys, values) = (width(|it| &it.key), width(|it| &it.value).min(60));
+    let (keys, values) = (width(|it| &it.key), width(|it| &it.value).min(VALUES));
     let mut text = match chosen {
         Some(chosen) => format!("# configuration file {}", chosen.file.path.display()),
         None => "# no configuration file".to_owned(),
@@ -91,12 +98,13 @@ fn as_table(shown: &[ShownValue], chosen: Option<&Chosen>, with_origin: bool) ->
     }
     text = format!("{}\n", one(&text));
     for ShownValue { key, value, origin, excluded_by, .. } in shown {
-        let mut line = format!("{key:<keys$}  {value}");
-        if with_origin {
-            line = format!("{key:<keys$}  {value:<values$}  {}", one(origin));
-        }
-        if let Some(other) = excluded_by {
-            line.push_str(&format!("  (not used, because {other} is set)"));
+        let mut line = format!("{key:<keys$}  {value:<0$}", if with_origin { values } else { 0 });
+        let unused = excluded_by.map(|other| format!("(not used, because {other} is set)"));
+        for part in with_origin.then(|| one(origin).into_owned()).into_iter().chain(unused) {
+            // A part that does not fit beside the value has its own line.
+            let last = line.lines().last().unwrap_or_default().chars().count();
+            let fits = last + 2 + part.chars().count() <= columns;
+            line = if fits { line + "  " } else { format!("{}\n{:<keys$}  ", line.trim_end(), "") } + &part;
         }
         text.push_str(&format!("{}\n", line.trim_end()));
     }
