@@ -5,6 +5,7 @@
 //!        └──────────────┴────────────┴───────────────────┴─ one Line for each check ─► Report ─► text, JSON
 //! ```
 
+mod blame;
 mod certificate;
 mod configuration;
 mod exchange;
@@ -99,7 +100,11 @@ impl Context {
         Self {
             kind: Kind::from(*kind),
             clock: SystemClock::new(),
-            report: Report { values, ..Report::default() },
+            report: Report {
+                values,
+                is_issued: asked.exchange.leg1.leg1_managed_identity.is_some(),
+                ..Report::default()
+            },
             network,
             authority: None,
             scope: None,

@@ -57,6 +57,9 @@ pub(crate) struct Details {
     /// The reason for the use of the global endpoint although a region was chosen.
     pub(crate) region_reason: Option<String>,
     pub(crate) tenant: Option<String>,
+    /// The row of the table of recoveries, for `doctor`.
+    #[serde(skip)]
+    pub(crate) kind: Option<certbound::error::Failure>,
 }
 
 impl Failure {

@@ -7,6 +7,7 @@ use certbound_core::refusal::without_tokens;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::blame::Blamed;
 use crate::config::ShownValue;
 use crate::failure::{Failure, one};
 
@@ -40,8 +41,13 @@ pub(crate) struct Line {
     pub(crate) fix: Option<String>,
     /// The common issue of the two-leg flow that this line shows.
     pub(crate) issue: Option<&'static str>,
+    /// The party at fault, by the table of recoveries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at_fault: Option<&'static str>,
     /// The error, with the members of the errors of other commands.
     pub(crate) error: Option<Value>,
+    #[serde(skip)]
+    pub(crate) blamed: Option<Blamed>,
 }
 
 /// Two values that must be equal.
@@ -68,7 +74,9 @@ impl Line {
             why: None,
             fix: None,
             issue: None,
+            at_fault: None,
             error: None,
+            blamed: None,
         }
     }
 
@@ -101,6 +109,7 @@ impl Line {
             fix: Some(failure.fix.clone()),
             issue: super::issue::of(failure),
             error: Some(failure.value()),
+            blamed: failure.details.kind.map(|kind| Blamed { failure: kind, leg: failure.details.leg }),
             ..Self::new(id, title, Status::Failed, failure.what.clone())
         }
     }
@@ -123,6 +132,18 @@ impl Line {
     #[must_use]
     pub(crate) fn because(self, why: impl Into<String>) -> Self {
         Self { why: Some(why.into()), ..self }
+    }
+
+    /// Adds the party at fault, and to the advice what a client does then.
+    fn blamed(mut self, is_issued: bool) -> Self {
+        // The table is about requests to the token service.
+        let is_of_resource = self.id.starts_with("resource.") || self.id == "network.resource";
+        let Some(blamed) = self.blamed.filter(|_| !is_of_resource) else { return self };
+        self.at_fault = blamed.at_fault();
+        if let (Some(fix), Some(then)) = (&mut self.fix, blamed.then(is_issued)) {
+            fix.push_str(&format!("; {then}"));
+        }
+        self
     }
 
     /// Removes control characters and tokens, because texts can come from a server or from a file.
@@ -166,11 +187,19 @@ pub(crate) struct Report {
     pub(crate) values: Vec<ShownValue>,
     pub(crate) lines: Vec<Line>,
     pub(crate) milliseconds: u64,
+    /// Whether the platform issued the certificate to a managed identity.
+    pub(crate) is_issued: bool,
 }
 
 impl Report {
     pub(crate) fn add(&mut self, line: Line) {
-        self.lines.push(line.cleaned());
+        self.lines.push(line.blamed(self.is_issued).cleaned());
+    }
+
+    /// Adds a line before the line `next`, because its check was made later.
+    pub(crate) fn add_before(&mut self, next: &str, line: Line) {
+        let at = self.lines.iter().position(|line| line.id == next).unwrap_or(self.lines.len());
+        self.lines.insert(at, line.blamed(self.is_issued).cleaned());
     }
 
     /// Returns the name of the first of these lines that failed.

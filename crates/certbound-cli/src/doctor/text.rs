@@ -105,7 +105,8 @@ fn drawn(line: &Line, width: usize, coloured: bool) -> String {
     for difference in &line.differences {
         text.push_str(&compared(difference, width, coloured));
     }
-    for (name, said) in [("why: ", &line.why), ("fix: ", &line.fix)] {
+    let at_fault = line.at_fault.map(str::to_owned);
+    for (name, said) in [("why: ", &line.why), ("at fault: ", &at_fault), ("fix: ", &line.fix)] {
         if let Some(said) = said {
             text.push_str(&paragraph(name, said, width));
         }

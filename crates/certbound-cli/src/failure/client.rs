@@ -90,6 +90,7 @@ impl Details {
             region_source: error.region_outcome().and_then(|it| it.source().map(Into::into)),
             region_reason: error.region_outcome().and_then(RegionOutcome::reason),
             tenant: error.tenant().map(ToString::to_string),
+            kind: error.failure(),
         }
     }
 }

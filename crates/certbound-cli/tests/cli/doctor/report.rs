@@ -91,6 +91,50 @@ fn the_text_fits_into_80_columns_and_has_the_error_of_other_commands() {
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
 }
 
+/// The words are those of the table of recoveries.
+#[test]
+fn a_failed_request_has_the_party_at_fault_and_what_a_client_does_then() {
+    let emulator = Emulator::start();
+    let unavailable = serde_json::json!({"status": {"status": 503}});
+    let refused = serde_json::json!({"refusal": {"aadsts": 700_027}});
+    let at = |leg: &str| serde_json::json!({"leg": leg});
+    let source = "; a client whose certificate has a source";
+    for (flow, condition, result, line, party, then) in [
+        (Flow::Certificate, at("leg1"), &refused, "leg1.answer", "the client certificate", source),
+        (Flow::Certificate, at("leg2"), &refused, "leg2.answer", "the client certificate", source),
+        (
+            Flow::Machine,
+            at("leg1"),
+            &refused,
+            "leg1.answer",
+            "the client certificate",
+            "; a client requests a new",
+        ),
+        (Flow::Certificate, at("leg1"), &unavailable, "leg1.answer", "the token service", ""),
+        (Flow::Machine, at("leg2"), &unavailable, "leg2.answer", "the token service", ""),
+    ] {
+        emulator.plant(&serde_json::json!({"condition": condition, "result": result, "count": null}));
+        let report = Report::of(&mut flow.command(&emulator));
+        let screen = stdout(&flow.command(&emulator).args(["-o", "table"]).output().unwrap());
+        emulator.admin("DELETE", "faults");
+        let found = report.line(line);
+        let fix = found["fix"].as_str().unwrap();
+        assert_eq!(
+            (found["status"].as_str(), found["at_fault"].as_str()),
+            (Some("failed"), Some(party)),
+            "{found:#}"
+        );
+        assert_eq!(fix.contains("; a client"), !then.is_empty(), "{found:#}");
+        assert!(fix.contains(then), "{found:#}");
+        assert!(screen.contains(&format!("\n      at fault: {party}\n      fix: ")), "{screen}");
+    }
+    // The table is about requests to the token service.
+    let call = serde_json::json!({"leg": "resource", "path_contains": "/v1.0"});
+    emulator.plant(&serde_json::json!({"condition": call, "result": "connection_reset", "count": null}));
+    let report = Report::of(&mut Flow::Certificate.command(&emulator));
+    assert!(report.only("resource.scheme", "failed", "connection_interrupted")["at_fault"].is_null());
+}
+
 #[test]
 fn a_dry_run_sends_nothing() {
     let emulator = Emulator::start();

@@ -1,0 +1,83 @@
+//! The party at fault for a failure, and what a client then does with its certificate: the table of recoveries, in words.
+
+use certbound::error::{CertificateAction, Failure, Party};
+
+/// A failure of a request, for the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Blamed {
+    pub(super) failure: Failure,
+    pub(super) leg: Option<u8>,
+}
+
+impl Blamed {
+    /// Returns the party at fault. `None` if nobody is at fault.
+    pub(super) fn at_fault(self) -> Option<&'static str> {
+        Some(match self.failure.recovery().at_fault {
+            Party::Certificate => "the client certificate",
+            Party::PerhapsCertificate => "the client certificate, or the network",
+            Party::Assertion => "the assertion, or the clock of the machine that made it",
+            Party::Attestation => "the attestation of the certificate's key",
+            Party::Registration => {
+                "the registration of the application, or a credential that is not registered"
+            }
+            Party::Request => "the request, that is, the configuration",
+            Party::Server => "the certificate or the TLS configuration of the server",
+            Party::Service => "the token service",
+            Party::Network => "the network",
+            // `Nobody`, and parties of later versions of the table.
+            _ => return None,
+        })
+    }
+
+    /// Returns what a client does with the certificate. `None` if it keeps the certificate. `is_issued` says that the
+    /// platform issued the certificate to a managed identity.
+    pub(super) fn then(self, is_issued: bool) -> Option<&'static str> {
+        let row = self.failure.recovery();
+        let action = match (self.leg, is_issued) {
+            // Leg 2 presents the assertion of Leg 1, so the certificate is Leg 1's.
+            (Some(2), _) => row.leg1,
+            (_, true) => row.machine,
+            (_, false) => row.source,
+        };
+        match (action, is_issued) {
+            (CertificateAction::Refuse, true) => Some(
+                "a client requests a new certificate from the platform once, and does not present this one again",
+            ),
+            (CertificateAction::Suspect, true) => Some(
+                "a client requests a new certificate from the platform once, and may present this one again later",
+            ),
+            (CertificateAction::Refuse | CertificateAction::Suspect, false) => Some(
+                "a client whose certificate has a source, such as watched files, repeats the request once with a new certificate",
+            ),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words follow the table: a row that changes changes them too.
+    #[test]
+    fn every_row_of_the_table_has_its_words() {
+        for failure in Failure::ALL {
+            let row = failure.recovery();
+            for (leg, is_issued, action) in [
+                (Some(1), true, row.machine),
+                (Some(1), false, row.source),
+                (Some(2), true, row.leg1),
+                (Some(2), false, row.leg1),
+                (None, true, row.machine),
+            ] {
+                let blamed = Blamed { failure: *failure, leg };
+                let replaces = matches!(action, CertificateAction::Refuse | CertificateAction::Suspect);
+                assert_eq!(blamed.then(is_issued).is_some(), replaces, "{failure} {leg:?} {is_issued}");
+                let again = blamed.then(is_issued).is_some_and(|text| text.contains("again later"));
+                assert_eq!(again, is_issued && action == CertificateAction::Suspect, "{failure}");
+            }
+            let blamed = Blamed { failure: *failure, leg: None };
+            assert_eq!(blamed.at_fault().is_none(), row.at_fault == Party::Nobody, "{failure}");
+        }
+    }
+}
