@@ -56,6 +56,18 @@ pub(super) fn expired(folder: &TempDir) -> PathBuf {
 }
 
 #[test]
+fn the_key_is_named_with_its_size_or_curve() {
+    for (name, kind) in
+        [("rsa", "RSA with 2048 bits"), ("p256", "elliptic curve P-256"), ("p384", "elliptic curve P-384")]
+    {
+        let (pem, key) = (golden(&format!("{name}.pem")), golden(&format!("{name}.pkcs8.pem")));
+        let report = checked(&["--leg1-certificate", &pem, "--leg1-certificate-key", &key]);
+        let expected = format!("{kind}; it belongs to the certificate");
+        assert_eq!(report.line("certificate.key")["summary"], expected, "{:#}", report.0);
+    }
+}
+
+#[test]
 fn an_unusable_file_has_the_line_of_its_fault() {
     let folder = tempfile::tempdir().unwrap();
     for (args, line, code) in [
