@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use certbound::clock::{Clock as _, SystemClock};
 use certbound::transport::HyperTransport;
-use certbound::{Authority, BindingCertificate, Network, ResourceScope};
+use certbound::{Authority, BindingCertificate, ManagedIdentity, Network, ResourceScope};
 use http::Uri;
 
 use self::exchange::Assertions;
@@ -45,6 +45,8 @@ pub(crate) struct Asked {
     exchange: ExchangeFlags,
     registered: Option<Vec<Registered>>,
     resource: Option<Uri>,
+    /// Whether Microsoft Graph may be asked for the federated credentials.
+    asks_graph: bool,
 }
 
 impl Asked {
@@ -60,7 +62,7 @@ impl Asked {
         }
         let registered = file.map(|path| federated::read(path)).transpose()?;
         let resource = flags.resource_url.as_deref().map(plan::url).transpose()?;
-        Ok(Self { exchange: flags.exchange, registered, resource })
+        Ok(Self { exchange: flags.exchange, registered, resource, asks_graph: !flags.no_graph })
     }
 }
 
@@ -77,6 +79,8 @@ struct Context {
     reach: Option<Reach<Arc<HyperTransport>>>,
     assertions: Arc<Assertions>,
     source: Option<Leg1Source>,
+    /// The managed identity of Leg 1.
+    machine: Option<ManagedIdentity>,
     /// The certificate of both legs.
     certificate: Option<BindingCertificate>,
     /// Whether the platform of the managed identity cannot bind tokens, so that no leg has a certificate.
@@ -111,6 +115,7 @@ impl Context {
             reach,
             assertions,
             source: None,
+            machine: None,
             certificate: None,
             is_unbound: false,
             resource: None,
@@ -158,11 +163,13 @@ pub(crate) async fn run(
     checking("both legs");
     let exchange = exchange::run(&mut context).await;
     leg1::check(&mut context, exchange.as_ref());
-    federated::check(&mut context, exchange.as_ref());
     leg2::check(&mut context, exchange.as_ref());
     token::check(&mut context, exchange.as_ref());
     checking("the resource");
     resource::check(&mut context, exchange.as_ref()).await;
+    checking("the federated credentials");
+    // This check can run the legs again, so it is the last one.
+    federated::check(&mut context, exchange.as_ref()).await;
     let took = context.clock.monotonic().saturating_sub(begin);
     Report { milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX), ..context.report }
 }

@@ -32,10 +32,10 @@ use self::prover::Prover;
 pub(crate) use self::reach::Reach;
 pub(crate) use self::region::{in_region_of_environment, region};
 pub(crate) use self::resource::{call_with_bearer, url, with_tokens};
-pub(crate) use self::scope::scope_for_host;
+pub(crate) use self::scope::{graph_for_bound_tokens, scope_for_host};
 pub(crate) use self::two_legs::{
     DryLeg1, Leg1Source, certificate_of_both_legs, check_leg1, exchange, in_the_dry as two_legs_in_the_dry,
-    is_unbound, leg1_source, refuse_machine_as_leg2, two_legs,
+    is_unbound, leg1_client, leg1_source, refuse_machine_as_leg2, two_legs,
 };
 pub(crate) use self::value::{check_application, check_value};
 use crate::failure::Failure;

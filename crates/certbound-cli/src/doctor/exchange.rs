@@ -65,8 +65,12 @@ fn client(context: &mut Context) -> Result<AnyClient, Failure> {
             plan::leg1_source(flags, leg1, certificate, reach)?
         }
     };
-    if let Leg1Source::Existing(assertion, _) = &source {
-        context.assertions.read(assertion.secret(), Some(assertion.expires_at()));
+    match &source {
+        Leg1Source::Existing(assertion, _) => {
+            context.assertions.read(assertion.secret(), Some(assertion.expires_at()));
+        }
+        Leg1Source::Machine(identity, _) => context.machine = Some(identity.clone()),
+        Leg1Source::Certificate(..) => {}
     }
     Ok(plan::exchange(flags, leg1, authority, source, context.kind, reach)?.client)
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod file;
+mod graph;
 
 use certbound_core::environment::{Cloud, exchange_uris};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice};
 
-use super::ExchangeFlags;
+use super::{ExchangeFlags, switch};
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorFlags {
@@ -12,9 +12,21 @@ pub(crate) struct DoctorFlags {
     ///
     /// `-` reads stdin. The file has one credential or a list of credentials, as Microsoft Graph and
     /// `az ad app federated-credential list` return them. doctor compares them with the assertion of Leg 1. Without the file it
-    /// prints the values to compare.
+    /// asks Microsoft Graph. If Graph does not show the credentials, doctor prints the values to compare.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_FEDERATED_CREDENTIAL", help_heading = "Doctor")]
     pub(crate) federated_credential: Option<PathBuf>,
+    /// Do not ask Microsoft Graph for the credentials.
+    ///
+    /// By default doctor requests a token for Microsoft Graph by the same flow, and reads the federated credentials of the
+    /// application of Leg 2. If Leg 2 is refused, the identity of Leg 1 requests this token alone.
+    #[arg(
+        long,
+        env = "CERTBOUND_NO_GRAPH",
+        value_parser = switch(),
+        hide_short_help = true,
+        help_heading = "Doctor"
+    )]
+    pub(crate) no_graph: bool,
     /// Check this resource too (an https:// URL).
     ///
     /// doctor sends a GET request with the token to the URL, and before it a GET request without a token to the root of its host.

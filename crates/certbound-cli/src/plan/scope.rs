@@ -14,6 +14,12 @@ pub(crate) fn scope_for_host(host: &str) -> Option<ResourceScope> {
     })
 }
 
+/// Returns the URL of the host of Microsoft Graph that requests the client certificate. It is known only in the public
+/// cloud.
+pub(crate) fn graph_for_bound_tokens(cloud: Cloud) -> Option<&'static str> {
+    (cloud == Cloud::Public).then_some("https://mtlstb.graph.microsoft.com")
+}
+
 fn name(uri: &str) -> &str {
     uri.trim_start_matches("https://").trim_end_matches('/')
 }

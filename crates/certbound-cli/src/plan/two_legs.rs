@@ -190,7 +190,8 @@ pub(crate) enum DryLeg1 {
     Machine(AnyClient),
 }
 
-fn leg1_client<T: Transport + Clone>(
+/// Returns the client of Leg 1, which gets tokens of the direct flow too.
+pub(crate) fn leg1_client<T: Transport + Clone>(
     client: &ClientFlags,
     authority: &Authority,
     flags: &Leg1Flags,

@@ -3,6 +3,7 @@
 mod certificates;
 mod configuration;
 mod faults;
+mod graph;
 mod issues;
 mod report;
 mod rows;

@@ -6,20 +6,48 @@ use certbound_core::jwt::Claims;
 use super::super::exchange::Exchange;
 use super::super::report::Line;
 use super::super::{BEFORE_LEG1, Context, leg1};
-use super::{EXCHANGE_GUID, Expected};
+use super::file::Registered;
+use super::{EXCHANGE_GUID, Expected, graph};
 use crate::failure::Failure;
 use crate::output::Token;
 
 const ID: &str = "federated_credential";
 
-pub(in crate::doctor) fn check(context: &mut Context, exchange: Option<&Exchange>) {
-    let line = line(context, exchange.map(|exchange| &exchange.result));
-    context.report.add(line);
+/// The words for the place from which the credentials were read.
+struct Source {
+    /// The place, in a sentence.
+    name: &'static str,
+    /// Why the token service can accept an assertion that matches no credential of this place.
+    contradiction: &'static str,
+    /// The advice for this case.
+    fix: &'static str,
+    /// The identity that asked for the credentials.
+    by: Option<&'static str>,
 }
 
-fn line(context: &Context, result: Option<&Result<Token, Failure>>) -> Line {
+const FILE: Source = Source {
+    name: "the file",
+    contradiction: "the token service accepted the assertion, so the file is not complete",
+    fix: "give all federated credentials of the application as they are registered now",
+    by: None,
+};
+
+const GRAPH: Source = Source {
+    name: "Microsoft Graph",
+    contradiction: "the token service accepted the assertion, so the credentials were changed a short time ago",
+    fix: "run doctor again after some minutes, because a change takes effect later",
+    by: None,
+};
+
+/// Adds the line before the lines of Leg 2, because it is about the assertion of Leg 1.
+pub(in crate::doctor) async fn check(context: &mut Context, exchange: Option<&Exchange>) {
+    let line = line(context, exchange).await;
+    context.report.add_before("leg2.provider", line);
+}
+
+async fn line(context: &Context, exchange: Option<&Exchange>) -> Line {
     let given = context.assertions.recorded().given;
-    let Some(given) = given else {
+    let (Some(given), Some(exchange)) = (given, exchange) else {
         let lines_of_leg1 = leg1::LINES.map(|(id, _)| id);
         let needed = [BEFORE_LEG1, &lines_of_leg1].concat();
         let reason = context.obstacle(&needed).unwrap_or_else(|| leg1::NOT_RUN.to_owned());
@@ -29,19 +57,51 @@ fn line(context: &Context, result: Option<&Result<Token, Failure>>) -> Line {
     let Some(expected) = given.claims.as_deref().map(|claims| expected(claims, cloud)) else {
         return Line::skipped(ID, "", "the assertion is not a readable JWT");
     };
-    let Some(registered) = &context.asked.registered else {
-        return Line::skipped(
-            ID,
-            "",
-            "not compared: give --federated-credential FILE. The credential must have:",
-        )
-        .with(format!("issuer: {}", expected.issuer))
-        .with(format!("subject: {}", expected.subject))
-        .with(format!("audience: {}", expected.audience));
-    };
+    if let Some(registered) = &context.asked.registered {
+        return compared(&expected, registered, cloud, &exchange.result, &FILE);
+    }
+    match graph::ask(context, exchange).await {
+        Ok(shown) => {
+            let source = Source { by: Some(shown.by), ..GRAPH };
+            compared(&expected, &shown.registered, cloud, &exchange.result, &source)
+        }
+        Err(reason) => {
+            let says = format!(
+                "not compared: {reason}. Give --federated-credential FILE. The credential must have:"
+            );
+            Line::skipped(ID, "", says)
+                .with(format!("issuer: {}", expected.issuer))
+                .with(format!("subject: {}", expected.subject))
+                .with(format!("audience: {}", expected.audience))
+        }
+    }
+}
+
+fn compared(
+    expected: &Expected,
+    registered: &[Registered],
+    cloud: Cloud,
+    result: &Result<Token, Failure>,
+    source: &Source,
+) -> Line {
+    let line = judged(expected, registered, cloud, result, source);
+    match source.by {
+        Some(by) => line.with(format!("read from {} by {by}", source.name)),
+        None => line,
+    }
+}
+
+fn judged(
+    expected: &Expected,
+    registered: &[Registered],
+    cloud: Cloud,
+    result: &Result<Token, Failure>,
+    source: &Source,
+) -> Line {
     let Some(comparison) = expected.compare(registered, cloud) else {
         let fix = "add a federated credential to the application of Leg 2 with the issuer, the subject and the audience of the assertion";
-        return Line::wrong(ID, "", "the file has no federated credential", fix)
+        let summary = format!("{} has no federated credential of the application", source.name);
+        return Line::wrong(ID, "", summary, fix)
             .because("the token service needs a credential that matches the assertion");
     };
     let name = comparison.credential.name.as_deref().map(|name| format!(" `{name}`")).unwrap_or_default();
@@ -63,19 +123,15 @@ fn line(context: &Context, result: Option<&Result<Token, Failure>>) -> Line {
     let summary = format!("the credential{name} differs from the assertion in its {}", differ.join(", "));
     let similar = match registered.len() {
         1 => String::new(),
-        count => format!("; of the {count} credentials in the file, this one is the most similar"),
+        count => format!("; of the {count} credentials in {}, this one is the most similar", source.name),
     };
     let line = match result {
-        // Credentials of the application that are not in the file can match.
-        Some(Ok(_)) => {
-            let fix = "give all federated credentials of the application as they are registered now";
-            Line::warning(ID, "", summary, fix).because(format!(
-                "the token service accepted the assertion, so the file is not complete{similar}"
-            ))
+        Ok(_) => {
+            Line::warning(ID, "", summary, source.fix).because(format!("{}{similar}", source.contradiction))
         }
-        other => {
-            let refused = other.and_then(|result| result.as_ref().err()).and_then(|it| it.details.aadsts);
-            let number = refused.map(|number| format!(" (AADSTS{number})")).unwrap_or_default();
+        Err(failure) => {
+            let number =
+                failure.details.aadsts.map(|number| format!(" (AADSTS{number})")).unwrap_or_default();
             let why =
                 format!("the token service compares the values character by character{number}{similar}");
             let fix = "write the value of the assertion into the federated credential; a change takes effect after some minutes";

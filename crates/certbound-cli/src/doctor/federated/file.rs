@@ -41,7 +41,8 @@ pub(in crate::doctor) fn read(path: &Path) -> Result<Vec<Registered>, Usage> {
     parse(&bytes).ok_or(Usage::NoFederatedCredential { path: shown })
 }
 
-fn parse(bytes: &[u8]) -> Option<Vec<Registered>> {
+/// Parses the JSON of Microsoft Graph or of the Azure CLI. `None` if it has another form.
+pub(super) fn parse(bytes: &[u8]) -> Option<Vec<Registered>> {
     Some(match serde_json::from_slice(bytes).ok()? {
         Form::List { value } | Form::Array(value) => value,
         Form::One(one) => vec![one],

@@ -67,7 +67,7 @@ fn the_text_fits_into_80_columns_and_has_the_error_of_other_commands() {
         command.args(["-o", "table", "--color", color]).output().unwrap()
     };
     let good = stdout(&table("never"));
-    assert!(good.contains("\n✓ 29 ok, 0 warning(s), 0 failed, 1 skipped; "), "{good}");
+    assert!(good.contains("\n✓ 30 ok, 0 warning(s), 0 failed, 0 skipped; "), "{good}");
     emulator
         .plant(&serde_json::json!({"condition": {"leg": "leg2"}, "result": "foreign_cnf", "count": null}));
     let bad = table("never");
@@ -155,7 +155,11 @@ fn each_request_is_sent_once_and_no_token_is_stored() {
     let journal = emulator.journal();
     let tokens =
         journal.iter().filter(|entry| entry["path"].as_str().unwrap_or_default().ends_with("/token"));
-    assert_eq!((journal.len(), tokens.count()), (5, 2), "two probes, two legs and a call: {journal:#?}");
+    assert_eq!(
+        (journal.len(), tokens.count()),
+        (6, 2),
+        "two probes, two legs, a call and Graph: {journal:#?}"
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     // `exchange` would repeat this request.
     emulator.plant(
