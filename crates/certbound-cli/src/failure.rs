@@ -98,7 +98,8 @@ impl Failure {
         }
     }
 
-    /// Returns the lines for people. On a terminal they end with the command that explains the code.
+    /// Returns the lines for people. On a terminal they end with the command that explains the code, and if a leg failed,
+    /// with the command that checks the flow.
     fn lines(&self, is_seen: bool) -> String {
         let Self { code, what, why, fix, details, .. } = self.shown();
         let mut text = format!("error: {what} [{code}]\n  why: {why}\n  fix: {fix}\n");
@@ -112,6 +113,10 @@ impl Failure {
         }
         if let Some(code) = self.explained_code().filter(|_| is_seen) {
             text.push_str(&format!("  more: certbound explain {code}\n"));
+        }
+        // Only the two-leg flow has legs, and `doctor` checks only this flow.
+        if details.leg.is_some() && is_seen {
+            text.push_str("  check: certbound doctor, with the flags of this flow\n");
         }
         text
     }
@@ -210,6 +215,10 @@ mod tests {
         assert_eq!(last("invalid_tenant", None, true), explain("invalid_tenant"));
         assert_eq!(last("invalid_client", Some(700_027), true), explain("AADSTS700027"));
         assert_eq!(last("invalid_client", Some(1), true), explain("invalid_client"));
+        let of_leg = Details { leg: Some(2), ..Details::default() };
+        let of_leg = Failure { details: Box::new(of_leg), ..Failure::new(REFUSED, "c", "no", "No", "wait") };
+        assert!(of_leg.lines(true).ends_with("\n  check: certbound doctor, with the flags of this flow\n"));
+        assert!(of_leg.lines(false).ends_with("\n  fix: wait\n"));
         for (code, is_seen) in [("invalid_tenant", false), ("of_a_stranger", true), ("usage", true)] {
             assert_eq!(last(code, None, is_seen), "  fix: wait", "{code}");
         }

@@ -1,7 +1,7 @@
 //! clap's errors: mistakes in the command line.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use certbound_core::refusal::without_tokens;
@@ -9,6 +9,7 @@ use certbound_core::shown::lines;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{Failure, USAGE};
+use crate::layout::{columns, folded};
 
 /// The beginnings of lines that follow the reason in clap's errors.
 const AFTER_THE_REASON: [&str; 3] = ["Usage:", "tip:", "For more information"];
@@ -147,13 +148,18 @@ fn typed(error: &clap::Error) -> String {
     without_tokens(&lines(&error.render().to_string()))
 }
 
-/// Writes clap's error to stderr. If a token or a control character must be removed, the text has no colours.
+/// Writes clap's error to stderr. The text has no colours if a token or a control character must be removed, or if a line
+/// must be broken for the terminal.
 pub(crate) fn report_command_line(error: &clap::Error) -> ExitCode {
     let text = typed(error);
+    let shown = match std::io::stderr().is_terminal() {
+        true => folded(&text, columns(std::io::stderr())),
+        false => text,
+    };
     // A failed write to stderr cannot be reported anywhere.
-    let _ = match text == error.render().to_string() {
+    let _ = match shown == error.render().to_string() {
         true => error.print(),
-        false => std::io::stderr().write_all(text.as_bytes()),
+        false => std::io::stderr().write_all(shown.as_bytes()),
     };
     ExitCode::from(USAGE)
 }

@@ -413,8 +413,8 @@ pub(crate) struct ExchangeFlags {
     /// The scope of the resource, {resource}/.default.
     ///
     /// With --issuer it is any scope of that issuer.
-    #[arg(long, env = "CERTBOUND_SCOPE")]
-    pub(crate) scope: String,
+    #[arg(long, env = "CERTBOUND_SCOPE", required = true)]
+    pub(crate) scope: Option<String>,
     /// Add the report on the jwt-pop request.
     ///
     /// The report has one line for each check of Leg 2's request.

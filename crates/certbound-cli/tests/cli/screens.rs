@@ -54,6 +54,7 @@ fn every_screen_fits_at_60_80_and_120_columns() {
         format!("exchange {flow} --scope {VAULT} --trace -v"),
         format!("exchange {flow} --scope https://nothing.example/.default"),
         "exchange --leg1-certificate /no/such/file --scope a/.default".to_owned(),
+        format!("exchange {flow}"),
         format!("assertion --certificate {certificate} --client-id {APP} --tenant {TENANT}"),
         format!("token --managed-identity system --scope {VAULT}"),
         format!("doctor {flow} --scope {VAULT} --resource-url https://demo.vault.azure.net/secrets/demo"),

@@ -225,6 +225,25 @@ fn the_resource_is_named_by_host_handshake_and_scheme() {
     assert_eq!(line["error"]["aadsts"], 392_196);
 }
 
+/// `call` derives the scope from its URL in the same way.
+#[test]
+fn the_scope_follows_from_the_url_of_a_known_resource() {
+    let emulator = Emulator::start();
+    let command = |url: &str| {
+        let mut command = emulator.certbound();
+        command.args(["doctor", "--leg1-certificate", emulator.certificate(), "--resource-url", url]);
+        command
+    };
+    let report = Report::of(&mut command("https://demo.vault.azure.net/secrets/demo"));
+    assert_eq!(report.problems(), [], "{:#}", report.0);
+    assert_eq!(report.line("token.scope")["summary"], VAULT);
+    let report = Report::of(&mut command("https://orders.contoso.example/orders"));
+    report.only("configuration", "failed", "scopes_required_client_credentials");
+    let mut without = emulator.certbound();
+    without.args(["doctor", "--leg1-certificate", emulator.certificate(), "-o", "json"]);
+    assert_eq!(crate::support::refusal(&without.output().unwrap()), (2, "usage".to_owned()));
+}
+
 #[test]
 fn a_vault_that_does_not_request_the_certificate_first_may_request_it_late() {
     let folder = tempfile::tempdir().unwrap();
