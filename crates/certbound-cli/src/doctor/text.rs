@@ -132,7 +132,8 @@ fn paragraph(name: &str, text: &str, width: usize) -> String {
 fn compared(difference: &Difference, width: usize, coloured: bool) -> String {
     const INDENT: &str = "    ";
     let room = width.saturating_sub(INDENT.len()).max(20);
-    let from = window(difference.at, room);
+    let longest = difference.assertion.chars().count().max(difference.credential.chars().count());
+    let from = if longest <= room { 0 } else { window(difference.at, room) };
     let shown = |text: &str| part(text, from, room);
     let caret = " ".repeat(difference.at - from) + "^";
     let Difference { what, assertion, credential, how, .. } = difference;
@@ -196,6 +197,7 @@ mod tests {
             ("abc", "abd", 2, ["abc", "abd"]),
             (LONG, "012-", 3, ["0123456789abcdefghi…", "012-"]),
             (&LONG[..20], "0123456789abcdefgh-j", 18, ["0123456789abcdefghij", "0123456789abcdefgh-j"]),
+            (&LONG[..20], &LONG[..19], 19, ["0123456789abcdefghij", "0123456789abcdefghi"]),
             (LONG, "0123456789abcdefghi-", 19, ["…6789abcdefghijklmn…", "…6789abcdefghi-"]),
             (LONG, &LONG[..25], 25, ["…cdefghijklmnop", "…cdefghijklmno"]),
         ] {
@@ -205,6 +207,10 @@ mod tests {
             let text = compared(&difference, 24, false);
             let shown: Vec<&str> = text.lines().skip(1).take(3).map(|line| &line[4..]).collect();
             assert_eq!(shown[..2], expected, "{text}");
+            assert!(
+                text.lines().any(|line| line.trim() == difference.assertion),
+                "the fix needs it whole: {text}"
+            );
             let caret = shown[2].chars().count() - 1;
             assert_eq!(shown[0].chars().nth(caret), difference.assertion.chars().nth(at), "{text}");
         }

@@ -3,7 +3,7 @@
 use certbound_core::jws::{Algorithm, JwsError, UnverifiedJws};
 use certbound_core::jwt::Claims;
 use certbound_core::shown::shown;
-use certbound_core::time::UnixTime;
+use certbound_core::time::{UnixTime, in_words};
 
 use super::Inner;
 use super::steps::{Step, Trail};
@@ -72,7 +72,7 @@ impl Inner {
         policy.check_audience(claims)?;
         trail.passed(Step::Audience, || shown(&claims.audiences().join(" ")));
         let expires_at = policy.check_times(claims, now)?;
-        trail.passed(Step::Times, || format!("expires in {} s", expires_at.since(now).as_secs()));
+        trail.passed(Step::Times, || format!("expires in {}", in_words(expires_at.since(now))));
         let algorithm = jws.algorithm(issuer.algorithms()).map_err(Refusal::Algorithm)?;
         Ok(Read { attempt, jws, issuer: at, algorithm, expires_at })
     }
@@ -160,7 +160,7 @@ impl Inner {
             policy.check_certificate_dates(peer, now)?;
         }
         trail.passed(Step::CertificateDates, || match (confirmation, peer.validity()) {
-            (Some(_), Some((_, to))) => format!("expires in {} s", to.since(now).as_secs()),
+            (Some(_), Some((_, to))) => format!("expires in {}", in_words(to.since(now))),
             _ => "not checked".to_owned(),
         });
 
