@@ -1,5 +1,5 @@
-//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare, ip,
-//! systemd-socket-activate, a keychain, and packages of Python and Node.
+//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare,
+//! script, ip, systemd-socket-activate, a keychain, and packages of Python and Node.
 //!
 //! The command finds or installs each program, and prints a line about it. If a program cannot be installed, the
 //! command fails with the program's name: no test is skipped.
@@ -20,7 +20,7 @@ use self::python::Environment;
 use crate::process::{capture, on_path, run, say};
 
 /// The programs, the Debian package of each, and the argument that prints its version.
-const PROGRAMS: [(&str, &str, &str); 12] = [
+const PROGRAMS: [(&str, &str, &str); 13] = [
     ("openssl", "openssl", "version"),
     ("curl", "curl", "--version"),
     ("python3", "python3", "--version"),
@@ -30,6 +30,7 @@ const PROGRAMS: [(&str, &str, &str); 12] = [
     ("apache2", "apache2-bin", "-v"),
     ("caddy", "caddy", "version"),
     ("unshare", "util-linux", "--version"),
+    ("script", "bsdutils", "--version"),
     ("ip", "iproute2", "-V"),
     ("systemd-analyze", "systemd", "--version"),
     ("dbus-run-session", "dbus", "--version"),

@@ -29,8 +29,10 @@ pub(crate) enum EmulatorCommand {
     /// Environment variables direct COMMAND to the emulator, and signals are forwarded to COMMAND. The exit code is
     /// COMMAND's, or 128+n if signal n ended COMMAND, 125 if the emulator failed, 126 if COMMAND cannot be run, and 127 if
     /// COMMAND was not found.
+    ///
     /// COMMAND keeps MSAL_MI_DISABLE_IMDS_V2 of the environment. If its value is `true` or `1`, COMMAND gets no bound token
     /// of a managed identity.
+    ///
     /// CERTBOUND_EMULATOR_CERTIFICATE is the PEM file (chain and key) with the subject CN=certbound-demo-app.
     /// CERTBOUND_EMULATOR_ADMIN is the URL of the admin interface.
     #[command(after_long_help = examples::EMULATOR_RUN)]
