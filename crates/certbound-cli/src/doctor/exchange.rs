@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound::credential::AssertionRequest;
+use certbound::error::Leg;
 use certbound::observe::{JwtPopReport, ObservedRequest, Observer};
 use certbound::{AnyClient, Secret, UnixTime};
 use certbound_core::jws;
@@ -21,6 +22,16 @@ pub(super) struct Exchange {
     /// `None` if the client could not be built.
     pub(super) client: Option<AnyClient>,
     pub(super) result: Result<Token, Failure>,
+    /// Whether Leg 1 has no certificate. The library then counts no legs, and its token request is that of Leg 2.
+    pub(super) is_unbound: bool,
+}
+
+impl Exchange {
+    /// Returns the last token request of Leg 2.
+    pub(super) fn request_of_leg2(&self) -> Option<&ObservedRequest> {
+        let leg2 = if self.is_unbound { None } else { Some(Leg::Two) };
+        self.requests.iter().rfind(|request| request.leg == leg2)
+    }
 }
 
 /// Returns the host of a URL.
@@ -49,7 +60,7 @@ pub(super) async fn run(context: &mut Context) -> Option<Exchange> {
         }
         Err(failure) => (None, Err(failure)),
     };
-    Some(Exchange { requests: requests.all(), jwt_pop, client, result })
+    Some(Exchange { requests: requests.all(), jwt_pop, client, result, is_unbound: context.is_unbound })
 }
 
 /// Builds the client of Leg 2. An existing assertion is read here.

@@ -48,7 +48,11 @@ pub(super) fn failure(exchange: &Exchange) -> Option<&Failure> {
     let failure = exchange.result.as_ref().err()?;
     let of_assertion =
         matches!(failure.code.as_str(), "assertion_expired" | "assertion_spent" | "binding_changed");
-    (failure.details.leg != Some(2) || of_assertion).then_some(failure)
+    let of_leg2 = match exchange.is_unbound {
+        true => exchange.request_of_leg2().is_some(),
+        false => failure.details.leg == Some(2),
+    };
+    (!of_leg2 || of_assertion).then_some(failure)
 }
 
 /// Why lines about Leg 1 are skipped if no other line has failed: Leg 2 looks its authority up before it runs Leg 1.

@@ -1,6 +1,5 @@
 //! Leg 2: the call of Leg 1, the request of the exchange, and its answer.
 
-use certbound::error::Leg;
 use certbound::observe::{ObservedRequest, ObservedValue};
 
 use super::exchange::{Exchange, host_of};
@@ -20,7 +19,7 @@ const LINES: [(&str, &str); 6] = [
 const REPORT: &str = "report this as a bug of certbound";
 
 pub(super) fn check(context: &mut Context, exchange: Option<&Exchange>) {
-    let request = exchange.and_then(|it| it.requests.iter().rfind(|request| request.leg == Some(Leg::Two)));
+    let request = exchange.and_then(Exchange::request_of_leg2);
     let (Some(exchange), Some(request)) = (exchange, request) else {
         let lines_of_leg1 = leg1::LINES.map(|(id, _)| id);
         let needed = [BEFORE_LEG1, &lines_of_leg1].concat();
@@ -84,7 +83,9 @@ fn of_request(
                 Some(ObservedValue::Plain(_)) => "present".to_owned(),
                 None => "missing".to_owned(),
             };
-            line(holds("client_assertion"), says)
+            // The report on `jwt-pop` does not contain a request without a certificate.
+            let is_there = holds("client_assertion") || context.is_unbound && says != "missing";
+            line(is_there, says)
         }
         "leg2.assertion_type" if context.is_unbound => {
             Line::ok(id, title, parameter("client_assertion_type"))

@@ -145,6 +145,9 @@ fn without_a_fault_every_flow_is_ok() {
     for flow in [Flow::Certificate, Flow::Detected, Flow::Machine, Flow::AppService, Flow::ServiceFabric] {
         let report = Report::of(&mut flow.command(&emulator));
         assert_eq!(report.problems(), [], "{flow:?}: {:#}", report.0);
+        for line in ["leg1.answer", "leg2.provider", "leg2.assertion", "leg2.assertion_type", "leg2.answer"] {
+            assert_eq!(report.line(line)["status"], "ok", "{flow:?} {line}: {:#}", report.0);
+        }
     }
 }
 
