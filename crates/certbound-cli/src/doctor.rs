@@ -27,6 +27,7 @@ use certbound::transport::HyperTransport;
 use certbound::{Authority, BindingCertificate, ManagedIdentity, Network, ResourceScope};
 use http::Uri;
 
+use self::blame::Origin;
 use self::exchange::Assertions;
 use self::federated::Registered;
 use self::probe::Probe;
@@ -93,6 +94,10 @@ impl Context {
     fn new(asked: Asked, values: Vec<ShownValue>) -> Self {
         let ExchangeFlags { client, kind, .. } = &asked.exchange;
         let network = plan::network(&client.run);
+        let origin = match asked.exchange.leg1.leg1_managed_identity {
+            Some(_) => Origin::Platform,
+            None => Origin::File,
+        };
         let assertions = Arc::new(Assertions::default());
         let reach = network.as_ref().ok().map(|network| {
             Reach::fresh(network.transport())
@@ -104,11 +109,7 @@ impl Context {
         Self {
             kind: Kind::from(*kind),
             clock: SystemClock::new(),
-            report: Report {
-                values,
-                is_issued: asked.exchange.leg1.leg1_managed_identity.is_some(),
-                ..Report::default()
-            },
+            report: Report { values, origin, ..Report::default() },
             network,
             authority: None,
             scope: None,

@@ -9,6 +9,17 @@ pub(crate) struct Blamed {
     pub(super) leg: Option<u8>,
 }
 
+/// The origin of the certificate of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Origin {
+    #[default]
+    File,
+    /// The platform issued the certificate to a managed identity.
+    Platform,
+    /// The platform cannot bind tokens, so the flow has no certificate.
+    Absent,
+}
+
 impl Blamed {
     /// Returns the party at fault. `None` if nobody is at fault.
     pub(super) fn at_fault(self) -> Option<&'static str> {
@@ -29,24 +40,23 @@ impl Blamed {
         })
     }
 
-    /// Returns what a client does with the certificate. `None` if it keeps the certificate. `is_issued` says that the
-    /// platform issued the certificate to a managed identity.
-    pub(super) fn then(self, is_issued: bool) -> Option<&'static str> {
+    /// Returns what a client does with the certificate. `None` if it keeps the certificate.
+    pub(super) fn then(self, origin: Origin) -> Option<&'static str> {
         let row = self.failure.recovery();
-        let action = match (self.leg, is_issued) {
+        let action = match (self.leg, origin) {
             // Leg 2 presents the assertion of Leg 1, so the certificate is Leg 1's.
             (Some(2), _) => row.leg1,
-            (_, true) => row.machine,
-            (_, false) => row.source,
+            (_, Origin::File) => row.source,
+            (_, Origin::Platform | Origin::Absent) => row.machine,
         };
-        match (action, is_issued) {
-            (CertificateAction::Refuse, true) => Some(
+        match (action, origin) {
+            (CertificateAction::Refuse, Origin::Platform) => Some(
                 "a client requests a new certificate from the platform once, and does not present this one again",
             ),
-            (CertificateAction::Suspect, true) => Some(
+            (CertificateAction::Suspect, Origin::Platform) => Some(
                 "a client requests a new certificate from the platform once, and may present this one again later",
             ),
-            (CertificateAction::Refuse | CertificateAction::Suspect, false) => Some(
+            (CertificateAction::Refuse | CertificateAction::Suspect, Origin::File) => Some(
                 "a client whose certificate has a source, such as watched files, repeats the request once with a new certificate",
             ),
             _ => None,
@@ -63,18 +73,23 @@ mod tests {
     fn every_row_of_the_table_has_its_words() {
         for failure in Failure::ALL {
             let row = failure.recovery();
-            for (leg, is_issued, action) in [
-                (Some(1), true, row.machine),
-                (Some(1), false, row.source),
-                (Some(2), true, row.leg1),
-                (Some(2), false, row.leg1),
-                (None, true, row.machine),
+            for (leg, origin, action) in [
+                (Some(1), Origin::Platform, row.machine),
+                (Some(1), Origin::File, row.source),
+                (Some(2), Origin::Platform, row.leg1),
+                (Some(2), Origin::File, row.leg1),
+                (None, Origin::Platform, row.machine),
             ] {
                 let blamed = Blamed { failure: *failure, leg };
                 let replaces = matches!(action, CertificateAction::Refuse | CertificateAction::Suspect);
-                assert_eq!(blamed.then(is_issued).is_some(), replaces, "{failure} {leg:?} {is_issued}");
-                let again = blamed.then(is_issued).is_some_and(|text| text.contains("again later"));
-                assert_eq!(again, is_issued && action == CertificateAction::Suspect, "{failure}");
+                assert_eq!(blamed.then(origin).is_some(), replaces, "{failure} {leg:?} {origin:?}");
+                assert_eq!(blamed.then(Origin::Absent), None, "there is no certificate");
+                let again = blamed.then(origin).is_some_and(|text| text.contains("again later"));
+                assert_eq!(
+                    again,
+                    origin == Origin::Platform && action == CertificateAction::Suspect,
+                    "{failure}"
+                );
             }
             let blamed = Blamed { failure: *failure, leg: None };
             assert_eq!(blamed.at_fault().is_none(), row.at_fault == Party::Nobody, "{failure}");

@@ -11,6 +11,7 @@ use certbound::{BindingCertificate, ManagedIdentity};
 use certbound_core::certificate::KeyAlgorithm;
 use certbound_core::time::in_words;
 
+use super::blame::Origin;
 use super::{Context, Line};
 use crate::failure::{Failure, REFUSED};
 use crate::plan::{self, Leg1Source};
@@ -105,6 +106,7 @@ async fn issued(context: &mut Context, identity: &ManagedIdentity) -> Line {
     const TITLE: &str = "source";
     context.is_unbound = plan::is_unbound(context.kind, identity);
     if context.is_unbound {
+        context.report.origin = Origin::Absent;
         return Line::skipped(
             ID,
             TITLE,

@@ -7,7 +7,7 @@ use certbound_core::refusal::without_tokens;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::blame::Blamed;
+use super::blame::{Blamed, Origin};
 use crate::config::ShownValue;
 use crate::failure::{Failure, one};
 
@@ -42,7 +42,7 @@ pub(crate) struct Line {
     /// The common issue of the two-leg flow that this line shows.
     pub(crate) issue: Option<&'static str>,
     /// The party at fault, by the table of recoveries.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "atFault", skip_serializing_if = "Option::is_none")]
     pub(crate) at_fault: Option<&'static str>,
     /// The error, with the members of the errors of other commands.
     pub(crate) error: Option<Value>,
@@ -135,12 +135,12 @@ impl Line {
     }
 
     /// Adds the party at fault, and to the advice what a client does then.
-    fn blamed(mut self, is_issued: bool) -> Self {
+    fn blamed(mut self, origin: Origin) -> Self {
         // The table is about requests to the token service.
         let is_of_resource = self.id.starts_with("resource.") || self.id == "network.resource";
         let Some(blamed) = self.blamed.filter(|_| !is_of_resource) else { return self };
         self.at_fault = blamed.at_fault();
-        if let (Some(fix), Some(then)) = (&mut self.fix, blamed.then(is_issued)) {
+        if let (Some(fix), Some(then)) = (&mut self.fix, blamed.then(origin)) {
             fix.push_str(&format!("; {then}"));
         }
         self
@@ -187,19 +187,19 @@ pub(crate) struct Report {
     pub(crate) values: Vec<ShownValue>,
     pub(crate) lines: Vec<Line>,
     pub(crate) milliseconds: u64,
-    /// Whether the platform issued the certificate to a managed identity.
-    pub(crate) is_issued: bool,
+    /// The origin of the certificate.
+    pub(crate) origin: Origin,
 }
 
 impl Report {
     pub(crate) fn add(&mut self, line: Line) {
-        self.lines.push(line.blamed(self.is_issued).cleaned());
+        self.lines.push(line.blamed(self.origin).cleaned());
     }
 
     /// Adds a line before the line `next`, because its check was made later.
     pub(crate) fn add_before(&mut self, next: &str, line: Line) {
         let at = self.lines.iter().position(|line| line.id == next).unwrap_or(self.lines.len());
-        self.lines.insert(at, line.blamed(self.is_issued).cleaned());
+        self.lines.insert(at, line.blamed(self.origin).cleaned());
     }
 
     /// Returns the name of the first of these lines that failed.

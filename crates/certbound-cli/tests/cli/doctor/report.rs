@@ -112,6 +112,15 @@ fn a_failed_request_has_the_party_at_fault_and_what_a_client_does_then() {
         ),
         (Flow::Certificate, at("leg1"), &unavailable, "leg1.answer", "the token service", ""),
         (Flow::Machine, at("leg2"), &unavailable, "leg2.answer", "the token service", ""),
+        // This platform cannot bind tokens, so there is no certificate to replace.
+        (
+            Flow::AppService,
+            serde_json::json!({"path_contains": "/oauth2/v2.0/token"}),
+            &refused,
+            "leg2.answer",
+            "the client certificate",
+            "",
+        ),
     ] {
         emulator.plant(&serde_json::json!({"condition": condition, "result": result, "count": null}));
         let report = Report::of(&mut flow.command(&emulator));
@@ -120,7 +129,7 @@ fn a_failed_request_has_the_party_at_fault_and_what_a_client_does_then() {
         let found = report.line(line);
         let fix = found["fix"].as_str().unwrap();
         assert_eq!(
-            (found["status"].as_str(), found["at_fault"].as_str()),
+            (found["status"].as_str(), found["atFault"].as_str()),
             (Some("failed"), Some(party)),
             "{found:#}"
         );
@@ -132,7 +141,7 @@ fn a_failed_request_has_the_party_at_fault_and_what_a_client_does_then() {
     let call = serde_json::json!({"leg": "resource", "path_contains": "/v1.0"});
     emulator.plant(&serde_json::json!({"condition": call, "result": "connection_reset", "count": null}));
     let report = Report::of(&mut Flow::Certificate.command(&emulator));
-    assert!(report.only("resource.scheme", "failed", "connection_interrupted")["at_fault"].is_null());
+    assert!(report.only("resource.scheme", "failed", "connection_interrupted")["atFault"].is_null());
 }
 
 #[test]
