@@ -22,11 +22,12 @@ const VERIFIER: &str = "certbound-verifier";
 const EMULATOR: &str = "certbound-emulator";
 const CLI: &str = "certbound-cli";
 const OTEL: &str = "certbound-otel";
+const PKCS11: &str = "certbound-pkcs11";
 const TESTKIT: &str = "certbound-testkit";
 
 /// Each entry has one of our packages, and those of our packages that it may use outside its dev-dependencies. A
 /// package that is missing here is a violation.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     (CORE, &[]),
     (HTTPS, &[CORE]),
     (SERVE, &[]),
@@ -34,7 +35,8 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     (VERIFIER, &[CORE, HTTPS, SERVE]),
     (EMULATOR, &[CORE, HTTPS, SERVE, VERIFIER]),
     (OTEL, &[CORE, CLIENT, VERIFIER]),
-    (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR, OTEL]),
+    (PKCS11, &[CORE, CLIENT]),
+    (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR, OTEL, PKCS11]),
     (TESTKIT, &[CORE, CLIENT, VERIFIER, EMULATOR]),
     ("certbound-benches", &[]),
     ("certbound-soak", &[]),

@@ -137,7 +137,18 @@ impl BindingCertificate {
     /// ([`SignerFailed`](BindingCertificateError::SignerFailed)) or has a different key
     /// ([`SignerMismatch`](BindingCertificateError::SignerMismatch)).
     pub fn from_signer(chain: &[u8], signer: impl Signer) -> Result<Self, BindingCertificateError> {
-        let chain = CertificateChain::from_der(pem::chain(chain)?)?;
+        Self::from_der_and_signer(pem::chain(chain)?, signer)
+    }
+
+    /// Does the same as [`BindingCertificate::from_signer`] with certificates in DER, leaf first.
+    ///
+    /// # Errors
+    /// The errors of [`BindingCertificate::from_signer`].
+    pub fn from_der_and_signer(
+        chain: Vec<Vec<u8>>,
+        signer: impl Signer,
+    ) -> Result<Self, BindingCertificateError> {
+        let chain = CertificateChain::from_der(chain)?;
         let key = SignerKey::of_chain(Arc::new(signer), &chain)?;
         Self::new(chain, Arc::new(key), Files::default())
     }

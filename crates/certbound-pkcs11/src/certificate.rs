@@ -1,0 +1,263 @@
+//! A binding certificate whose private key is in a token.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use certbound::BindingCertificate;
+use certbound::certificate::{Blame, CertificateSource, RotatingCertificate, Thumbprint};
+use certbound::error::ProviderError;
+
+use crate::error::Pkcs11Error;
+use crate::key::{Reopens, TokenKey, only_one};
+use crate::objects::{self, FoundCertificate, FoundKey, Selector};
+use crate::token::{Opened, Token, TokenOptions};
+use crate::uri::Pkcs11Uri;
+
+/// The longest chain that is built from the certificates of a token.
+const MAX_CHAIN: usize = 10;
+
+/// A certificate with its key in a PKCS#11 token. Give it to a client as its certificate. Clones share it.
+///
+/// If the token is taken out and put back, the source opens the key anew: its next certificate has a new handle of the key
+/// and new connections. A new certificate for the key in the token is used after the token service refused the old one.
+///
+/// ```no_run
+/// use certbound::{Authority, Client, TenantId};
+/// use certbound_pkcs11::{Pkcs11Uri, TokenCertificate, TokenOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let uri = Pkcs11Uri::parse("pkcs11:token=app;object=binding?module-name=softhsm2&pin-source=file:/run/app/pin")?;
+/// let certificate = TokenCertificate::open(uri, TokenOptions::default())?;
+/// let authority = Authority::public(TenantId::parse("bea21ebe-8b64-4d06-9f6d-6a889b120a7c")?);
+/// let client = Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e").with_certificate(certificate).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TokenCertificate {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    place: Place,
+    current: RotatingCertificate,
+    /// The opening of the token to which the current certificate belongs. The lock is held while the token is read.
+    opening: Mutex<u64>,
+}
+
+/// The place of the certificate and its key.
+struct Place {
+    token: Token,
+    selector: Selector,
+    /// The chain in PEM, if it is not in the token.
+    chain: Option<Vec<u8>>,
+    forbids_extractable: bool,
+}
+
+impl TokenCertificate {
+    /// Opens the key of the URI, and reads its certificate and the issuers from the token.
+    ///
+    /// The function blocks while it loads the module, logs in and signs once. In an async function call it on a thread for
+    /// blocking work.
+    ///
+    /// # Errors
+    /// [`Pkcs11Error`], for example if no key or several keys match, if the token has no certificate for the key, or if the
+    /// certificate is for another key.
+    pub fn open(uri: Pkcs11Uri, options: TokenOptions) -> Result<Self, Pkcs11Error> {
+        Self::at(uri, options, None)
+    }
+
+    /// Opens the key of the URI. `chain` is the certificate with its issuers in PEM, leaf first.
+    ///
+    /// # Errors
+    /// The errors of [`TokenCertificate::open`].
+    pub fn open_with_chain(uri: Pkcs11Uri, chain: &[u8], options: TokenOptions) -> Result<Self, Pkcs11Error> {
+        Self::at(uri, options, Some(chain.to_vec()))
+    }
+
+    fn at(uri: Pkcs11Uri, options: TokenOptions, chain: Option<Vec<u8>>) -> Result<Self, Pkcs11Error> {
+        let selector = Selector { label: uri.object.clone(), id: uri.id.clone() };
+        let forbids_extractable = options.forbids_extractable;
+        let place = Place { token: Token::of(uri, options)?, selector, chain, forbids_extractable };
+        let (certificate, key) = place.open()?;
+        let opening = Mutex::new(key.opening());
+        let inner = Arc::new(Inner { place, current: RotatingCertificate::new(certificate), opening });
+        key.owned_by(owner(&inner));
+        Ok(Self { inner })
+    }
+
+    /// Returns the certificate in use. A clone that is kept does not follow the token when it is put back.
+    pub fn current(&self) -> BindingCertificate {
+        self.inner.current.current()
+    }
+}
+
+fn owner(inner: &Arc<Inner>) -> Weak<dyn Reopens> {
+    let weak: Weak<Inner> = Arc::downgrade(inner);
+    weak
+}
+
+impl Place {
+    /// Opens the key and reads its certificate.
+    fn open(&self) -> Result<(BindingCertificate, TokenKey), Pkcs11Error> {
+        let (token, selector) = (self.token.clone(), self.selector.clone());
+        let in_token = self.chain.is_none();
+        let (key, found, chain) = self.token.run_anew(move |opened| {
+            let (found, chain) = match in_token {
+                true => key_and_chain(opened, &selector).map(|(key, chain)| (key, Some(chain)))?,
+                false => (only_one(opened, objects::keys(opened, &selector)?, &selector)?, None),
+            };
+            Ok((TokenKey::new(&token, opened, &found)?, found, chain))
+        })?;
+        if let Some(reason) = found.leaves {
+            match self.forbids_extractable {
+                true => return Err(Pkcs11Error::Extractable { key: found.shown(), reason }),
+                false => tracing::warn!(
+                    key = found.shown(),
+                    reason,
+                    "the private key can be copied out of its token"
+                ),
+            }
+        }
+        let certificate = match (chain, &self.chain) {
+            (Some(chain), _) => BindingCertificate::from_der_and_signer(chain, key.clone()),
+            (None, pem) => BindingCertificate::from_signer(pem.as_deref().unwrap_or_default(), key.clone()),
+        };
+        Ok((certificate?, key))
+    }
+}
+
+impl Inner {
+    /// Reads the token again, and uses what it has now. Only one caller at a time does so.
+    fn read_again(self: &Arc<Self>, opening: &mut u64) -> Result<(), Pkcs11Error> {
+        let (certificate, key) = self.place.open()?;
+        key.owned_by(owner(self));
+        *opening = key.opening();
+        let thumbprint = certificate.thumbprint();
+        self.current.rotate(certificate);
+        tracing::info!(%thumbprint, "the key in the token was opened anew");
+        Ok(())
+    }
+}
+
+impl Reopens for Inner {
+    fn reopen(self: Arc<Self>) {
+        // The number under the lock is right even after a panic.
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if *opening == self.place.token.opening() {
+            return;
+        }
+        if let Err(error) = self.read_again(&mut opening) {
+            tracing::warn!(%error, "the key in the token could not be opened anew; the next use tries again");
+        }
+    }
+}
+
+impl CertificateSource for TokenCertificate {
+    fn current(&self) -> BindingCertificate {
+        self.inner.current.current()
+    }
+
+    fn current_thumbprint(&self) -> Thumbprint {
+        self.inner.current.current_thumbprint()
+    }
+
+    fn earlier_thumbprints(&self) -> Vec<Thumbprint> {
+        self.inner.current.earlier_thumbprints()
+    }
+
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.inner.current.reopened(known)
+    }
+
+    /// Looks for a new certificate in the token.
+    async fn replace(&self, _: &BindingCertificate, _: Blame) -> Result<(), ProviderError> {
+        let inner = Arc::clone(&self.inner);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut opening = inner.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.read_again(&mut opening)
+        });
+        read.await.map_err(ProviderError::new)?.map_err(|error| match error.is_transient() {
+            true => ProviderError::new(error),
+            false => ProviderError::permanent(error),
+        })
+    }
+}
+
+impl fmt::Debug for TokenCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenCertificate").field(&self.inner.place.token).field(&self.current()).finish()
+    }
+}
+
+/// Returns the key that matches, and its chain. Keys and certificates often have different labels, so a certificate that
+/// matches leads to the key with its id.
+fn key_and_chain(opened: &Opened, selector: &Selector) -> Result<(FoundKey, Vec<Vec<u8>>), Pkcs11Error> {
+    let all = objects::certificates(opened, &Selector::default())?;
+    let named = match selector {
+        Selector { label: None, id: None } => Vec::new(),
+        selector => objects::certificates(opened, selector)?,
+    };
+    let mut keys = objects::keys(opened, selector)?;
+    if keys.is_empty() {
+        let everything = objects::keys(opened, &Selector::default())?;
+        let fits = |key: &FoundKey| named.iter().any(|it| it.id == key.id && !it.id.is_empty());
+        keys = everything.into_iter().filter(fits).collect();
+    }
+    if selector.label.is_none() && selector.id.is_none() && keys.len() > 1 {
+        // Without a name, the only key with a certificate is meant.
+        keys.retain(|key| all.iter().any(|it| is_for(it, key)));
+    }
+    let key = only_one(opened, keys, selector)?;
+    let leaf = leaf(opened, &key, &all, &named)?;
+    Ok((key, chain_of(leaf, &all)))
+}
+
+fn is_for(certificate: &FoundCertificate, key: &FoundKey) -> bool {
+    match &key.public {
+        Some(public) => certificate.parsed.public_key_info() == public.as_slice(),
+        None => certificate.id == key.id && !key.id.is_empty(),
+    }
+}
+
+/// Returns the certificate of the key. If several are for the key, the one that the URI names is meant.
+fn leaf(
+    opened: &Opened,
+    key: &FoundKey,
+    all: &[FoundCertificate],
+    named: &[FoundCertificate],
+) -> Result<FoundCertificate, Pkcs11Error> {
+    let (token, shown) = (opened.label.clone(), key.shown());
+    let of = |list: &[FoundCertificate]| -> Vec<FoundCertificate> {
+        list.iter().filter(|it| is_for(it, key)).cloned().collect()
+    };
+    let (all_of_key, named_of_key) = (of(all), of(named));
+    let mut found = if named_of_key.len() == 1 { named_of_key } else { all_of_key };
+    match (found.len(), found.pop()) {
+        (1, Some(leaf)) => Ok(leaf),
+        (0, _) if all.iter().any(|it| it.id == key.id && !key.id.is_empty()) => {
+            Err(Pkcs11Error::OtherKey { token, key: shown })
+        }
+        (0, _) => Err(Pkcs11Error::NoCertificate { token, key: shown }),
+        (count, last) => {
+            let names = found.iter().chain(last.as_ref()).take(8);
+            let names = names.map(|it| format!("`{}`", String::from_utf8_lossy(&it.label)));
+            let found = names.collect::<Vec<_>>().join(", ");
+            Err(Pkcs11Error::SeveralCertificates { token, key: shown, count, found })
+        }
+    }
+}
+
+/// Returns the leaf with the issuers that the token has. A root is left out, because a server that trusts it has it.
+fn chain_of(leaf: FoundCertificate, all: &[FoundCertificate]) -> Vec<Vec<u8>> {
+    let is_root = |it: &FoundCertificate| it.parsed.issuer() == it.parsed.subject();
+    let mut chain = vec![leaf.der.clone()];
+    let mut last = leaf;
+    while chain.len() < MAX_CHAIN && !is_root(&last) {
+        let issuer = all.iter().find(|it| it.parsed.subject() == last.parsed.issuer() && !is_root(it));
+        let Some(issuer) = issuer.filter(|it| !chain.contains(&it.der)) else { break };
+        chain.push(issuer.der.clone());
+        last = issuer.clone();
+    }
+    chain
+}

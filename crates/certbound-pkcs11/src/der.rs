@@ -1,0 +1,90 @@
+//! DER of public keys and of ECDSA signatures, by the `der` crate.
+
+use x509_cert::der::asn1::{AnyRef, BitStringRef, Null, ObjectIdentifier, OctetStringRef, UintRef};
+use x509_cert::der::{Decode as _, Encode as _, Tag};
+use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+
+/// A named curve, with the size of one coordinate in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+const CURVES: [(Curve, ObjectIdentifier); 3] = [
+    (Curve::P256, ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7")),
+    (Curve::P384, ObjectIdentifier::new_unwrap("1.3.132.0.34")),
+    (Curve::P521, ObjectIdentifier::new_unwrap("1.3.132.0.35")),
+];
+
+impl Curve {
+    /// Returns the curve of a key's `CKA_EC_PARAMS`, which is DER of the name of the curve.
+    pub(crate) fn of_parameters(der: &[u8]) -> Option<Self> {
+        let name = ObjectIdentifier::from_der(der).ok()?;
+        CURVES.into_iter().find(|(_, known)| *known == name).map(|(curve, _)| curve)
+    }
+
+    /// Returns the value of `CKA_EC_PARAMS`.
+    pub(crate) fn parameters(self) -> Vec<u8> {
+        let name = CURVES.into_iter().find(|(curve, _)| *curve == self).map(|(_, name)| name);
+        name.and_then(|name| name.to_der().ok()).unwrap_or_default()
+    }
+}
+
+/// Returns the `SubjectPublicKeyInfo` of an RSA key. Both numbers are big-endian.
+pub(crate) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
+    let key = two_numbers(modulus, exponent)?;
+    public_key(RSA, AnyRef::from(Null), &key)
+}
+
+/// Returns the `SubjectPublicKeyInfo` of an EC key. `point` is `CKA_EC_POINT`: DER of an octet string. Some tokens return
+/// the bare point, which begins with 4.
+pub(crate) fn ec_public_key(parameters: &[u8], point: &[u8]) -> Option<Vec<u8>> {
+    let bare = <&OctetStringRef>::from_der(point).map_or(point, OctetStringRef::as_bytes);
+    public_key(EC, AnyRef::from_der(parameters).ok()?, bare)
+}
+
+fn public_key(oid: ObjectIdentifier, parameters: AnyRef<'_>, key: &[u8]) -> Option<Vec<u8>> {
+    let algorithm = AlgorithmIdentifier { oid, parameters: Some(parameters) };
+    SubjectPublicKeyInfo { algorithm, subject_public_key: BitStringRef::from_bytes(key).ok()? }.to_der().ok()
+}
+
+/// Turns the signature of a token, two numbers of equal length, into DER of an `Ecdsa-Sig-Value` (RFC 3279, section
+/// 2.2.3).
+pub(crate) fn ecdsa_signature(raw: &[u8]) -> Option<Vec<u8>> {
+    if raw.is_empty() || raw.len() % 2 != 0 {
+        return None;
+    }
+    let (r, s) = raw.split_at(raw.len() / 2);
+    two_numbers(r, s)
+}
+
+fn two_numbers(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let numbers = [UintRef::new(one).ok()?.to_der().ok()?, UintRef::new(other).ok()?.to_der().ok()?].concat();
+    AnyRef::new(Tag::Sequence, &numbers).ok()?.to_der().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `openssl asn1parse` reads the result as SEQUENCE { INTEGER 1, INTEGER 128 }.
+    #[test]
+    fn a_signature_has_no_leading_zeros_and_no_negative_numbers() {
+        assert_eq!(ecdsa_signature(&[0, 1, 0, 128]), Some(vec![0x30, 7, 2, 1, 1, 2, 2, 0, 128]));
+        assert_eq!(ecdsa_signature(&[1, 2, 3]), None);
+        assert_eq!(ecdsa_signature(&[]), None);
+    }
+
+    #[test]
+    fn a_curve_is_its_own_parameters() {
+        for (curve, _) in CURVES {
+            assert_eq!(Curve::of_parameters(&curve.parameters()), Some(curve));
+        }
+        assert_eq!(Curve::of_parameters(&[0x13, 1, 65]), None);
+    }
+}

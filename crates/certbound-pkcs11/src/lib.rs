@@ -1,0 +1,50 @@
+//! Keys and certificates in PKCS#11 tokens: HSMs, smart cards, and TPMs through `tpm2-pkcs11`.
+//!
+//! The private key stays in the token, and the token signs. A [`TokenCertificate`] is the certificate of a client, and
+//! [`TokenKeys`] gives a managed identity its key. Both take a [`Pkcs11Uri`] (RFC 7512).
+//!
+//! Calls of a module are made on a bounded number of threads of their own, each with its session. A caller waits for a
+//! limited time, so a module that hangs does not block the program. A module that crashes ends the program, because it runs
+//! in the same process. A PIN is tried once: a PIN that the token refused is never sent again by this process.
+//!
+//! If the token is taken out and put back, it is opened and logged in anew, and its keys get new handles. A new handle has
+//! connections of its own.
+//!
+//! # Floors
+//!
+//! ```text
+//!  7  certificate.rs  machine_keys.rs  contents.rs
+//!                                         what clients, managed identities and tools use
+//!  6  generate.rs                         new keys in a token
+//!  5  key.rs                              a handle that signs
+//!  4  objects.rs                          keys and certificates with their attributes
+//!  3  token/                              sessions, login, openings
+//!  2  mechanism.rs  module.rs  pin.rs     schemes by mechanisms; one module for each path; the PIN
+//!  1  uri/  der.rs  workers.rs            URIs; DER; threads with a time limit
+//!  0  error.rs                            everything that can go wrong
+//! ```
+#![forbid(unsafe_code)]
+
+mod certificate;
+mod contents;
+mod der;
+mod error;
+mod generate;
+mod key;
+mod machine_keys;
+mod mechanism;
+mod module;
+mod objects;
+mod pin;
+mod token;
+mod uri;
+mod workers;
+
+pub use self::certificate::TokenCertificate;
+pub use self::contents::{KeyFacts, OpenToken, TokenFacts, list_tokens};
+pub use self::error::Pkcs11Error;
+pub use self::generate::KeySpec;
+pub use self::key::TokenKey;
+pub use self::machine_keys::TokenKeys;
+pub use self::token::TokenOptions;
+pub use self::uri::Pkcs11Uri;

@@ -1,0 +1,239 @@
+//! One token: its sessions, its login, and its openings.
+
+mod login;
+mod session;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use certbound::Secret;
+use cryptoki::context::Pkcs11;
+use cryptoki::slot::{Slot, TokenInfo};
+
+use self::login::Login;
+pub(crate) use self::session::Opened;
+use crate::error::Pkcs11Error;
+use crate::uri::{Pkcs11Uri, TokenProperties};
+use crate::workers::{NoResult, Workers};
+use crate::{module, pin};
+
+/// The settings of a token. The defaults suit an HSM with one program.
+#[derive(Debug)]
+pub struct TokenOptions {
+    pin: Option<Secret>,
+    sessions: usize,
+    pub(crate) limit: Duration,
+    pub(crate) forbids_extractable: bool,
+    pub(crate) trusted_as_hardware: bool,
+}
+
+impl Default for TokenOptions {
+    fn default() -> Self {
+        Self {
+            pin: None,
+            sessions: 4,
+            limit: Duration::from_secs(10),
+            forbids_extractable: false,
+            trusted_as_hardware: false,
+        }
+    }
+}
+
+impl TokenOptions {
+    /// Sets the PIN for a URI without a PIN. A PIN of the URI takes precedence.
+    pub fn pin(mut self, pin: Secret) -> Self {
+        self.pin = Some(pin);
+        self
+    }
+
+    /// Sets the maximum number of sessions, which is the number of signatures at the same time. The default is 4.
+    pub fn sessions(mut self, sessions: usize) -> Self {
+        self.sessions = sessions.max(1);
+        self
+    }
+
+    /// Sets the time that a caller waits for one call, including the time in the queue. The default is 10 seconds.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Refuses a private key that can be copied out of the token. By default such a key is used with a warning in the log.
+    /// Keys of a managed identity are always refused in this case.
+    pub fn forbid_extractable_keys(mut self) -> Self {
+        self.forbids_extractable = true;
+        self
+    }
+
+    /// Counts the keys of the token as keys in hardware, although the module does not say that they are. Some modules of
+    /// HSMs in a network do not say it.
+    pub fn trust_as_hardware(mut self) -> Self {
+        self.trusted_as_hardware = true;
+        self
+    }
+}
+
+/// A token in a module. It is cheap to clone; clones share the sessions and the login.
+#[derive(Clone)]
+pub(crate) struct Token {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    wanted: TokenProperties,
+    workers: Workers<Option<Opened>>,
+    login: Login,
+    /// The number of times that the token was lost: taken out, or its sessions ended. A key handle belongs to one number.
+    opening: AtomicU64,
+}
+
+impl Token {
+    /// Prepares the token of a URI. The module is not loaded yet.
+    pub(crate) fn of(uri: Pkcs11Uri, options: TokenOptions) -> Result<Self, Pkcs11Error> {
+        let path = module::path_of(uri.module.as_ref())?;
+        let pin = match pin::of_place(uri.pin)? {
+            Some(pin) => Some(pin),
+            None => options.pin,
+        };
+        let inner = Inner {
+            login: Login::new(path.clone(), pin),
+            path,
+            wanted: uri.token,
+            workers: Workers::new(options.sessions, options.limit),
+            opening: AtomicU64::new(0),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns the number of the current opening.
+    pub(crate) fn opening(&self) -> u64 {
+        self.inner.opening.load(Ordering::SeqCst)
+    }
+
+    /// Runs `work` in a session in which the user is logged in. With `opening` the session must belong to that opening.
+    ///
+    /// If the error shows that the token is gone, this opening ends: all handles of it are closed for good.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        opening: Option<u64>,
+        work: impl FnOnce(&mut Opened) -> Result<T, Pkcs11Error> + Send + 'static,
+    ) -> Result<T, Pkcs11Error> {
+        let inner = Arc::clone(&self.inner);
+        let result = self.inner.workers.run(move |state| inner.run(state, opening, work));
+        result.unwrap_or_else(|failure| Err(self.inner.no_result(failure)))
+    }
+
+    /// Runs `work` as [`Token::run`] does. If the token is gone, a second attempt opens it anew.
+    pub(crate) fn run_anew<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Opened) -> Result<T, Pkcs11Error> + Clone + Send + 'static,
+    ) -> Result<T, Pkcs11Error> {
+        match self.run(None, work.clone()) {
+            Err(error) if error.is_gone() => self.run(None, work),
+            result => result,
+        }
+    }
+}
+
+impl Inner {
+    fn run<T>(
+        &self,
+        state: &mut Option<Opened>,
+        wanted: Option<u64>,
+        work: impl FnOnce(&mut Opened) -> Result<T, Pkcs11Error>,
+    ) -> Result<T, Pkcs11Error> {
+        let opening = self.opening.load(Ordering::SeqCst);
+        if wanted.is_some_and(|wanted| wanted != opening) {
+            return Err(Pkcs11Error::HandleClosed);
+        }
+        let opened = match state.take() {
+            Some(opened) if opened.opening == opening => Ok(opened),
+            Some(earlier) => {
+                earlier.abandon();
+                self.open(opening)
+            }
+            None => self.open(opening),
+        };
+        let result = opened.and_then(|mut opened| match work(&mut opened) {
+            Err(error) if error.is_gone() => {
+                opened.abandon();
+                Err(error)
+            }
+            // A session whose call failed is closed, because the operation can still be active in it.
+            Err(error) => Err(error),
+            Ok(result) => {
+                *state = Some(opened);
+                Ok(result)
+            }
+        });
+        if result.as_ref().is_err_and(Pkcs11Error::is_gone) {
+            // Several threads can notice the same loss.
+            let next = opening + 1;
+            let _ = self.opening.compare_exchange(opening, next, Ordering::SeqCst, Ordering::SeqCst);
+        }
+        result
+    }
+
+    fn open(&self, opening: u64) -> Result<Opened, Pkcs11Error> {
+        let module = module::load(&self.path)?;
+        let (slot, info) = self.find(&module)?;
+        let opened = Opened::new(module, slot, &info, opening)?;
+        self.login.log_in(&opened.session, &info)?;
+        Ok(opened)
+    }
+
+    /// Finds the slot with the token. Slots can have other numbers than before.
+    fn find(&self, module: &Pkcs11) -> Result<(Slot, TokenInfo), Pkcs11Error> {
+        let (module_path, wanted) = (self.path.display().to_string(), self.wanted.to_string());
+        let mut found = tokens(module)?;
+        found.retain(|(slot, info)| self.wanted.fits(*slot, info));
+        match (found.len(), found.pop()) {
+            (1, Some(found)) => Ok(found),
+            (0, _) => Err(Pkcs11Error::TokenNotFound { module: module_path, wanted }),
+            (count, _) => Err(Pkcs11Error::SeveralTokens { module: module_path, wanted, count }),
+        }
+    }
+
+    fn no_result(&self, failure: NoResult) -> Pkcs11Error {
+        match failure {
+            NoResult::TimedOut => {
+                Pkcs11Error::TimedOut { module: self.path.display().to_string(), limit: self.workers.limit() }
+            }
+            NoResult::Failed => Pkcs11Error::Call {
+                call: "a thread for calls of the module".to_owned(),
+                reason: "it could not be started, or it panicked".to_owned(),
+                is_gone: false,
+            },
+        }
+    }
+}
+
+/// Returns the initialised tokens of a module. A slot whose token is taken out meanwhile is left out.
+pub(crate) fn tokens(module: &Pkcs11) -> Result<Vec<(Slot, TokenInfo)>, Pkcs11Error> {
+    let slots = module.get_slots_with_token()?;
+    let known = slots.into_iter().filter_map(|slot| Some((slot, module.get_token_info(slot).ok()?)));
+    Ok(known.filter(|(_, info)| info.token_initialized()).collect())
+}
+
+impl TokenProperties {
+    fn fits(&self, slot: Slot, info: &TokenInfo) -> bool {
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == found.trim_end())
+        };
+        is(&self.label, info.label())
+            && is(&self.manufacturer, info.manufacturer_id())
+            && is(&self.model, info.model())
+            && is(&self.serial, info.serial_number())
+            && self.slot.is_none_or(|wanted| wanted == slot.id())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({} of {})", self.inner.wanted, self.inner.path.display())
+    }
+}

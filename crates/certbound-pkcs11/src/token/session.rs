@@ -1,0 +1,55 @@
+//! One session, with the facts of its token and the objects that were found in it.
+
+use std::collections::HashMap;
+
+use cryptoki::context::Pkcs11;
+use cryptoki::mechanism::MechanismType;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+use cryptoki::slot::{Slot, TokenInfo};
+
+use crate::error::Pkcs11Error;
+
+/// An open session.
+pub(crate) struct Opened {
+    pub(crate) session: Session,
+    pub(crate) module: Pkcs11,
+    pub(crate) slot: Slot,
+    /// The label of the token, for errors.
+    pub(crate) label: String,
+    pub(crate) opening: u64,
+    /// The mechanisms that the token has.
+    pub(crate) mechanisms: Vec<MechanismType>,
+    /// The handles of private keys that signed in this session, by id and label.
+    pub(crate) keys: HashMap<(Vec<u8>, Vec<u8>), ObjectHandle>,
+}
+
+impl Opened {
+    pub(super) fn new(
+        module: Pkcs11,
+        slot: Slot,
+        info: &TokenInfo,
+        opening: u64,
+    ) -> Result<Self, Pkcs11Error> {
+        let session = module.open_ro_session(slot)?;
+        let mechanisms = module.get_mechanism_list(slot)?;
+        let label = info.label().trim_end().to_owned();
+        Ok(Self { session, module, slot, label, opening, mechanisms, keys: HashMap::new() })
+    }
+
+    /// Drops a session of a token that is gone. The module has closed the session itself, and closing it again would be
+    /// logged as an error.
+    pub(super) fn abandon(self) {
+        std::mem::forget(self.session);
+    }
+
+    /// Returns whether the module says that the token is hardware: the slot, or the mechanism that signs.
+    pub(crate) fn is_hardware(&self) -> bool {
+        let of_slot = self.module.get_slot_info(self.slot).is_ok_and(|slot| slot.hardware_slot());
+        let signs = [MechanismType::SHA256_RSA_PKCS_PSS, MechanismType::RSA_PKCS_PSS, MechanismType::ECDSA];
+        let of_mechanism = signs.into_iter().any(|mechanism| {
+            self.module.get_mechanism_info(self.slot, mechanism).is_ok_and(|info| info.hardware())
+        });
+        of_slot || of_mechanism
+    }
+}

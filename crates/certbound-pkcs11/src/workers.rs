@@ -1,0 +1,230 @@
+//! Threads that call a module. A caller waits for a limited time, so that a module that hangs blocks no caller forever.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Threads with a state of type `S` each, for example a session. A thread starts when all others are busy.
+///
+/// A call that hangs cannot be ended: its thread is lost until the call returns. The number of threads is bounded, and if
+/// all of them are lost, calls fail at once.
+pub(crate) struct Workers<S> {
+    shared: Arc<Shared<S>>,
+    limit: Duration,
+}
+
+struct Shared<S> {
+    queue: Mutex<Queue<S>>,
+    ready: Condvar,
+    /// The number of threads whose caller has stopped waiting for them.
+    lost: AtomicUsize,
+    at_most: usize,
+}
+
+struct Queue<S> {
+    jobs: VecDeque<Job<S>>,
+    threads: usize,
+    idle: usize,
+    is_closed: bool,
+}
+
+struct Job<S> {
+    run: Box<dyn FnOnce(&mut S) + Send>,
+    progress: Arc<AtomicU8>,
+}
+
+const WAITING: u8 = 0;
+const RUNNING: u8 = 1;
+const ABANDONED: u8 = 2;
+const DONE: u8 = 3;
+
+/// The reason why a call has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoResult {
+    /// The time limit was reached, or all threads are lost.
+    TimedOut,
+    /// The thread could not be started, or the call panicked.
+    Failed,
+}
+
+impl<S: Default + 'static> Workers<S> {
+    pub(crate) fn new(at_most: usize, limit: Duration) -> Self {
+        let queue = Queue { jobs: VecDeque::new(), threads: 0, idle: 0, is_closed: false };
+        let shared = Shared {
+            queue: Mutex::new(queue),
+            ready: Condvar::new(),
+            lost: AtomicUsize::new(0),
+            at_most: at_most.max(1),
+        };
+        Self { shared: Arc::new(shared), limit }
+    }
+
+    /// Returns the time that a caller waits.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Runs `work` on a thread, and waits for its result.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Result<T, NoResult> {
+        if self.shared.lost.load(Ordering::SeqCst) >= self.shared.at_most {
+            return Err(NoResult::TimedOut);
+        }
+        let (answer, answered) = sync_channel(1);
+        let progress = Arc::new(AtomicU8::new(WAITING));
+        let run = Box::new(move |state: &mut S| {
+            // The caller may have stopped waiting.
+            let _ = answer.send(work(state));
+        });
+        self.submit(Job { run, progress: Arc::clone(&progress) })?;
+        match answered.recv_timeout(self.limit) {
+            Ok(result) => Ok(result),
+            Err(RecvTimeoutError::Disconnected) => Err(NoResult::Failed),
+            Err(RecvTimeoutError::Timeout) => {
+                if progress.swap(ABANDONED, Ordering::SeqCst) == RUNNING {
+                    self.shared.lost.fetch_add(1, Ordering::SeqCst);
+                }
+                Err(NoResult::TimedOut)
+            }
+        }
+    }
+
+    fn submit(&self, job: Job<S>) -> Result<(), NoResult> {
+        let mut queue = self.shared.lock();
+        queue.jobs.push_back(job);
+        if queue.idle >= queue.jobs.len() || queue.threads >= self.shared.at_most {
+            self.shared.ready.notify_one();
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name("certbound-pkcs11".to_owned());
+        match thread.spawn(move || work(&shared)) {
+            Ok(_) => {
+                queue.threads += 1;
+                Ok(())
+            }
+            Err(_) if queue.threads > 0 => Ok(()),
+            Err(_) => {
+                queue.jobs.clear();
+                Err(NoResult::Failed)
+            }
+        }
+    }
+}
+
+impl<S> Drop for Workers<S> {
+    /// Ends the threads that are idle. A thread that is busy ends after its call.
+    fn drop(&mut self) {
+        self.shared.lock().is_closed = true;
+        self.shared.ready.notify_all();
+    }
+}
+
+impl<S> Shared<S> {
+    fn lock(&self) -> MutexGuard<'_, Queue<S>> {
+        // No code panics while the lock is held, and every intermediate state is usable.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next job. `None` if the workers were dropped.
+    fn next(&self) -> Option<Job<S>> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            if queue.is_closed {
+                return None;
+            }
+            queue.idle += 1;
+            queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+    }
+}
+
+/// Removes a thread from the count, also if its call panicked.
+struct Leaving<'a, S>(&'a Shared<S>);
+
+impl<S> Drop for Leaving<'_, S> {
+    fn drop(&mut self) {
+        self.0.lock().threads -= 1;
+    }
+}
+
+fn work<S: Default>(shared: &Shared<S>) {
+    let _leaving = Leaving(shared);
+    let mut state = S::default();
+    while let Some(Job { run, progress }) = shared.next() {
+        let starts = progress.compare_exchange(WAITING, RUNNING, Ordering::SeqCst, Ordering::SeqCst);
+        if starts.is_err() {
+            continue;
+        }
+        run(&mut state);
+        if progress.swap(DONE, Ordering::SeqCst) == ABANDONED {
+            shared.lost.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_thread_keeps_its_state_and_no_more_threads_than_allowed_start() {
+        let workers = Arc::new(Workers::<usize>::new(2, LONG));
+        for expected in 1..=3 {
+            let count = workers.run(|state| {
+                *state += 1;
+                *state
+            });
+            assert_eq!(count, Ok(expected), "one thread is enough for calls one after the other");
+        }
+        let callers: Vec<_> = (0..16)
+            .map(|_| {
+                let workers = Arc::clone(&workers);
+                std::thread::spawn(move || workers.run(|_| std::thread::current().id()))
+            })
+            .collect();
+        let mut threads: Vec<_> = callers.into_iter().map(|it| it.join().unwrap().unwrap()).collect();
+        threads.sort_by_key(|id| format!("{id:?}"));
+        threads.dedup();
+        assert!(threads.len() <= 2, "{threads:?}");
+    }
+
+    #[test]
+    fn a_call_that_hangs_is_given_up_and_its_thread_is_used_again_when_it_returns() {
+        let workers = Workers::<()>::new(1, Duration::from_millis(20));
+        let hung = Arc::new(Barrier::new(2));
+        let hangs = Arc::clone(&hung);
+        assert_eq!(workers.run(move |()| drop(hangs.wait())), Err(NoResult::TimedOut));
+        assert_eq!(workers.run(|()| ()), Err(NoResult::TimedOut), "the only thread is lost");
+        assert!(workers.shared.lock().jobs.is_empty(), "a call that cannot be run is not queued");
+        hung.wait();
+        while workers.shared.lost.load(Ordering::SeqCst) > 0 {
+            std::thread::yield_now();
+        }
+        let again = Workers { shared: Arc::clone(&workers.shared), limit: LONG };
+        assert_eq!(again.run(|()| 7), Ok(7));
+    }
+
+    #[test]
+    fn a_call_that_panics_is_an_error_and_the_next_call_has_a_new_thread() {
+        let workers = Workers::<()>::new(1, LONG);
+        let panics: Result<(), _> = workers.run(|()| panic!("on purpose"));
+        assert_eq!(panics, Err(NoResult::Failed));
+        while workers.shared.lock().threads > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(workers.run(|()| 7), Ok(7));
+    }
+}
