@@ -3,6 +3,7 @@
 pub mod ca;
 pub(crate) mod fabric;
 pub(crate) mod machine_ca;
+mod public_key;
 mod seed;
 mod token_key;
 pub(crate) mod vault;

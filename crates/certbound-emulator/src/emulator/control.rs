@@ -203,6 +203,19 @@ impl Emulator {
         self.keys.authority.issue(options)
     }
 
+    /// Does the same for a public key whose private half is elsewhere, for example in a token. `key` is DER of a
+    /// `SubjectPublicKeyInfo` of RSA, P-256 or P-384. Returns the chain, DER, leaf first. The key in `options` is ignored.
+    ///
+    /// # Errors
+    /// [`EmulatorError`] if the subject or the key cannot be used in a certificate.
+    pub fn issue_for_public_key(
+        &self,
+        options: &IssueOptions,
+        key: &[u8],
+    ) -> Result<Vec<Vec<u8>>, EmulatorError> {
+        self.keys.authority.issue_for(options, key)
+    }
+
     /// Makes a self-signed client certificate, which no authority issued.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use super::ServerCertificate;
+use super::public_key::RequestedKey;
 use super::seed::KeySource;
 use crate::error::EmulatorError;
 
@@ -182,6 +183,20 @@ impl CertificateAuthority {
         identity.certificate_pem.push_str(&self.pem);
         identity.chain_der.push(self.der().to_vec());
         Ok(identity)
+    }
+
+    /// Issues a client certificate for a public key, whose private half is elsewhere. `key` is DER of a
+    /// `SubjectPublicKeyInfo`. Returns the chain, DER, leaf first. The key in `options` is ignored.
+    pub(crate) fn issue_for(
+        &self,
+        options: &IssueOptions,
+        key: &[u8],
+    ) -> Result<Vec<Vec<u8>>, EmulatorError> {
+        let key = RequestedKey::from_der(key)?;
+        let mut params = self.client_params(options);
+        params.use_authority_key_identifier_extension = true;
+        let leaf = params.signed_by(&key, &self.issuer)?;
+        Ok(vec![leaf.der().to_vec(), self.der().to_vec()])
     }
 
     /// Makes a self-signed client certificate, which no authority issued.

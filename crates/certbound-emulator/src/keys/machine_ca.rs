@@ -8,13 +8,11 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData,
-    SignatureAlgorithm,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
-use x509_parser::prelude::FromDer as _;
-use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::ca::{self, BACKDATED};
+use super::public_key::RequestedKey;
 use super::seed::KeySource;
 use crate::error::EmulatorError;
 
@@ -59,8 +57,7 @@ impl MachineAuthority {
         (from, until): (UnixTime, UnixTime),
         issued: Issued,
     ) -> Result<Vec<u8>, EmulatorError> {
-        let (_, key) = SubjectPublicKeyInfo::from_der(public_key).map_err(EmulatorError::key_material)?;
-        let key = RsaPublicKey(&key.subject_public_key.data);
+        let key = RequestedKey::from_der(public_key)?;
         let mut params: CertificateParams = ca::params("", from, until);
         params.distinguished_name = DistinguishedName::new();
         let domain = DnValue::Ia5String(tenant.try_into()?);
@@ -81,20 +78,6 @@ impl MachineAuthority {
 
 fn remembered() -> Cache<Thumbprint, Issued> {
     Cache::builder().max_capacity(MAX_ISSUED).eviction_policy(EvictionPolicy::lru()).build()
-}
-
-/// The `RSAPublicKey` of a request (RFC 8017, appendix A.1.1). rcgen's own parser of keys would add a second version of
-/// a dependency.
-struct RsaPublicKey<'a>(&'a [u8]);
-
-impl PublicKeyData for RsaPublicKey<'_> {
-    fn der_bytes(&self) -> &[u8] {
-        self.0
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &PKCS_RSA_SHA256
-    }
 }
 
 #[cfg(test)]

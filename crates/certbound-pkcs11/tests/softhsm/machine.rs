@@ -1,0 +1,168 @@
+//! The key of a managed identity in a token.
+
+use certbound::error::KeyError;
+use certbound::managed_identity::{
+    IdentityId, KeyProvider as _, KeyStrength, MachineCertificates, MachineKey,
+};
+use certbound::{Cloud, ResourceScope};
+use certbound_pkcs11::{KeySpec, OpenToken, TokenKeys, TokenOptions};
+use certbound_testkit::Pair;
+
+use crate::hsm::{Hsm, isolated_async};
+
+fn keys(hsm: &Hsm, path: &str) -> TokenKeys {
+    TokenKeys::open(hsm.uri(path), TokenOptions::default()).unwrap()
+}
+
+async fn public(keys: &TokenKeys) -> Vec<u8> {
+    keys.key().await.unwrap().public_key().to_vec()
+}
+
+fn issued(pair: &Pair) -> usize {
+    pair.emulator().journal().iter().filter(|entry| entry.path.ends_with("/issuecredential")).count()
+}
+
+#[test]
+fn the_key_is_generated_in_the_token_and_found_again() {
+    isolated_async(async |hsm| {
+        let first = keys(hsm, "token=app;object=machine");
+        assert!(first.is_persistent());
+        let public_key = public(&first).await;
+        assert_eq!(
+            public(&keys(hsm, "token=app;object=machine")).await,
+            public_key,
+            "the next process finds it"
+        );
+        let listed = hsm.pkcs11_tool(&["--list-objects", "--type", "privkey"]);
+        assert!(listed.contains("never extractable") && listed.contains("sensitive"), "{listed}");
+        assert_ne!(public(&keys(hsm, "token=app")).await, public_key, "another label is another key");
+        assert_eq!(
+            hsm.pkcs11_tool(&["--list-objects", "--type", "privkey"]).matches("Private Key").count(),
+            2
+        );
+        // The same key and opening is the same handle, whose connections are kept.
+        let pair = Pair::new();
+        let vault = ResourceScope::key_vault(Cloud::Public);
+        let identity = pair.managed_identity(IdentityId::System).with_keys(first).build().unwrap();
+        let token = identity.bound_token(&vault).await.unwrap();
+        assert_eq!(token.binding().chain().public_key_info(), public_key);
+        assert!(identity.has_persistent_key());
+        // Leg 1 by the machine, Leg 2 by an application.
+        let leg2 = pair
+            .builder(certbound_testkit::emulator::world::builtin::TARGET_APP)
+            .with_assertions(identity)
+            .build()
+            .unwrap();
+        assert_eq!(
+            leg2.bound_token(&vault).await.unwrap().binding().thumbprint(),
+            token.binding().thumbprint()
+        );
+    });
+}
+
+#[test]
+fn many_callers_share_one_new_key() {
+    isolated_async(async |hsm| {
+        let keys = keys(hsm, "token=app;object=machine");
+        let all = futures_util::future::join_all((0..16).map(|_| keys.key())).await;
+        let all: Vec<MachineKey> = all.into_iter().collect::<Result<_, KeyError>>().unwrap();
+        assert!(all.iter().all(|key| key.public_key() == all[0].public_key()));
+        assert_eq!(
+            hsm.pkcs11_tool(&["--list-objects", "--type", "privkey"]).matches("Private Key").count(),
+            1
+        );
+    });
+}
+
+#[test]
+fn the_strength_is_what_the_module_says_and_the_floor_is_kept() {
+    isolated_async(async |hsm| {
+        let pair = Pair::new();
+        let vault = ResourceScope::key_vault(Cloud::Public);
+        let software = keys(hsm, "token=app;object=machine");
+        assert_eq!(software.strength(), KeyStrength::Software, "SoftHSM does not say that it is hardware");
+        let identity = pair.managed_identity(IdentityId::System).with_keys(software);
+        let identity = identity.min_strength(KeyStrength::Hardware).build().unwrap();
+        let error = identity.bound_token(&vault).await.unwrap_err();
+        assert_eq!(error.code(), "min_strength_not_met");
+        assert!(pair.emulator().journal().is_empty(), "no byte was sent");
+        let trusted =
+            TokenKeys::open(hsm.uri("token=app;object=machine"), TokenOptions::default().trust_as_hardware());
+        assert_eq!(trusted.unwrap().strength(), KeyStrength::Hardware);
+        hsm.fault("hardware", true);
+        let hardware = keys(hsm, "token=app;object=machine");
+        assert_eq!(hardware.strength(), KeyStrength::Hardware);
+        let identity = pair.managed_identity(IdentityId::System).with_keys(hardware);
+        let identity = identity.min_strength(KeyStrength::Hardware).build().unwrap();
+        identity.bound_token(&vault).await.unwrap();
+    });
+}
+
+#[test]
+fn a_key_that_is_gone_is_made_anew_and_one_that_is_weak_is_refused() {
+    isolated_async(async |hsm| {
+        let pair = Pair::new();
+        let vault = ResourceScope::key_vault(Cloud::Public);
+        let certificates = MachineCertificates::new();
+        let keys = keys(hsm, "token=app;object=machine");
+        let before = public(&keys).await;
+        let identity =
+            pair.managed_identity(IdentityId::System).with_certificates(certificates).with_keys(keys);
+        let identity = identity.build().unwrap();
+        let old = identity.bound_token(&vault).await.unwrap();
+        // The token was cleared.
+        hsm.pkcs11_tool(&["--delete-object", "--type", "privkey", "--label", "machine"]);
+        hsm.pkcs11_tool(&["--delete-object", "--type", "pubkey", "--label", "machine"]);
+        let new = identity.bound_token(&vault).force_refresh().await.unwrap();
+        assert_ne!(new.binding().thumbprint(), old.binding().thumbprint());
+        assert_ne!(new.binding().chain().public_key_info(), before);
+        assert_eq!(issued(&pair), 2);
+        // A key that somebody imported under the name of the machine's key.
+        hsm.pkcs11_tool(&["--delete-object", "--type", "privkey", "--label", "machine"]);
+        let imported = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap().serialize_pem();
+        std::fs::write(hsm.path("key.pem"), imported).unwrap();
+        let file = hsm.path("key.pem");
+        hsm.pkcs11_tool(&[
+            "--write-object",
+            file.to_str().unwrap(),
+            "--type",
+            "privkey",
+            "--label",
+            "machine",
+            "--id",
+            "07",
+        ]);
+        let error = identity.bound_token(&vault).force_refresh().await.unwrap_err();
+        assert_eq!(error.code(), "cryptographic_error");
+        assert!(error.to_string().contains("copied out of the token"), "{error}");
+    });
+}
+
+#[test]
+fn an_ec_key_or_a_missing_token_is_an_error_and_no_software_key_takes_its_place() {
+    isolated_async(async |hsm| {
+        let pair = Pair::new();
+        let vault = ResourceScope::key_vault(Cloud::Public);
+        OpenToken::open(hsm.uri("token=app;object=ec"), TokenOptions::default())
+            .unwrap()
+            .generate(KeySpec::P256)
+            .unwrap();
+        let identity = pair
+            .managed_identity(IdentityId::System)
+            .with_keys(keys(hsm, "token=app;object=ec"))
+            .build()
+            .unwrap();
+        let error = identity.bound_token(&vault).await.unwrap_err();
+        assert!(error.to_string().contains("not an RSA key"), "{error}");
+        let identity =
+            pair.managed_identity(IdentityId::System).with_keys(keys(hsm, "token=app;object=machine"));
+        let identity = identity.with_certificates(MachineCertificates::new()).build().unwrap();
+        hsm.fault("removed", true);
+        let error = identity.bound_token(&vault).await.unwrap_err();
+        assert_eq!(error.code(), "cryptographic_error");
+        assert!(error.to_string().contains("no token"), "{error}");
+        assert_eq!(issued(&pair), 0, "no certificate was requested");
+        hsm.fault("removed", false);
+        identity.bound_token(&vault).await.unwrap();
+    });
+}

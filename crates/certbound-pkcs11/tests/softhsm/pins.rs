@@ -1,0 +1,89 @@
+//! PINs: wrong ones, missing ones, and those in files.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use certbound::Secret;
+use certbound_pkcs11::{
+    KeySpec, OpenToken, Pkcs11Error, Pkcs11Uri, TokenCertificate, TokenKeys, TokenOptions,
+};
+
+use crate::hsm::{PIN, isolated};
+
+fn refused(uri: Pkcs11Uri, options: TokenOptions) -> Pkcs11Error {
+    OpenToken::open(uri, options).unwrap_err()
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once_and_never_again() {
+    isolated(|hsm| {
+        hsm.add_token("other");
+        let wrong = || hsm.uri_with("token=app;object=key", "&pin-value=9999-wrong");
+        for _ in 0..3 {
+            let error = refused(wrong(), TokenOptions::default());
+            assert_eq!(error.code(), "pkcs11_pin_refused");
+            assert!(!error.is_transient());
+            assert!(!format!("{error} {error:?} {:?}", wrong()).contains("9999"), "{error:?}");
+        }
+        let error = TokenCertificate::open(wrong(), TokenOptions::default()).unwrap_err();
+        assert_eq!(error.code(), "pkcs11_pin_refused");
+        let error = TokenKeys::open(wrong(), TokenOptions::default()).unwrap_err();
+        assert_eq!(error.code(), "pkcs11_pin_refused");
+        assert_eq!(hsm.count('L'), 1, "one attempt in the whole process");
+        // The same PIN for another token is another attempt, and another PIN for this token too.
+        let elsewhere = hsm.uri_with("token=other", "&pin-value=9999-wrong");
+        assert_eq!(refused(elsewhere, TokenOptions::default()).code(), "pkcs11_pin_refused");
+        assert_eq!(hsm.count('L'), 2);
+        OpenToken::open(hsm.uri("token=app"), TokenOptions::default()).unwrap();
+        assert_eq!(hsm.count('L'), 3);
+    });
+}
+
+#[test]
+fn the_last_attempt_is_left_to_the_user() {
+    isolated(|hsm| {
+        hsm.fault("final-try", true);
+        let error = refused(hsm.uri("token=app"), TokenOptions::default());
+        assert_eq!(error.code(), "pkcs11_pin_locked");
+        assert_eq!(hsm.count('L'), 0, "no PIN was tried");
+        hsm.fault("final-try", false);
+        OpenToken::open(hsm.uri("token=app"), TokenOptions::default()).unwrap();
+    });
+}
+
+#[test]
+fn a_pin_comes_from_the_uri_or_from_a_file_or_from_the_program() {
+    isolated(|hsm| {
+        let error = refused(hsm.uri_with("token=app", ""), TokenOptions::default());
+        assert_eq!((error.code(), hsm.count('L')), ("pkcs11_pin_missing", 0));
+        let file = hsm.path("pin");
+        let from_file = || hsm.uri_with("token=app", &format!("&pin-source=file:{}", file.display()));
+        let mode =
+            |mode: u32| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let code = || refused(from_file(), TokenOptions::default()).to_string();
+        assert!(code().contains("No such file"), "{}", code());
+        std::fs::write(&file, format!("{PIN}\n")).unwrap();
+        for open in [0o644, 0o604, 0o660, 0o602] {
+            mode(open);
+            assert!(code().contains(&format!("{open:03o}")), "{}", code());
+        }
+        for closed in [0o600, 0o400, 0o440] {
+            mode(closed);
+            OpenToken::open(from_file(), TokenOptions::default()).unwrap();
+        }
+        mode(0o600);
+        for (content, words) in [(&b"\n"[..], "empty"), (b"\xff", "UTF-8"), (&[b'1'; 5000], "larger")] {
+            std::fs::write(&file, content).unwrap();
+            assert!(code().contains(words), "{}", code());
+        }
+        assert!(
+            refused(hsm.uri_with("token=app", "&pin-source=/dev/zero"), TokenOptions::default())
+                .to_string()
+                .contains("regular file")
+        );
+        let options = TokenOptions::default().pin(Secret::new(PIN));
+        OpenToken::open(hsm.uri_with("token=app;object=a", ""), options)
+            .unwrap()
+            .generate(KeySpec::P256)
+            .unwrap();
+    });
+}
