@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
+use crate::blocking;
 use crate::error::Error;
 use crate::failure::{not_connected, tls};
 use crate::identity::{Handshakes, watching};
@@ -79,10 +80,15 @@ impl Settings {
     /// Performs the TLS handshake and returns whether our certificate was presented. If the identity has a certificate
     /// and the server does not request it, the result is an error.
     async fn handshake(&self, tcp: TcpStream, host: &str) -> Result<(TlsStream<TcpStream>, bool), Error> {
-        let Handshakes { config, presents, .. } = &self.handshakes;
+        let Handshakes { config, presents, signs_slowly, .. } = &self.handshakes;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::NotHttps)?;
         let connect = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
-        let (stream, asked) = watching(connect).await;
+        let (stream, asked) = match signs_slowly {
+            false => watching(connect).await,
+            true => blocking::run(watching(connect)).await.ok_or_else(|| Error::Interrupted {
+                reason: "the thread of the TLS handshake ended".into(),
+            })?,
+        };
         if !presents {
             return stream.map(|stream| (stream, false)).map_err(tls);
         }

@@ -22,6 +22,7 @@ tokio::task_local! {
 pub struct Identity {
     config: ClientConfig,
     presents: bool,
+    signs_slowly: bool,
 }
 
 impl Identity {
@@ -38,7 +39,14 @@ impl Identity {
 
     fn new(mut config: ClientConfig, presents: bool) -> Self {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { config, presents }
+        Self { config, presents, signs_slowly: false }
+    }
+
+    /// Performs handshakes on threads for blocking work, because a signature of the key blocks: the key is in a vault or a
+    /// device. By default the tasks of the runtime perform them.
+    pub fn signing_slowly(mut self) -> Self {
+        self.signs_slowly = true;
+        self
     }
 
     /// Disables session resumption. On each connection the server then presents its certificate and requests our
@@ -55,7 +63,12 @@ impl Identity {
     }
 
     pub(crate) fn into_handshakes(self) -> Handshakes {
-        Handshakes { config: Arc::new(self.config), presents: self.presents, asking_hosts: Mutex::default() }
+        Handshakes {
+            config: Arc::new(self.config),
+            presents: self.presents,
+            signs_slowly: self.signs_slowly,
+            asking_hosts: Mutex::default(),
+        }
     }
 }
 
@@ -69,6 +82,7 @@ impl fmt::Debug for Identity {
 pub(crate) struct Handshakes {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) presents: bool,
+    pub(crate) signs_slowly: bool,
     /// Hosts that requested the certificate in their last full handshake. The most recent host is last. A resumed
     /// session counts as a request for the certificate only if its host is in this list.
     asking_hosts: Mutex<VecDeque<Box<str>>>,

@@ -13,12 +13,13 @@
 //!  4  connector.rs                        from a URL to a connection: TCP or tunnel, then TLS
 //!  3  stream.rs  body.rs  options.rs  tunnel.rs
 //!                                         connections that record their handshake and their end; bodies; settings; CONNECT
-//!  2  failure.rs                          explanations of errors of the system and of TLS
+//!  2  failure.rs  blocking.rs              explanations of errors of the system and of TLS; futures that block
 //!  1  identity.rs  proxy.rs  error.rs  untrusted.rs
 //!                                         the TLS client; the choice of a proxy; the errors
 //! ```
 #![forbid(unsafe_code)]
 
+mod blocking;
 mod body;
 mod client;
 mod connector;

@@ -1,14 +1,14 @@
 //! A binding certificate whose private key is in a token.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use certbound::BindingCertificate;
 use certbound::certificate::{Blame, CertificateSource, RotatingCertificate, Thumbprint};
 use certbound::error::ProviderError;
 
 use crate::error::Pkcs11Error;
-use crate::key::{Reopens, TokenKey, only_one};
+use crate::key::{TokenKey, only_one};
 use crate::objects::{self, FoundCertificate, FoundKey, Selector};
 use crate::token::{Opened, Token, TokenOptions};
 use crate::uri::Pkcs11Uri;
@@ -82,7 +82,6 @@ impl TokenCertificate {
         let (certificate, key) = place.open()?;
         let opening = Mutex::new(key.opening());
         let inner = Arc::new(Inner { place, current: RotatingCertificate::new(certificate), opening });
-        key.owned_by(owner(&inner));
         Ok(Self { inner })
     }
 
@@ -90,11 +89,6 @@ impl TokenCertificate {
     pub fn current(&self) -> BindingCertificate {
         self.inner.current.current()
     }
-}
-
-fn owner(inner: &Arc<Inner>) -> Weak<dyn Reopens> {
-    let weak: Weak<Inner> = Arc::downgrade(inner);
-    weak
 }
 
 impl Place {
@@ -129,27 +123,13 @@ impl Place {
 
 impl Inner {
     /// Reads the token again, and uses what it has now. Only one caller at a time does so.
-    fn read_again(self: &Arc<Self>, opening: &mut u64) -> Result<(), Pkcs11Error> {
+    fn read_again(&self, opening: &mut u64) -> Result<(), Pkcs11Error> {
         let (certificate, key) = self.place.open()?;
-        key.owned_by(owner(self));
         *opening = key.opening();
         let thumbprint = certificate.thumbprint();
         self.current.rotate(certificate);
         tracing::info!(%thumbprint, "the key in the token was opened anew");
         Ok(())
-    }
-}
-
-impl Reopens for Inner {
-    fn reopen(self: Arc<Self>) {
-        // The number under the lock is right even after a panic.
-        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if *opening == self.place.token.opening() {
-            return;
-        }
-        if let Err(error) = self.read_again(&mut opening) {
-            tracing::warn!(%error, "the key in the token could not be opened anew; the next use tries again");
-        }
     }
 }
 
@@ -170,12 +150,14 @@ impl CertificateSource for TokenCertificate {
         self.inner.current.reopened(known)
     }
 
-    /// Looks for a new certificate in the token.
-    async fn replace(&self, _: &BindingCertificate, _: Blame) -> Result<(), ProviderError> {
+    /// Opens the key anew if its handle is gone, and otherwise looks for a new certificate in the token.
+    async fn replace(&self, _: &BindingCertificate, blame: Blame) -> Result<(), ProviderError> {
         let inner = Arc::clone(&self.inner);
         let read = tokio::task::spawn_blocking(move || {
+            // The number under the lock is right even after a panic.
             let mut opening = inner.opening.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.read_again(&mut opening)
+            let is_open = *opening == inner.place.token.opening();
+            if blame == Blame::KeyGone && is_open { Ok(()) } else { inner.read_again(&mut opening) }
         });
         read.await.map_err(ProviderError::new)?.map_err(|error| match error.is_transient() {
             true => ProviderError::new(error),

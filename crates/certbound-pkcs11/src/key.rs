@@ -1,7 +1,7 @@
 //! A handle of a private key in a token. It signs for TLS and for assertions.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 
 use certbound::certificate::{SignatureScheme, Signer};
 use certbound::error::KeyError;
@@ -30,13 +30,6 @@ struct Inner {
     shown: String,
     schemes: Vec<SignatureScheme>,
     ways: Vec<(SignatureScheme, Way)>,
-    owner: OnceLock<Weak<dyn Reopens>>,
-}
-
-/// The owner of a key handle, which opens the key anew when the token is gone.
-pub(crate) trait Reopens: Send + Sync {
-    /// Opens the key anew, if the token is there. It blocks.
-    fn reopen(self: Arc<Self>);
 }
 
 impl TokenKey {
@@ -72,7 +65,6 @@ impl TokenKey {
             shown: found.shown(),
             schemes,
             ways,
-            owner: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -89,11 +81,6 @@ impl TokenKey {
 
     pub(crate) fn opening(&self) -> u64 {
         self.inner.opening
-    }
-
-    /// Sets the owner, which is told when the token is gone. Only the first owner counts.
-    pub(crate) fn owned_by(&self, owner: Weak<dyn Reopens>) {
-        let _ = self.inner.owner.set(owner);
     }
 
     pub(crate) fn sign_message(
@@ -162,13 +149,9 @@ impl Signer for TokenKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.sign_message(scheme, message).map_err(|error| {
-            if error.is_gone()
-                && let Some(owner) = self.inner.owner.get().and_then(Weak::upgrade)
-            {
-                owner.reopen();
-            }
-            KeyError::new(error)
+        self.sign_message(scheme, message).map_err(|error| match error.is_gone() {
+            true => KeyError::handle_gone(error),
+            false => KeyError::new(error),
         })
     }
 }

@@ -45,6 +45,15 @@ use crate::error::{BindingCertificateError, CertificateNotValid};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ChainHash(Thumbprint);
 
+/// The place of a private key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyPlace {
+    /// The memory of this process.
+    Memory,
+    /// A vault, an agent or a device. A signature blocks until it answers.
+    Elsewhere,
+}
+
 /// A certificate chain with the private key of its leaf. A token is bound to it, and TLS presents it.
 ///
 /// It is cheap to clone and never changes: a rotation creates a new certificate. Loading checks that the key belongs to
@@ -72,6 +81,7 @@ struct Inner {
     thumbprint: Arc<Thumbprint>,
     chain_hash: ChainHash,
     key: Arc<CertifiedKey>,
+    place: KeyPlace,
     /// The file from which the certificate was loaded, for errors.
     file: Option<PathBuf>,
     opened: Opened,
@@ -150,7 +160,7 @@ impl BindingCertificate {
     ) -> Result<Self, BindingCertificateError> {
         let chain = CertificateChain::from_der(chain)?;
         let key = SignerKey::of_chain(Arc::new(signer), &chain)?;
-        Self::new(chain, Arc::new(key), Files::default())
+        Self::new(chain, Arc::new(key), KeyPlace::Elsewhere, Files::default())
     }
 
     /// Does the same as [`BindingCertificate::from_pem`] with a file.
@@ -276,20 +286,22 @@ impl BindingCertificate {
         let key =
             key.filter(|key| matches!(key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA));
         let key = key.ok_or_else(|| BindingCertificateError::KeyUnusable.in_file(files.key))?;
-        Self::new(chain, key, files)
+        Self::new(chain, key, KeyPlace::Memory, files)
     }
 
     /// Creates a certificate without issuers from its DER and the key that it was issued for.
     pub(crate) fn from_der_and_key(
         der: Vec<u8>,
         key: Arc<dyn SigningKey>,
+        place: KeyPlace,
     ) -> Result<Self, BindingCertificateError> {
-        Self::new(CertificateChain::from_der(vec![der])?, key, Files::default())
+        Self::new(CertificateChain::from_der(vec![der])?, key, place, Files::default())
     }
 
     fn new(
         chain: CertificateChain,
         key: Arc<dyn SigningKey>,
+        place: KeyPlace,
         files: Files<'_>,
     ) -> Result<Self, BindingCertificateError> {
         if !belongs(&*key, &chain) {
@@ -298,16 +310,17 @@ impl BindingCertificate {
         if chain.version() == 1 {
             return Err(BindingCertificateError::Version1.in_file(files.chain));
         }
-        Ok(Self::join(chain, key, files.chain))
+        Ok(Self::join(chain, key, place, files.chain))
     }
 
-    fn join(chain: CertificateChain, key: Arc<dyn SigningKey>, file: Option<&Path>) -> Self {
+    fn join(chain: CertificateChain, key: Arc<dyn SigningKey>, place: KeyPlace, file: Option<&Path>) -> Self {
         let certificates = chain.ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
         let inner = Inner {
             thumbprint: Arc::new(chain.thumbprint()),
             // DER contains its own length, so two different chains never have the same concatenation.
             chain_hash: ChainHash(Thumbprint::of_der(&chain.ders().concat())),
             key: Arc::new(CertifiedKey::new(certificates, key)),
+            place,
             file: file.map(Path::to_owned),
             opened: Opened::new(chain.thumbprint()),
             chain,
@@ -318,7 +331,7 @@ impl BindingCertificate {
     /// Returns the same certificate with a different key object.
     #[cfg(test)]
     pub(crate) fn with_key(&self, key: Arc<dyn SigningKey>) -> Self {
-        Self::join(self.chain().clone(), key, None)
+        Self::join(self.chain().clone(), key, KeyPlace::Memory, None)
     }
 
     /// Returns the public chain, leaf first.
@@ -349,6 +362,11 @@ impl BindingCertificate {
     /// Returns the chain and key that TLS uses.
     pub(crate) fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.inner.key
+    }
+
+    /// Returns the place of the private key.
+    pub(crate) fn key_place(&self) -> KeyPlace {
+        self.inner.place
     }
 
     /// Returns the number that identifies the opened key.

@@ -281,6 +281,16 @@ impl Error {
         matches!(self, Self::Transport { cause: TransportError::Signer { .. }, .. })
     }
 
+    /// Whether the signer of the certificate reported that its handle of the key will never sign again.
+    pub(crate) fn key_is_gone(&self) -> bool {
+        let cause = match self {
+            Self::Transport { cause: TransportError::Signer { reason, .. }, .. } => reason,
+            Self::Provider { what: ProviderError::Signer { cause }, .. } => cause,
+            _ => return false,
+        };
+        cause.find::<KeyError>().is_some_and(KeyError::is_handle_gone)
+    }
+
     /// The claims challenge of a refusal, verbatim, for [`Acquire::claims`](crate::Acquire::claims).
     pub fn claims(&self) -> Option<&str> {
         match self {

@@ -117,14 +117,22 @@ impl Resource {
     /// sent.
     pub async fn call(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let host = check(&request)?.to_owned();
-        let token = self.token().await?;
+        let (mut token, mut attempt) = (self.token().await?, 1);
         let profile = match &self.profile {
             Some(profile) => profile.clone(),
             None if token.scheme() == Scheme::Bearer => ResourceProfile::rfc8705(),
             None => ResourceProfile::for_host(&host),
         };
         let again = request.clone();
-        let answer = self.send(request, &token, &profile, 1).await?;
+        let answer = match self.send(request, &token, &profile, attempt).await {
+            // The signer failed in the handshake, so nothing of the request was sent.
+            Err(error) if error.key_is_gone() => {
+                token = self.token_of_reopened_key(&token, error).await?;
+                attempt += 1;
+                self.send(again.clone(), &token, &profile, attempt).await?
+            }
+            answer => answer?,
+        };
         let challenge = challenge::claims_of(&answer).filter(|_| answer.status() == StatusCode::UNAUTHORIZED);
         let Some(claims) = challenge else { return Ok(answer) };
         let rejected = TokenHash::of(token.secret());
@@ -136,7 +144,18 @@ impl Resource {
             // The caller chose exactly this token, so it is not replaced.
             Tokens::Fixed { .. } => return Ok(answer),
         };
-        self.send(again, &renewed, &profile, 2).await
+        self.send(again, &renewed, &profile, attempt + 1).await
+    }
+
+    /// Returns a token for the replacement of a certificate whose key handle is gone.
+    ///
+    /// # Errors
+    /// `error` itself, if there is no replacement, or if the caller chose the token.
+    async fn token_of_reopened_key(&self, token: &BoundToken, error: Error) -> Result<BoundToken, Error> {
+        match &self.tokens {
+            Tokens::Of { issuer, .. } if issuer.replace_gone(token.binding()).await? => self.token().await,
+            _ => Err(error),
+        }
     }
 
     async fn send(

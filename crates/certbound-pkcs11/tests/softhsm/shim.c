@@ -10,7 +10,7 @@
  *   hardware      the slot says that it is hardware
  *   final-try     the token says that one wrong PIN more locks it
  *
- * The file `log` gets one letter for each login (L) and for each signature (S).
+ * The file `log` gets one letter for each login (L), each signature (S) and each C_Sign that hangs (H).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -166,6 +166,8 @@ static rv sign_init(word session, void *mechanism, word key)
 
 static rv sign(word session, unsigned char *data, word length, unsigned char *signature, word *size)
 {
+	if (asked("hang-sign"))
+		note("H");
 	wait_while("hang-sign");
 	if (removed())
 		return DEVICE_REMOVED;

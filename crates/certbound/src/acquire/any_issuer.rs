@@ -12,6 +12,7 @@ use super::issuer::Issuer;
 use super::options::Options;
 use crate::cache::{Kind, Loaded};
 use crate::certificate::BindingCertificate;
+use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
@@ -35,6 +36,9 @@ pub(crate) trait AnyIssuer: Send + Sync {
 
     /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
+
+    /// Looks for a replacement of a certificate whose key handle is gone. The future owns its data.
+    fn replace_gone(&self, certificate: &BindingCertificate) -> Boxed<bool>;
 
     /// Runs the acquisition. The future owns its data.
     fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<Loaded>;
@@ -61,6 +65,11 @@ impl<I: Issuer> AnyIssuer for I {
 
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         Issuer::reopened(self, known)
+    }
+
+    fn replace_gone(&self, certificate: &BindingCertificate) -> Boxed<bool> {
+        let (issuer, certificate) = (self.clone(), certificate.clone());
+        Box::pin(async move { Issuer::replace_gone(&issuer, &certificate, CorrelationId::random()).await })
     }
 
     fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<Loaded> {

@@ -88,6 +88,14 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
+    /// Looks for a replacement of a certificate whose key handle is gone. Returns whether there is one: another
+    /// certificate, or the same certificate with a key that was opened anew.
+    fn replace_gone(
+        &self,
+        certificate: &BindingCertificate,
+        id: CorrelationId,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
     /// Returns the number of certificates that were issued to this process so far. By default, it is zero.
     fn certificates_issued(&self) -> u64 {
         0

@@ -108,6 +108,10 @@ impl Issuer for TokenService {
         if replaced { self.credential.certificate().await } else { Err(error) }
     }
 
+    async fn replace_gone(&self, certificate: &BindingCertificate, _: CorrelationId) -> Result<bool, Error> {
+        self.credential.replace(certificate, Blame::KeyGone).await
+    }
+
     async fn fetch(
         &self,
         certificate: Option<&BindingCertificate>,

@@ -19,6 +19,9 @@ pub enum Blame {
         /// The number of the refusal. `None` if the connection ended, and for a refusal without a number.
         aadsts: Option<u32>,
     },
+    /// The certificate is good, but the handle of its key will never sign again, for example because its token was taken out.
+    /// Nothing was sent. The source can return the same certificate with a key that was opened anew.
+    KeyGone,
 }
 
 impl Blame {
@@ -39,6 +42,9 @@ impl Blame {
     }
 
     fn by(error: &Error, column: fn(&Recovery) -> CertificateAction) -> Option<Self> {
+        if error.key_is_gone() {
+            return Some(Self::KeyGone);
+        }
         match column(&error.failure()?.recovery()) {
             CertificateAction::Refuse => Some(Self::Refused { aadsts: error.deciding_aadsts() }),
             CertificateAction::Suspect => Some(Self::Suspected { aadsts: error.deciding_aadsts() }),
@@ -48,8 +54,10 @@ impl Blame {
 
     /// Returns the blame of a certificate that is perhaps not the certificate that was refused.
     pub(crate) fn of_another(self) -> Self {
-        let (Self::Refused { aadsts } | Self::Suspected { aadsts }) = self;
-        Self::Suspected { aadsts }
+        match self {
+            Self::Refused { aadsts } | Self::Suspected { aadsts } => Self::Suspected { aadsts },
+            Self::KeyGone => Self::KeyGone,
+        }
     }
 }
 

@@ -74,8 +74,9 @@ pub trait CertificateSource: Send + Sync + 'static {
     /// Looks for a replacement of the certificate `refused`. If the source finds a replacement,
     /// [`CertificateSource::current`] must return it afterwards, and the acquisition is repeated once with the
     /// replacement. A client calls this function after the token service refused the certificate, or may have refused
-    /// it; `blame` distinguishes these two cases, and has the AADSTS number of a refusal. A client makes only one call at a
-    /// time, and callers that wait for the call use the certificate that it found. After 60 seconds the client cancels the
+    /// it; `blame` distinguishes these two cases, and has the AADSTS number of a refusal. A client also calls this function if
+    /// the handle of the key is gone ([`Blame::KeyGone`]): the same certificate with a key that was opened anew is then a
+    /// replacement too. A client makes only one call at a time, and callers that wait for the call use the certificate that it found. After 60 seconds the client cancels the
     /// call and reports a transient error. By default, the function does nothing.
     ///
     /// # Errors
@@ -166,7 +167,7 @@ impl ClientCertificate {
     }
 
     /// Looks for a replacement of `refused`. Returns whether a different certificate, or the same certificate with
-    /// different issuers, is in use now.
+    /// different issuers, is in use now. If the handle of the key is gone, the same certificate with a new handle counts too.
     pub(crate) async fn replace(
         &self,
         refused: &BindingCertificate,
@@ -174,7 +175,11 @@ impl ClientCertificate {
         leg: Option<Leg>,
     ) -> Result<bool, Error> {
         let Inner { looking, looked, source } = &*self.inner;
-        let is_replaced = || source.current().chain_hash() != refused.chain_hash();
+        let is_replaced = || {
+            let current = source.current();
+            let is_reopened = blame == Blame::KeyGone && current.is_reopening_of(refused);
+            is_reopened || current.chain_hash() != refused.chain_hash()
+        };
         let begun = looked.load(Ordering::Relaxed);
         let _turn = looking.lock().await;
         // A search that ended while this caller waited is valid for this caller too.

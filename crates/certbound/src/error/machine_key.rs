@@ -32,12 +32,25 @@ impl fmt::Display for KeyStrength {
 pub struct KeyError {
     #[source]
     reason: Cause,
+    is_gone: bool,
 }
 
 impl KeyError {
     /// Creates the error from a text or from the key store's own error, which becomes the source. The error must not
     /// contain any part of the key.
     pub fn new(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { reason: Cause::new(reason) }
+        Self { reason: Cause::new(reason), is_gone: false }
+    }
+
+    /// Creates the error of a handle that will never sign again, for example because its token was taken out. A client then
+    /// asks the source of its certificate for a replacement ([`Blame::KeyGone`](crate::certificate::Blame::KeyGone)), and
+    /// repeats the request once with it. Nothing of the request was sent.
+    pub fn handle_gone(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { reason: Cause::new(reason), is_gone: true }
+    }
+
+    /// Returns whether the handle of the key will never sign again.
+    pub fn is_handle_gone(&self) -> bool {
+        self.is_gone
     }
 }

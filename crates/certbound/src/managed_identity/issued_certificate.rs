@@ -50,7 +50,8 @@ impl IssuedCertificate {
         if issued.client_id != metadata.client_id || issued.tenant_id != metadata.tenant_id {
             return Err(PlatformError::unusable("it was issued for a different identity than requested"));
         }
-        let certificate = BindingCertificate::from_der_and_key(issued.certificate.clone(), key.in_tls());
+        let certificate =
+            BindingCertificate::from_der_and_key(issued.certificate.clone(), key.in_tls(), key.place());
         let certificate = certificate.map_err(|error| PlatformError::unusable(&error.to_string()))?;
         if !issued.names_its_identity() {
             return Err(PlatformError::unusable("its subject does not name the identity and its tenant"));

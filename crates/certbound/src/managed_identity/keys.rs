@@ -12,7 +12,7 @@ use certbound_core::certificate::KeyAlgorithm;
 use rustls::SignatureAlgorithm;
 use rustls::sign::SigningKey;
 
-use crate::certificate::{SignatureScheme, Signer, SignerKey};
+use crate::certificate::{KeyPlace, SignatureScheme, Signer, SignerKey};
 use crate::error::{KeyError, KeyStrength};
 use crate::state::StateDirectory;
 
@@ -66,6 +66,11 @@ impl MachineKey {
 
     pub(crate) fn in_tls(&self) -> Arc<dyn SigningKey> {
         Arc::new(self.0.clone())
+    }
+
+    /// Returns the place of the private key.
+    pub(crate) fn place(&self) -> KeyPlace {
+        if software::is_in_memory(self) { KeyPlace::Memory } else { KeyPlace::Elsewhere }
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {

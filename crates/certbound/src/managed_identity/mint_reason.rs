@@ -7,6 +7,8 @@ use crate::certificate::Blame;
 pub(crate) enum MintReason {
     /// There is no usable certificate, or its renewal is due.
     Needed,
+    /// The handle of the certificate's key is gone.
+    KeyGone,
     /// The caller forced a refresh.
     Forced,
     /// The certificate may be the cause of a failure.
@@ -23,7 +25,7 @@ impl MintReason {
 
     /// Whether the request must bypass the metadata service's cache, because the certificate in that cache is unwanted.
     pub(super) fn bypasses_cache(self) -> bool {
-        self != Self::Needed
+        !matches!(self, Self::Needed | Self::KeyGone)
     }
 }
 
@@ -32,6 +34,7 @@ impl From<Blame> for MintReason {
         match blame {
             Blame::Refused { .. } => Self::Refused,
             Blame::Suspected { .. } => Self::Suspected,
+            Blame::KeyGone => Self::KeyGone,
         }
     }
 }

@@ -100,6 +100,11 @@ impl Issuer for Platform {
         self.0.replacement_after(failed, error, None, id).await.map(Some)
     }
 
+    async fn replace_gone(&self, certificate: &BindingCertificate, id: CorrelationId) -> Result<bool, Error> {
+        let replaced = self.0.replacement(certificate.thumbprint(), Blame::KeyGone, id).await;
+        Ok(replaced.map_err(blame(None))?.is_some())
+    }
+
     fn certificates_issued(&self) -> u64 {
         IssuedCertificate::count()
     }

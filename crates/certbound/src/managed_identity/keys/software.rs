@@ -35,6 +35,11 @@ impl Signer for InMemory {
     }
 }
 
+/// Returns whether a key is one of this module's.
+pub(super) fn is_in_memory(key: &MachineKey) -> bool {
+    key.signer::<InMemory>().is_some()
+}
+
 /// Generates a key. The second value is its private key in PKCS#8.
 pub(super) fn generate() -> Result<(MachineKey, Zeroizing<Vec<u8>>), KeyError> {
     let failed = |_| KeyError::new("an RSA key could not be generated");

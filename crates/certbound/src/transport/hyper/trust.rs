@@ -11,7 +11,7 @@ use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use super::pinned::OnlyPinned;
-use crate::certificate::BindingCertificate;
+use crate::certificate::{BindingCertificate, KeyPlace};
 use crate::crypto::provider;
 use crate::error::NetworkError;
 
@@ -52,8 +52,11 @@ impl ServerTrust {
 
     /// Returns an identity that presents the certificate of `binding`.
     pub(super) fn presenting(&self, binding: &BindingCertificate) -> Result<Identity, rustls::Error> {
-        let key = Arc::clone(binding.certified_key());
-        Ok(Identity::presenting(self.config()?, key))
+        let identity = Identity::presenting(self.config()?, Arc::clone(binding.certified_key()));
+        Ok(match binding.key_place() {
+            KeyPlace::Memory => identity,
+            KeyPlace::Elsewhere => identity.signing_slowly(),
+        })
     }
 
     /// Returns the TLS configuration. No other function configures the TLS client.
