@@ -15,6 +15,7 @@ mod exchange;
 mod explain;
 mod health;
 mod inspect;
+mod keys;
 mod man;
 mod token;
 mod verify;
@@ -29,7 +30,7 @@ use crate::failure::{self, Failure};
 use crate::flags::{
     self, AssertionFlags, CallFlags, CapabilitiesFlags, CommonFlags, CompletionsFlags, ConfigCommand,
     DemoFlags, DoctorFlags, EmulatorCommand, EndpointFlags, ExchangeFlags, ExplainFlags, HealthFlags,
-    InspectFlags, LogFormat, ManFlags, TokenFlags, VerifyFlags, examples,
+    InspectFlags, KeysCommand, LogFormat, ManFlags, TokenFlags, VerifyFlags, examples,
 };
 use crate::output::Terminal;
 
@@ -165,6 +166,12 @@ pub(crate) enum Command {
     /// The resources enforce the binding.
     #[command(subcommand)]
     Emulator(EmulatorCommand),
+    /// List and generate keys in PKCS#11 tokens, and request certificates for them.
+    ///
+    /// A token is an HSM, a smart card, or a TPM through tpm2-pkcs11. Its keys never leave it: `--certificate`,
+    /// `--leg1-certificate` and `--machine-keys` use them by their PKCS#11 URI.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Show or check the configuration of commands.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -215,6 +222,7 @@ impl Command {
             Self::Health(flags) => health::run(&flags, terminal).await,
             Self::Explain(flags) => explain::run(&flags, terminal),
             Self::Emulator(command) => return emulator::run(command, terminal).await,
+            Self::Keys(command) => keys::run(&command, terminal),
             Self::Config(command) => config::run(&command, common, terminal),
             Self::Completions(flags) => completions::run(&flags),
             Self::Man(flags) => man::run(&flags),

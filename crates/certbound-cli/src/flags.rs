@@ -10,6 +10,7 @@ mod emulator;
 pub(crate) mod examples;
 mod explain;
 mod health;
+mod keys;
 mod listen;
 mod rivals;
 mod verify;
@@ -24,8 +25,8 @@ use clap::{Args, ColorChoice, ValueEnum};
 pub(crate) use self::call::CallFlags;
 pub(crate) use self::client::{
     AssertionFlags, CacheFlags, CacheKeyFlag, CapabilitiesFlags, CertificateFlags, ClientFlags,
-    CredentialFlags, ExchangeFlags, IdentityFlags, KindFlags, Leg1Flags, MachineFlags, RunFlags, SecretFlags,
-    TokenFlags,
+    CredentialFlags, ExchangeFlags, IdentityFlags, KindFlags, Leg1Flags, MachineFlags, MachineKeysFlag,
+    RunFlags, SecretFlags, TokenFlags,
 };
 pub(crate) use self::config::{ConfigCheckFlags, ConfigCommand, ConfigShowFlags};
 pub(crate) use self::doctor::DoctorFlags;
@@ -34,9 +35,13 @@ pub(crate) use self::emulator::{
 };
 pub(crate) use self::explain::ExplainFlags;
 pub(crate) use self::health::{HealthFlags, HealthTarget};
+pub(crate) use self::keys::{
+    KeyFlag, KeysCommand, KeysCsrFlags, KeysGenerateFlags, KeysListFlags, TokenFlag,
+};
 pub(crate) use self::listen::{ListenFlag, LogFormat, PortFlag, ServerFlags};
 pub(crate) use self::rivals::{Rank, Ring, is_typed, settle, variable};
 pub(crate) use self::verify::{BindingFlag, CallersFlag, InspectFlags, ProxyFlag, SchemeFlag, VerifyFlags};
+use crate::token_uri;
 
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
@@ -151,9 +156,10 @@ fn is_on(text: &str) -> Option<bool> {
     }
 }
 
-/// Returns a command line that may be printed to its user: without control characters and tokens.
+/// Returns a command line that may be printed to its user: without control characters, tokens and PINs.
 pub(crate) fn shown(args: &[OsString]) -> Vec<OsString> {
-    args.iter().map(|arg| without_tokens(&one_line(&arg.to_string_lossy())).into()).collect()
+    let shown = |arg: &OsString| without_tokens(&one_line(&token_uri::without_pin(&arg.to_string_lossy())));
+    args.iter().map(|arg| shown(arg).into()).collect()
 }
 
 /// Returns whether errors must be JSON. The function reads the raw arguments, because their parsing may have failed.

@@ -6,15 +6,16 @@
 //! `cargo xtask layering` reads this drawing and checks it.
 //!
 //! ```text
-//!  8  lib.rs                         START HERE: from the arguments to an exit code
-//!  7  commands/                      each command, with its help
-//!  6  doctor/                        the checks of `certbound doctor`
-//!  5  plan/                          from flags to clients
-//!  4  observers/  isolated/          reports of requests; a network for one program
-//!  3  output.rs  config/  keychain/  hosted/  demo/  server/
+//!  9  lib.rs                         START HERE: from the arguments to an exit code
+//!  8  commands/                      each command, with its help
+//!  7  doctor/                        the checks of `certbound doctor`
+//!  6  plan/                          from flags to clients
+//!  5  observers/  isolated/          reports of requests; a network for one program
+//!  4  output.rs  config/  keychain/  hosted/  demo/  server/
 //!                                    results, configuration files, the sealing key, an emulator of this process,
 //!                                    the demo, sockets and signals of a server
-//!  2  flags/  failure.rs  input.rs   the arguments; an error and its exit code; files and stdin
+//!  3  flags/  failure.rs  input.rs   the arguments; an error and its exit code; files and stdin
+//!  2  token_uri.rs                  keys in tokens, by PKCS#11 URIs
 //!  1  usage.rs  signals.rs  open_files.rs  log.rs  layout.rs
 //!                                    mistakes in the command line; signals, limits and log of the process; lines of text
 //! ```
@@ -39,6 +40,7 @@ mod output;
 mod plan;
 mod server;
 mod signals;
+mod token_uri;
 mod usage;
 
 use std::ffi::OsString;

@@ -5,6 +5,7 @@ mod authority;
 mod certificate;
 mod direct;
 mod dry;
+mod hardware;
 mod machine;
 mod prover;
 mod reach;
@@ -22,11 +23,13 @@ use certbound::{Error, Network, ResourceScope, TokenSource};
 
 pub(crate) use self::assertion::stand_in;
 pub(crate) use self::authority::{authority, scope};
-pub(crate) use self::certificate::check as check_certificate;
+pub(crate) use self::certificate::{check as check_certificate, load as load_certificate};
 pub(crate) use self::direct::{by_certificate, direct};
 pub(crate) use self::dry::{NeverTransport, stopped};
+pub(crate) use self::hardware::options as token_options;
 pub(crate) use self::machine::{
     assertion as machine_assertion, at as machine_at, presents as presents_machine,
+    with_keys as with_machine_keys,
 };
 use self::prover::Prover;
 pub(crate) use self::reach::Reach;

@@ -83,6 +83,26 @@ pub(crate) enum Usage {
         fix = "set the variable to the password; --certificate-password-env takes the name of a variable, not the password"
     ))]
     NoPassword(String),
+    #[error("{reason}")]
+    #[strum(props(code = "pkcs11_uri_invalid"))]
+    #[strum(props(
+        fix = "give a URI such as `pkcs11:token=NAME;object=LABEL?module-path=/usr/lib/softhsm/libsofthsm2.so`; percent-encode spaces and special characters, and quote the URI in a shell"
+    ))]
+    TokenUri { reason: String },
+    #[error("the PKCS#11 URI contains the PIN (`pin-value`), and other users can see arguments")]
+    #[strum(props(code = "pkcs11_uri_invalid"))]
+    #[strum(props(fix = "write the PIN into a file and give `pin-source=file:/path`, or set CERTBOUND_PIN"))]
+    PinInUri,
+    #[error("--machine-keys is neither `software` nor a PKCS#11 URI")]
+    #[strum(props(code = "machine_keys_unknown"))]
+    #[strum(props(fix = "give `software`, or a URI that begins with `pkcs11:`"))]
+    MachineKeys,
+    #[error("certbound uses the keys of a TPM through the PKCS#11 module of tpm2-pkcs11")]
+    #[strum(props(code = "machine_keys_unknown"))]
+    #[strum(props(
+        fix = "install libtpm2-pkcs11-1 and libtpm2-pkcs11-tools, make a token with `tpm2_ptool`, and give `pkcs11:token=NAME?module-name=tpm2_pkcs11`; see docs/hardware-keys.md"
+    ))]
+    MachineKeysOfTpm,
     #[error("cannot read {path}: {reason}")]
     #[strum(props(code = "file_unreadable", fix = "check the path and that this user may read it"))]
     Unreadable { path: String, reason: String },

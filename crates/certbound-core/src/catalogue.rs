@@ -12,6 +12,7 @@ mod certificate;
 mod command;
 mod credential;
 mod explanation;
+mod hardware;
 mod machine;
 mod network;
 mod request;
@@ -25,9 +26,10 @@ pub use self::aadsts::{Aadsts, aadsts, aadsts_numbers};
 pub use self::explanation::{Explanation, explain, explanations, sentence};
 
 /// All codes that are not AADSTS numbers, by topic.
-pub static GROUPS: [Group; 12] = [
+pub static GROUPS: [Group; 13] = [
     authority::GROUP,
     certificate::GROUP,
+    hardware::GROUP,
     credential::GROUP,
     request::GROUP,
     network::GROUP,

@@ -56,7 +56,7 @@ fn public_key(oid: ObjectIdentifier, parameters: AnyRef<'_>, key: &[u8]) -> Opti
 /// Turns the signature of a token, two numbers of equal length, into DER of an `Ecdsa-Sig-Value` (RFC 3279, section
 /// 2.2.3).
 pub(crate) fn ecdsa_signature(raw: &[u8]) -> Option<Vec<u8>> {
-    if raw.is_empty() || raw.len() % 2 != 0 {
+    if raw.is_empty() || !raw.len().is_multiple_of(2) {
         return None;
     }
     let (r, s) = raw.split_at(raw.len() / 2);

@@ -204,6 +204,11 @@ pub enum Pkcs11Error {
         fix = "send the request again; if the error remains, get the certificate from its source again instead of keeping a clone"
     ))]
     HandleClosed,
+    /// The subject of a certificate request does not have the form of RFC 4514, or is empty.
+    #[error("the subject of the certificate request is not valid")]
+    #[strum(props(code = "pkcs11_subject_invalid"))]
+    #[strum(props(fix = "write the subject as `CN=app.contoso.com,O=Contoso`"))]
+    Subject,
     /// A call of the module failed.
     #[error("{call} failed: {reason}")]
     #[strum(props(code = "pkcs11_call_failed"))]

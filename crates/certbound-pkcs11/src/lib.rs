@@ -15,7 +15,7 @@
 //! ```text
 //!  7  certificate.rs  machine_keys.rs  contents.rs
 //!                                         what clients, managed identities and tools use
-//!  6  generate.rs                         new keys in a token
+//!  6  generate.rs  request.rs             new keys in a token, and certificate requests for them
 //!  5  key.rs                              a handle that signs
 //!  4  objects.rs                          keys and certificates with their attributes
 //!  3  token/                              sessions, login, openings
@@ -36,6 +36,7 @@ mod mechanism;
 mod module;
 mod objects;
 mod pin;
+mod request;
 mod token;
 mod uri;
 mod workers;

@@ -86,6 +86,11 @@ impl Pkcs11Uri {
         self.token.label.as_deref()
     }
 
+    /// Returns whether the URI has a property of a token.
+    pub fn names_a_token(&self) -> bool {
+        self.token != TokenProperties::default()
+    }
+
     /// Returns the label of the object, if the URI names it.
     pub fn object(&self) -> Option<&str> {
         self.object.as_deref()

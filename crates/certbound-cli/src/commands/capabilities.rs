@@ -14,14 +14,19 @@ use crate::plan;
 pub(super) async fn run(flags: &CapabilitiesFlags, terminal: Terminal) -> Result<(), Failure> {
     let format = terminal.format_of(&[Format::Json, Format::Table, Format::Env, Format::Shell])?;
     let id = flags.machine.managed_identity.as_deref().unwrap_or("system");
-    let identity = plan::machine_at(&flags.machine, id)?.build()?;
+    let builder = plan::machine_at(&flags.machine, id)?;
+    let identity = plan::with_machine_keys(builder, &flags.keys)?.build()?;
     let can = match flags.timeout {
         None => identity.capabilities().await?,
         Some(seconds) => identity.capabilities_within(Duration::from_secs(seconds)).await?,
     };
     let id = identity.id().to_string();
     match format {
-        Format::Json => output::print(&output::json(&as_json(&id, &can), 0)?),
+        Format::Json => {
+            let mut result = as_json(&id, &can);
+            result["keysPersist"] = identity.has_persistent_key().into();
+            output::print(&output::json(&result, 0)?)
+        }
         Format::Env | Format::Shell => output::print(&assignments(format, &can)),
         _ => output::print_text(&as_table(&id, &can)),
     }

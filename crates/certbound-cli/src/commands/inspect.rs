@@ -14,6 +14,7 @@ use crate::flags::{Format, InspectFlags};
 use crate::input;
 use crate::output::{self, Terminal, mark, rfc3339};
 use crate::usage::Usage;
+use crate::{plan, token_uri};
 
 /// The largest token or certificate file, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -118,6 +119,12 @@ pub(super) fn token(argument: Option<&str>) -> Result<Secret, Failure> {
 /// Returns the first certificate in a PEM or DER file. Private keys in the file are ignored.
 pub(super) fn certificate(path: &Path) -> Result<PeerCertificate, Failure> {
     let shown = path.display().to_string();
+    if token_uri::text(path).is_some() {
+        let (certificate, shown) = plan::load_certificate(path, None, None)?;
+        let peer = PeerCertificate::from_der(certificate.chain().leaf_der());
+        let refuse = |reason: String| Usage::NotACertificate { path: shown, reason };
+        return Ok(peer.map_err(|error| refuse(error.to_string()))?);
+    }
     let bytes = bounded(path)?;
     let refuse = |reason: String| Usage::NotACertificate { path: shown.clone(), reason };
     let peer = if bytes.starts_with(&[0x30]) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use certbound::ResourceScope;
+use certbound_pkcs11::Pkcs11Uri;
 
 use super::dry_run::DryRun;
 use super::exchange::tell_kept;
@@ -44,7 +45,8 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
 
 /// Warns if the result is bound to a machine's key that is not stored.
 pub(super) fn tell_ending_key(client: &ClientFlags) {
-    if client.machine_state.machine_state.is_none() {
+    let in_token = client.machine_state.keys.machine_keys.as_deref().is_some_and(Pkcs11Uri::is_uri);
+    if client.machine_state.machine_state.is_none() && !in_token {
         tell("warning: no program can use this result, because its private key exists only in this command");
         tell("fix: store the key with --machine-state DIR, or call the resource with `certbound call`");
     }

@@ -3,6 +3,7 @@
 
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::builder::{Resettable, ValueHint};
@@ -12,6 +13,7 @@ use super::error::{ConfigError, Mistake};
 use super::file::{ConfigFile, Entry, PROFILES, Value};
 use crate::failure::{Failure, guess};
 use crate::flags::ListenFlag;
+use crate::token_uri;
 
 /// Flags that choose or show the file itself, that clap adds, or of commands that do not use the file.
 const NO_KEYS: [&str; 6] = ["config", "profile", "origin", "list", "help", "version"];
@@ -162,7 +164,7 @@ fn resolved(arg: &Arg, file: &ConfigFile, text: &str) -> OsString {
                 None => text.into(),
             }
         }
-        None if is_path(arg) => file.resolve(text).into(),
+        None if is_path(arg) && token_uri::text(Path::new(text)).is_none() => file.resolve(text).into(),
         None => text.into(),
     }
 }

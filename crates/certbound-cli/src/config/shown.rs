@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::effective::{Effective, Origin};
 use super::keys;
 use crate::failure::one;
+use crate::token_uri;
 
 /// A value as it is printed.
 pub(crate) struct ShownValue {
@@ -27,7 +28,7 @@ impl ShownValue {
                 format!("<a URL with a user name or password, {} bytes>", text.len())
             }
             false if value.key == "resource-url" => without_query(&one(&text.to_string_lossy())),
-            false => without_tokens(&one(&text.to_string_lossy())),
+            false => without_tokens(&one(&token_uri::without_pin(&text.to_string_lossy()))),
         });
         let texts: Vec<String> = texts.collect();
         let (origin, facts) = match &value.origin {

@@ -144,6 +144,7 @@ input! {
     NoExchangeAudience => "the authority cannot be used for Leg 1",
     ScopeError => "the scope cannot be used",
     BindingCertificateError => "the certificate cannot be used",
+    certbound_pkcs11::Pkcs11Error => "the key in the token cannot be used",
     AssertionError => "the assertion cannot be used",
     NetworkError => "the network configuration cannot be used",
     BuildError => "the client cannot be set up",

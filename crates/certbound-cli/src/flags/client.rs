@@ -64,10 +64,13 @@ pub(crate) struct IdentityFlags {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Certificate")]
 pub(crate) struct CertificateFlags {
-    /// A PEM file with chain and key, or a PFX file.
+    /// A PEM file with chain and key, a PFX file, or a PKCS#11 URI.
+    ///
+    /// A value that begins with `pkcs11:` names a key in a token, with its certificate:
+    /// `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
-    /// The private key (PEM) of the certificate.
+    /// The private key of the certificate: a PEM file, or a PKCS#11 URI.
     ///
     /// This flag is needed if the certificate's file does not contain the key.
     #[arg(
@@ -81,7 +84,7 @@ pub(crate) struct CertificateFlags {
     /// The variable with the key's password.
     ///
     /// This environment variable contains the password of the PFX file or of the encrypted key. Default:
-    /// AZURE_CLIENT_CERTIFICATE_PASSWORD.
+    /// AZURE_CLIENT_CERTIFICATE_PASSWORD. For a key in a token it contains the PIN. Default: CERTBOUND_PIN.
     #[arg(long, value_name = "NAME", env = "CERTBOUND_CERTIFICATE_PASSWORD_ENV", hide_short_help = true)]
     pub(crate) certificate_password_env: Option<String>,
 }
@@ -139,10 +142,10 @@ impl SecretFlags {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Leg 1")]
 pub(crate) struct Leg1Flags {
-    /// The certificate of both legs (PEM or PFX).
+    /// The certificate of both legs (PEM, PFX or PKCS#11 URI).
     ///
-    /// The certificate authenticates Leg 1, and Leg 2 presents it. The file is a PEM file with chain and key, or a PFX
-    /// file.
+    /// The certificate authenticates Leg 1, and Leg 2 presents it. The value is a PEM file with chain and key, a PFX file, or
+    /// the PKCS#11 URI of a key in a token.
     #[arg(
         long,
         value_name = "FILE",
@@ -161,7 +164,7 @@ pub(crate) struct Leg1Flags {
         conflicts_with_all = ["leg1_certificate", "assertion_file", "certificate"]
     )]
     pub(crate) leg1_managed_identity: Option<String>,
-    /// The private key (PEM) of --leg1-certificate.
+    /// The private key of --leg1-certificate: a PEM file, or a PKCS#11 URI.
     ///
     /// This flag is needed if the certificate's file does not contain the key.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_LEG1_CERTIFICATE_KEY", hide_short_help = true)]
@@ -292,6 +295,8 @@ pub(crate) struct MachineFlags {
 pub(crate) struct CapabilitiesFlags {
     #[command(flatten)]
     pub(crate) machine: MachineFlags,
+    #[command(flatten)]
+    pub(crate) keys: MachineKeysFlag,
     /// The time limit of the search.
     ///
     /// It is the limit of all probes of the metadata service and their retries together. By default there is no limit: a
@@ -308,10 +313,24 @@ pub(crate) struct MachineStateFlags {
     /// The folder of the machine's key.
     ///
     /// The key and the certificates of a managed identity are stored in this folder (mode 0700), so that the next command
-    /// does not request a new certificate. The private key is stored without encryption. By default the key and
-    /// the certificates are not stored.
+    /// does not request a new certificate. The private key is stored without encryption, unless --machine-keys names a token.
+    /// By default the key and the certificates are not stored.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_MACHINE_STATE", hide_short_help = true)]
     pub(crate) machine_state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) keys: MachineKeysFlag,
+}
+
+/// The provider of a machine's key.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Managed identity")]
+pub(crate) struct MachineKeysFlag {
+    /// The keys of a managed identity: `software`, or a PKCS#11 URI.
+    ///
+    /// With a URI the key is in a token. If the token has no key with this label, a key is generated in it, which never leaves
+    /// the token. The PIN is in the file of `pin-source`, or in CERTBOUND_PIN. Default: software.
+    #[arg(long, value_name = "KEYS", env = "CERTBOUND_MACHINE_KEYS", hide_short_help = true)]
+    pub(crate) machine_keys: Option<String>,
 }
 
 /// The flags for tokens that are stored for later commands.

@@ -167,3 +167,19 @@ pub(crate) const MAN: &str = "\
 Examples:
   certbound man | man -l -
   certbound man ~/.local/share/man/man1";
+
+pub(crate) const KEYS_LIST: &str = "\
+Examples:
+  certbound keys list \\
+    'pkcs11:?module-path=/usr/lib/softhsm/libsofthsm2.so'";
+
+pub(crate) const KEYS_GENERATE: &str = "\
+Examples:
+  certbound keys generate 'pkcs11:token=app;object=binding\\
+  ?module-name=softhsm2&pin-source=file:/run/pin'";
+
+pub(crate) const KEYS_CSR: &str = "\
+Examples:
+  certbound keys csr --subject CN=app.contoso.com \\
+    'pkcs11:token=app;object=binding?pin-source=/run/pin' \\
+    > app.csr";

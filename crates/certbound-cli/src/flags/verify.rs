@@ -16,7 +16,8 @@ pub(crate) struct InspectFlags {
     pub(crate) token: Option<String>,
     /// The certificate (PEM or DER) to compare.
     ///
-    /// The binding of the token is compared with this certificate. A key in the file is not read.
+    /// The binding of the token is compared with this certificate. A key in the file is not read. A PKCS#11 URI names a
+    /// certificate in a token.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
 }

@@ -5,9 +5,11 @@ use std::path::Path;
 use certbound::clock::{Clock as _, SystemClock};
 use certbound::{BindingCertificate, Secret};
 
+use super::hardware;
 use crate::config::is_variable_name;
 use crate::failure::{Failure, USAGE};
 use crate::flags::CertificateFlags;
+use crate::token_uri;
 use crate::usage::Usage;
 
 /// The variable in which `emulator run` passes the file of the built-in application's certificate.
@@ -21,11 +23,21 @@ pub(super) fn binding(flags: &CertificateFlags) -> Result<Option<(BindingCertifi
     load(path, flags.certificate_key.as_deref(), flags.certificate_password_env.as_deref()).map(Some)
 }
 
-pub(super) fn load(
+/// Reads a certificate with its key, in files or in a token. Also returns its name in results.
+pub(crate) fn load(
     path: &Path,
     key: Option<&Path>,
     password_env: Option<&str>,
 ) -> Result<(BindingCertificate, String), Failure> {
+    match (token_uri::text(path), key.and_then(token_uri::text)) {
+        (Some(_), _) if key.is_some() => {
+            let (one, other) = ("--certificate with a PKCS#11 URI", "--certificate-key");
+            return Err(Usage::Conflict { one, other }.into());
+        }
+        (Some(uri), _) => return hardware::certificate(uri, password_env),
+        (None, Some(uri)) => return hardware::certificate_of_file(path, uri, password_env),
+        (None, None) => {}
+    }
     let password = password(password_env)?;
     let certificate = match (key, &password) {
         (Some(key), Some(password)) => BindingCertificate::from_encrypted_pem_files(path, key, password),
@@ -61,7 +73,7 @@ pub(crate) fn check(path: &Path, key: Option<&Path>, password_env: Option<&str>)
     })
 }
 
-fn password(named: Option<&str>) -> Result<Option<Secret>, Usage> {
+pub(super) fn password(named: Option<&str>) -> Result<Option<Secret>, Usage> {
     let value = std::env::var(named.unwrap_or(PASSWORD)).ok();
     match (named, value) {
         (Some(name), None) => Err(Usage::NoPassword(shown_name(name))),

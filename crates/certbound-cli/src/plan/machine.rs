@@ -4,9 +4,10 @@ use certbound::managed_identity::{IdentityId, MachineCertificates, ManagedIdenti
 use certbound::state::StateDirectory;
 use certbound::{ManagedIdentity, TokenCache, Transport};
 
+use super::hardware::{self, MachineKeys};
 use super::{Kind, Prover, Reach};
 use crate::failure::Failure;
-use crate::flags::{ClientFlags, CredentialFlags, MachineFlags, first_given};
+use crate::flags::{ClientFlags, CredentialFlags, MachineFlags, MachineKeysFlag, first_given};
 use crate::usage::Usage;
 
 /// Returns the identity that requests its own token, and the name of its certificate's source.
@@ -72,14 +73,31 @@ fn builder<T: Transport + Clone>(
     if reach.sees_bindings {
         builder = builder.require_observed_binding();
     }
-    // A dry run stores nothing. Its first request is the same as without stored certificates.
-    if let Some(path) = flags.machine_state.machine_state.as_ref().filter(|_| !flags.run.dry_run) {
-        let state = StateDirectory::open(path)?;
-        builder = builder
-            .with_certificates(MachineCertificates::kept_in(&state))
-            .with_keys(SoftwareKeys::kept_in(&state));
+    let keys = flags.machine_state.keys.machine_keys.as_deref().map(MachineKeys::parse).transpose()?;
+    // A dry run stores nothing and generates no key. Its first request is the same as without stored certificates.
+    if flags.run.dry_run {
+        return Ok(builder);
     }
-    Ok(builder)
+    let state = flags.machine_state.machine_state.as_ref().map(StateDirectory::open).transpose()?;
+    if let Some(state) = &state {
+        builder = builder.with_certificates(MachineCertificates::kept_in(state));
+    }
+    Ok(match (keys, &state) {
+        (Some(MachineKeys::Token(uri)), _) => builder.with_keys(hardware::machine_keys(*uri)?),
+        (_, Some(state)) => builder.with_keys(SoftwareKeys::kept_in(state)),
+        (_, None) => builder,
+    })
+}
+
+/// Adds the keys of --machine-keys to the builder of an identity.
+pub(crate) fn with_keys(
+    builder: ManagedIdentityBuilder,
+    flags: &MachineKeysFlag,
+) -> Result<ManagedIdentityBuilder, Failure> {
+    Ok(match flags.machine_keys.as_deref().map(MachineKeys::parse).transpose()? {
+        Some(MachineKeys::Token(uri)) => builder.with_keys(hardware::machine_keys(*uri)?),
+        Some(MachineKeys::Software) | None => builder,
+    })
 }
 
 fn build(builder: ManagedIdentityBuilder) -> Result<(ManagedIdentity, String), Failure> {

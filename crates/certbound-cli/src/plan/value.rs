@@ -3,11 +3,14 @@
 use certbound::authority::RegionChoice;
 use certbound::managed_identity::IdentityId;
 use certbound::{Authority, Client, ResourceScope, Secret, TenantId};
+use certbound_pkcs11::Pkcs11Uri;
 
 use super::NeverTransport;
 use super::authority::authority;
+use super::hardware::MachineKeys;
 use crate::failure::Failure;
 use crate::flags::IdentityFlags;
+use crate::token_uri;
 
 /// Checks a value as the commands that use the flag `key` would. A flag whose value has no form of its own is accepted.
 pub(crate) fn check_value(key: &str, value: &str, with_issuer: bool) -> Result<(), Failure> {
@@ -16,6 +19,12 @@ pub(crate) fn check_value(key: &str, value: &str, with_issuer: bool) -> Result<(
         "region" => RegionChoice::parse(value).map(drop)?,
         "issuer" => Authority::oidc(value).map(drop)?,
         "managed-identity" | "leg1-managed-identity" => value.parse::<IdentityId>().map(drop)?,
+        "certificate" | "certificate-key" | "leg1-certificate" | "leg1-certificate-key"
+            if Pkcs11Uri::is_uri(value) =>
+        {
+            token_uri::parse(value).map(drop)?;
+        }
+        "machine-keys" => MachineKeys::parse(value).map(drop)?,
         "scope" if with_issuer => ResourceScope::of_other_authority(value).map(drop)?,
         "scope" => ResourceScope::parse(value).map(drop)?,
         _ => {}

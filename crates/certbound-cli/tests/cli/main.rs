@@ -25,6 +25,7 @@ mod examples;
 mod explain;
 mod flow;
 mod graph;
+mod hardware_keys;
 mod hostile;
 mod isolated;
 mod kept_by_prover;

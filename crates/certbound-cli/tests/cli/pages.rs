@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{offline, stderr, stdout};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "demo",
     "token",
     "assertion",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 16] = [
     "health",
     "explain",
     "emulator",
+    "keys",
     "config",
     "completions",
     "man",

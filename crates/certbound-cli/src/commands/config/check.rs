@@ -10,7 +10,7 @@ use crate::config::{self, Chosen, ConfigError, ConfigFile, Entry, Mistake, Place
 use crate::failure::{Failure, USAGE, one};
 use crate::flags::{CommonFlags, ConfigCheckFlags, Format, IdentityFlags, Rank};
 use crate::output::{self, Terminal};
-use crate::plan;
+use crate::{plan, token_uri};
 
 pub(super) fn run(flags: &ConfigCheckFlags, common: &CommonFlags, terminal: Terminal) -> Result<(), Failure> {
     let format = terminal.format_of(&[Format::Json, Format::Table])?;
@@ -110,7 +110,8 @@ impl Layer<'_> {
 
     fn input_file(&self, key: &str, text: &str) -> Option<(bool, Mistake)> {
         let path = self.chosen.file.resolve(text);
-        if text == "-" {
+        // The check does not log in to a token.
+        if text == "-" || token_uri::text(Path::new(text)).is_some() {
             return None;
         }
         let unreadable = |reason: String| {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::super::Line;
 use crate::flags::ExchangeFlags;
+use crate::token_uri;
 
 /// The permissions of the group and of other users.
 const OTHERS: u32 = 0o077;
@@ -16,6 +17,9 @@ pub(super) fn permissions(flags: &ExchangeFlags, is_issued: bool) -> Line {
         return Line::skipped(ID, TITLE, "the key of a managed identity is not in a file of the user");
     }
     let Some(path) = key_file(flags) else { return Line::skipped(ID, TITLE, "no file is given") };
+    if token_uri::text(path).is_some() {
+        return Line::skipped(ID, TITLE, "the private key is in a token");
+    }
     let shown = path.display();
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata,

@@ -1,0 +1,68 @@
+//! Flags of `keys`.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// List the tokens of a module, or the keys in a token.
+    ///
+    /// A URI without `token`, `serial`, `model`, `manufacturer` and `slot-id` lists the tokens, and needs no PIN.
+    List(KeysListFlags),
+    /// Generate a key in a token.
+    ///
+    /// The key is sensitive and not extractable: it never leaves the token. The URI gives its label (`object`), and can give
+    /// its `id`. A key with this name must not exist.
+    Generate(KeysGenerateFlags),
+    /// Print a certificate request (PKCS#10, PEM) for a key in a token, which signs the request.
+    Csr(KeysCsrFlags),
+}
+
+/// The token and its PIN.
+#[derive(Args, Debug)]
+pub(crate) struct TokenFlag {
+    /// The PKCS#11 URI of a module, a token or a key (RFC 7512).
+    ///
+    /// An example is `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`. The PIN is in the file of
+    /// `pin-source`, or in an environment variable; it cannot be in the URI, because other users can see arguments.
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+    /// The variable with the PIN. Default: CERTBOUND_PIN.
+    #[arg(long, value_name = "NAME", env = "CERTBOUND_PIN_ENV")]
+    pub(crate) pin_env: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeysListFlags {
+    #[command(flatten)]
+    pub(crate) token: TokenFlag,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeysGenerateFlags {
+    #[command(flatten)]
+    pub(crate) token: TokenFlag,
+    /// The kind of the key.
+    ///
+    /// A managed identity and a Bearer token need RSA.
+    #[arg(long = "type", value_enum, value_name = "TYPE", env = "CERTBOUND_TYPE", default_value_t = KeyFlag::Rsa2048)]
+    pub(crate) kind: KeyFlag,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeysCsrFlags {
+    #[command(flatten)]
+    pub(crate) token: TokenFlag,
+    /// The subject of the request, in the form of RFC 4514: `CN=app.contoso.com,O=Contoso`.
+    #[arg(long, value_name = "NAME", env = "CERTBOUND_SUBJECT")]
+    pub(crate) subject: String,
+}
+
+/// The kind of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyFlag {
+    Rsa2048,
+    Rsa3072,
+    Rsa4096,
+    P256,
+    P384,
+}

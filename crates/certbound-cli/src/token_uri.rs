@@ -1,0 +1,51 @@
+//! PKCS#11 URIs in flags: a value that begins with `pkcs11:` names a key in a token.
+
+use std::path::Path;
+
+use certbound_pkcs11::Pkcs11Uri;
+
+use crate::usage::Usage;
+
+/// The name of the attribute whose value is a PIN.
+const PIN: &str = "pin-value=";
+
+/// Returns the text of a value that is a PKCS#11 URI, and `None` for the path of a file.
+pub(crate) fn text(value: &Path) -> Option<&str> {
+    value.to_str().filter(|text| Pkcs11Uri::is_uri(text))
+}
+
+/// Parses a URI. A PIN in the URI itself is refused, because other users can see arguments.
+pub(crate) fn parse(text: &str) -> Result<Pkcs11Uri, Usage> {
+    let uri = Pkcs11Uri::parse(text).map_err(|error| Usage::TokenUri { reason: error.to_string() })?;
+    match uri.has_pin_value() {
+        true => Err(Usage::PinInUri),
+        false => Ok(uri),
+    }
+}
+
+/// Returns a text without the PIN of a URI, for texts that are printed before they are parsed.
+pub(crate) fn without_pin(text: &str) -> String {
+    let Some(at) = text.to_ascii_lowercase().find(PIN) else { return text.to_owned() };
+    let (before, pin) = text.split_at(at + PIN.len());
+    // A PIN with a character that is not encoded can be longer than it seems, so everything after it is left out too.
+    format!("{before}<redacted, {} bytes>", pin.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_neither_accepted_nor_shown() {
+        let uri = "pkcs11:token=a?module-path=/m.so&pin-value=47 11&x=1";
+        assert_eq!(
+            without_pin(&format!("--certificate={uri}")),
+            "--certificate=pkcs11:token=a?module-path=/m.so&pin-value=<redacted, 9 bytes>"
+        );
+        assert_eq!(without_pin("app.pem"), "app.pem");
+        let error = parse("pkcs11:token=a?pin-value=4711").unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("4711"), "{error:?}");
+        assert_eq!(text(Path::new("app.pem")), None);
+        assert_eq!(text(Path::new("PKCS11:token=a")), Some("PKCS11:token=a"));
+    }
+}
