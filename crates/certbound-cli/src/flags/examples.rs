@@ -181,5 +181,4 @@ Examples:
 pub(crate) const KEYS_CSR: &str = "\
 Examples:
   certbound keys csr --subject CN=app.contoso.com \\
-    'pkcs11:token=app;object=binding?pin-source=/run/pin' \\
-    > app.csr";
+    'pkcs11:token=app;object=binding' > app.csr";

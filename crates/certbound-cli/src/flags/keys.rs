@@ -2,18 +2,23 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::examples;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// List the tokens of a module, or the keys in a token.
     ///
     /// A URI without `token`, `serial`, `model`, `manufacturer` and `slot-id` lists the tokens, and needs no PIN.
+    #[command(after_long_help = examples::KEYS_LIST)]
     List(KeysListFlags),
     /// Generate a key in a token.
     ///
     /// The key is sensitive and not extractable: it never leaves the token. The URI gives its label (`object`), and can give
     /// its `id`. A key with this name must not exist.
+    #[command(after_long_help = examples::KEYS_GENERATE)]
     Generate(KeysGenerateFlags),
     /// Print a certificate request (PKCS#10, PEM) for a key in a token, which signs the request.
+    #[command(after_long_help = examples::KEYS_CSR)]
     Csr(KeysCsrFlags),
 }
 

@@ -97,8 +97,8 @@ impl CertificateCell {
                 past.suspected + 1
             }
             MintReason::Suspected => 1,
-            // A forced refresh and a lost key say nothing about a suspicion.
-            MintReason::Refused | MintReason::Forced | MintReason::KeyGone => past.suspected,
+            // A forced refresh says nothing about a suspicion.
+            MintReason::Refused | MintReason::Forced => past.suspected,
             MintReason::Needed => 0,
         };
         past.replaced = reason.is_blame().then_some(now).or(past.replaced);
@@ -154,8 +154,6 @@ impl CertificateCell {
     pub(super) fn was_just_replaced(&self, reason: MintReason, now: UnixTime) -> bool {
         let past = self.past();
         let pause = match reason {
-            // The key can be lost again at any time, and its certificate is useless without it.
-            MintReason::KeyGone => Duration::ZERO,
             // Three minutes times 4^5 is more than a day.
             MintReason::Suspected => {
                 (PAUSE * 4_u32.pow(past.suspected.saturating_sub(1).min(5))).min(LONGEST)

@@ -192,9 +192,9 @@ impl Machine {
         leg: Option<Leg>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, Error> {
-        let reopened = Box::pin(self.reopened_after(certificate, &error, correlation_id)).await;
-        if let Some(reopened) = reopened {
-            return Ok(reopened);
+        if error.is_of_signer() {
+            let reopened = Box::pin(self.with_new_handle(&certificate.binding, correlation_id)).await;
+            return reopened.ok_or(error);
         }
         let Some(why) = Blame::of_machine(&error) else { return Err(error) };
         // The future is boxed because this case is rare.

@@ -85,7 +85,7 @@ impl IssuedCertificate {
     pub(super) fn with_handle(&self, key: &MachineKey) -> Option<Self> {
         let leaf = self.binding.chain().ders().first()?.clone();
         Some(Self {
-            binding: BindingCertificate::from_der_and_key(leaf, key.in_tls()).ok()?,
+            binding: BindingCertificate::from_der_and_key(leaf, key.in_tls(), key.place()).ok()?,
             key: key.clone(),
             client_id: self.client_id.clone(),
             endpoint: self.endpoint.clone(),

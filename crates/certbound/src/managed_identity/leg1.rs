@@ -150,8 +150,12 @@ impl Leg1 for ManagedIdentity {
     }
 
     /// Requests a new certificate, unless a certificate was replaced a short time ago. A suspected certificate can
-    /// still be used for its valid tokens.
+    /// still be used for its valid tokens. If only the handle of the key is gone, the key provider is asked for another
+    /// handle.
     async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
+        if blame == Blame::KeyGone {
+            return Ok(self.machine().with_new_handle(blamed, CorrelationId::random()).await.is_some());
+        }
         let blamed = blamed.thumbprint();
         if let Blame::Refused { .. } = blame {
             self.machine().refuse(blamed).await;

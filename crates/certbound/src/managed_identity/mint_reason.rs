@@ -7,8 +7,6 @@ use crate::certificate::Blame;
 pub(crate) enum MintReason {
     /// There is no usable certificate, or its renewal is due.
     Needed,
-    /// The handle of the certificate's key is gone.
-    KeyGone,
     /// The caller forced a refresh.
     Forced,
     /// The certificate may be the cause of a failure.
@@ -25,7 +23,7 @@ impl MintReason {
 
     /// Whether the request must bypass the metadata service's cache, because the certificate in that cache is unwanted.
     pub(super) fn bypasses_cache(self) -> bool {
-        !matches!(self, Self::Needed | Self::KeyGone)
+        self != Self::Needed
     }
 }
 
@@ -34,7 +32,8 @@ impl From<Blame> for MintReason {
         match blame {
             Blame::Refused { .. } => Self::Refused,
             Blame::Suspected { .. } => Self::Suspected,
-            Blame::KeyGone => Self::KeyGone,
+            // The certificate is good.
+            Blame::KeyGone => Self::Needed,
         }
     }
 }

@@ -101,8 +101,7 @@ impl Issuer for Platform {
     }
 
     async fn replace_gone(&self, certificate: &BindingCertificate, id: CorrelationId) -> Result<bool, Error> {
-        let replaced = self.0.replacement(certificate.thumbprint(), Blame::KeyGone, id).await;
-        Ok(replaced.map_err(blame(None))?.is_some())
+        Ok(self.0.with_new_handle(certificate, id).await.is_some())
     }
 
     fn certificates_issued(&self) -> u64 {
