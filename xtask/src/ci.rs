@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::process::{cargo, locked, run};
-use crate::{deny, fuzz, layering, soak};
+use crate::process::{WITHOUT_OPENSSL, cargo, locked, run};
+use crate::{deny, fuzz, layering, soak, strangers};
 
 /// Runs formatting, layering, clippy, builds with few features, documentation, the dependency rules, the soak for
 /// 60 seconds, and then each fuzz target for 20 seconds. It stops at the first failure.
@@ -15,6 +15,13 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     layering::run(root)?;
     run(cargo(root)
         .args(["clippy", "--workspace", "--all-targets"])
+        .args(WITHOUT_OPENSSL)
+        .args(locked(root))
+        .args(["--", "-D", "warnings"]))?;
+    strangers::openssl_headers()?;
+    run(cargo(root)
+        .args(["clippy", "--package", "certbound-openssl", "--package", "certbound-cli", "--all-targets"])
+        .args(["--features", "certbound-cli/openssl"])
         .args(locked(root))
         .args(["--", "-D", "warnings"]))?;
     features(root)?;
@@ -28,7 +35,7 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     fuzz::smoke(root)
 }
 
-/// Lints the verifier without features, and the client without features and with each default feature alone. Then it
+/// Lints the verifier without features, and the client without features and with single features. Then it
 /// builds the example of a client without features. The command line is left out, because it turns features on for all
 /// packages.
 fn features(root: &Path) -> Result<()> {
@@ -39,7 +46,7 @@ fn features(root: &Path) -> Result<()> {
             .args(["--", "-D", "warnings"]))
     };
     lint("certbound-verifier", "")?;
-    for feature in ["", "hyper-rustls", "managed-identity", "sealed-store", "watch"] {
+    for feature in ["", "foreign-tls", "hyper-rustls", "managed-identity", "sealed-store", "watch"] {
         lint("certbound", feature)?;
     }
     run(cargo(root)

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{capture, cargo, on_path, run, say};
+use crate::process::{WITHOUT_OPENSSL, capture, cargo, on_path, run, say};
 
 const VERSION: &str = "0.20.2";
 
@@ -28,12 +28,45 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
         |arguments: &[&str]| run(Command::new(&cargo_deny).current_dir(root).arg("--locked").args(arguments));
     check(&["--exclude-dev", "check", "bans"])?;
     check(&["check", "licenses", "sources"])?;
+    no_openssl(root)?;
     no_pre_releases(root)?;
     no_yanked_versions(root)?;
     say(
         "deny: security advisories were not checked: with access to GitHub, run `cargo deny check advisories`",
     );
     Ok(())
+}
+
+/// Checks that a build with default features contains no OpenSSL, on any target. `deny.toml` has the same rule for all
+/// features, with `certbound-openssl` as the only exception.
+fn no_openssl(root: &Path) -> Result<()> {
+    let tree =
+        ["tree", "--locked", "--workspace", "--edges", "normal,build", "--target", "all", "--prefix", "none"];
+    let printed = capture(cargo(root).args(tree).args(WITHOUT_OPENSSL))?;
+    let found = of_openssl(&printed);
+    if !found.is_empty() {
+        bail!(
+            "deny: a build with default features contains {}; only certbound-openssl may",
+            found.join(", ")
+        );
+    }
+    say("deny: no OpenSSL in a build with default features");
+    Ok(())
+}
+
+/// Returns the lines of `cargo tree` whose package is OpenSSL or uses it.
+fn of_openssl(tree: &str) -> Vec<&str> {
+    let is_openssl = |line: &&str| {
+        let name = line.split_whitespace().next();
+        matches!(
+            name,
+            Some("openssl" | "openssl-sys" | "openssl-src" | "tokio-openssl" | "certbound-openssl")
+        )
+    };
+    let mut found: Vec<&str> = tree.lines().filter(is_openssl).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// Checks that a project that depends on our libraries gets no pre-releases by default, on any target.
@@ -127,6 +160,12 @@ mod tests {
         let tree = "certbound v0.1.0 (/somewhere/a-folder)\ncms v0.3.0-pre.1\nwasi v0.11.1+wasi-snapshot-preview1\n\
                     toml v1.2.1+spec-1.1.0\npkcs12 v0.2.0-pre.0\ncms v0.3.0-pre.1 (*)\n\nserde v1.0.229 (proc-macro)\n";
         assert_eq!(pre_releases(tree), ["cms v0.3.0-pre.1", "cms v0.3.0-pre.1 (*)", "pkcs12 v0.2.0-pre.0"]);
+    }
+
+    #[test]
+    fn openssl_is_told_from_a_crate_that_only_looks_for_certificates() {
+        let tree = "certbound v0.1.0\nopenssl-probe v0.2.2\nopenssl-sys v0.9.118\nopenssl v0.10.82\nopenssl-sys v0.9.118\n";
+        assert_eq!(of_openssl(tree), ["openssl v0.10.82", "openssl-sys v0.9.118"]);
     }
 
     /// This is the output of cargo 1.95.

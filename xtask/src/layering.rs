@@ -21,6 +21,7 @@ const CLIENT: &str = "certbound";
 const VERIFIER: &str = "certbound-verifier";
 const EMULATOR: &str = "certbound-emulator";
 const CLI: &str = "certbound-cli";
+const OPENSSL: &str = "certbound-openssl";
 const OTEL: &str = "certbound-otel";
 const PKCS11: &str = "certbound-pkcs11";
 const TESTKIT: &str = "certbound-testkit";
@@ -34,9 +35,10 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     (CLIENT, &[CORE, HTTPS]),
     (VERIFIER, &[CORE, HTTPS, SERVE]),
     (EMULATOR, &[CORE, HTTPS, SERVE, VERIFIER]),
+    (OPENSSL, &[CORE, CLIENT]),
     (OTEL, &[CORE, CLIENT, VERIFIER]),
     (PKCS11, &[CORE, CLIENT]),
-    (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR, OTEL, PKCS11]),
+    (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR, OPENSSL, OTEL, PKCS11]),
     (TESTKIT, &[CORE, CLIENT, VERIFIER, EMULATOR]),
     ("certbound-benches", &[]),
     ("certbound-soak", &[]),

@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+/// The arguments that leave out the package which needs OpenSSL's headers.
+pub(crate) const WITHOUT_OPENSSL: [&str; 2] = ["--exclude", "certbound-openssl"];
+
 /// Prints one line of progress, with the prefix `xtask:`.
 pub(crate) fn say(text: &str) {
     eprintln!("xtask: {text}");

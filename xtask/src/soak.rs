@@ -28,7 +28,16 @@ pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()
 fn build(root: &Path) -> Result<PathBuf> {
     let mut command = cargo(root);
     command
-        .args(["build", "--workspace", "--bench", "soak", "--message-format", "json-render-diagnostics"])
+        .args([
+            "build",
+            "--workspace",
+            "--exclude",
+            "certbound-openssl",
+            "--bench",
+            "soak",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .args(locked(root))
         .stderr(Stdio::inherit());
     say("soak: building");

@@ -1,5 +1,5 @@
-//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare,
-//! script, ip, systemd-socket-activate, a keychain, and packages of Python and Node.
+//! Sets up the strangers, the other programs of the tests: openssl with its headers, curl, nginx, HAProxy, Apache, Caddy,
+//! unshare, script, ip, systemd-socket-activate, a keychain, and packages of Python and Node.
 //!
 //! The command finds or installs each program, and prints a line about it. If a program cannot be installed, the
 //! command fails with the program's name: no test is skipped.
@@ -56,6 +56,7 @@ pub(crate) struct Strangers {
 /// Finds or installs the strangers. Installs nothing if it finds all of them.
 pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs()?;
+    openssl_headers()?;
     let folder = root.join("target").join("strangers");
     let python = Environment {
         what: "MSAL for Python, the Azure SDK, the Graph SDK, cryptography and kubernetes-validate",
@@ -80,6 +81,20 @@ fn programs() -> Result<()> {
         let version = version(Command::new(&found).arg(argument))?;
         say(&format!("set-up: {program}: {version}"));
     }
+    Ok(())
+}
+
+/// Finds or installs the headers of OpenSSL, which only the package `certbound-openssl` needs.
+pub(crate) fn openssl_headers() -> Result<()> {
+    let version = || capture(Command::new("pkg-config").args(["--modversion", "libssl"]));
+    let found = match version() {
+        Ok(found) => found,
+        Err(_) => {
+            apt_install(&["libssl-dev", "pkg-config"])?;
+            version()?
+        }
+    };
+    say(&format!("set-up: the headers of OpenSSL {}", found.trim()));
     Ok(())
 }
 
@@ -120,7 +135,7 @@ fn apt_get() -> Result<Command> {
         command
     } else {
         bail!(
-            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux iproute2 systemd dbus gnome-keyring python3 python3-venv nodejs npm"
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux iproute2 systemd dbus gnome-keyring libssl-dev pkg-config python3 python3-venv nodejs npm"
         );
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);

@@ -6,15 +6,23 @@ use bytes::Bytes;
 use certbound_core::cause::Cause;
 use certbound_core::secret::SecretBytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body;
 
 use crate::error::Error;
 
 /// The largest buffer that is allocated before the body is read.
 const ROOM: usize = 64 * 1024;
 
-/// Reads `body` to its end. The buffers are wiped when they are dropped, because an answer may contain a token.
-pub(crate) async fn whole(body: Incoming, limit: usize) -> Result<Bytes, Error> {
+/// Reads `body` to its end, which is at most `limit` bytes. The buffers are wiped when they are dropped, because an answer
+/// may contain a token.
+///
+/// # Errors
+/// [`Error::TooLarge`] and [`Error::Interrupted`].
+pub async fn whole<B>(body: B, limit: usize) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     // A server may announce a longer body than it sends.
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut collected = SecretBytes::with_capacity(announced.unwrap_or_default().min(limit).min(ROOM));

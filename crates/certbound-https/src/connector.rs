@@ -63,7 +63,7 @@ impl Settings {
 
     async fn connect(&self, target: &Uri) -> Result<Stream, Error> {
         let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
-        let tcp = self.reach(target, host).await?;
+        let tcp = reach(&self.options, target, host).await?;
         if target.scheme_str() == Some("http") {
             return Ok(Stream::new(tcp, TlsFacts::default()));
         }
@@ -105,35 +105,45 @@ impl Settings {
             Err(error) => Err(tls(error)),
         }
     }
+}
 
-    async fn reach(&self, target: &Uri, host: &str) -> Result<TcpStream, Error> {
-        if let Some(address) = self.options.address {
-            let connected = TcpStream::connect(address).await;
-            return connected.map_err(|error| Error::Connect { reason: error.into() });
-        }
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(self.options.tcp_limit);
-        let stream = match self.options.proxy.intercept(target, host) {
-            None => {
-                let port = target.port_u16().unwrap_or(default_port(target));
-                let connected = tcp.call(target.clone()).await;
-                connected.map_err(|error| Error::Connect { reason: not_connected(error, port) })?.into_inner()
-            }
-            Some(proxy) if proxy.uri().scheme_str() == Some("http") => {
-                let port = proxy.uri().port_u16().unwrap_or(80);
-                let address = address(proxy.uri());
-                let connected = tcp.call(proxy.uri().clone()).await.map_err(|error| Error::Proxy {
-                    proxy: address.clone(),
-                    reason: not_connected(error, port),
-                })?;
-                tunnel::open(connected.into_inner(), target, proxy.basic_auth(), &address).await?
-            }
-            Some(_) => return Err(Error::ProxyKind),
-        };
-        Ok(stream)
+/// Opens a TCP connection to the host of `target`, or a tunnel through the proxy. TLS is left to the caller. The limit
+/// [`Limits::connect`](crate::Limits::connect) does not apply.
+///
+/// # Errors
+/// [`Error`], if the host or the proxy cannot be reached.
+pub async fn dial(options: &Options, target: &Uri) -> Result<TcpStream, Error> {
+    let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+    reach(options, target, host).await
+}
+
+async fn reach(options: &Options, target: &Uri, host: &str) -> Result<TcpStream, Error> {
+    if let Some(address) = options.address {
+        let connected = TcpStream::connect(address).await;
+        return connected.map_err(|error| Error::Connect { reason: error.into() });
     }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(options.tcp_limit);
+    let stream = match options.proxy.intercept(target, host) {
+        None => {
+            let port = target.port_u16().unwrap_or(default_port(target));
+            let connected = tcp.call(target.clone()).await;
+            connected.map_err(|error| Error::Connect { reason: not_connected(error, port) })?.into_inner()
+        }
+        Some(proxy) if proxy.uri().scheme_str() == Some("http") => {
+            let port = proxy.uri().port_u16().unwrap_or(80);
+            let address = address(proxy.uri());
+            let connected = tcp.call(proxy.uri().clone()).await.map_err(|error| Error::Proxy {
+                proxy: address.clone(),
+                reason: not_connected(error, port),
+            })?;
+            tunnel::open(connected.into_inner(), target, proxy.basic_auth(), &address).await?
+        }
+        Some(_) => return Err(Error::ProxyKind),
+    };
+    Ok(stream)
 }
 
 fn default_port(target: &Uri) -> u16 {

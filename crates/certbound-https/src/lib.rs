@@ -32,7 +32,9 @@ mod stream;
 mod tunnel;
 mod untrusted;
 
+pub use self::body::whole;
 pub use self::client::{Answer, Client};
+pub use self::connector::dial;
 pub use self::error::Error;
 pub use self::identity::Identity;
 pub use self::options::{Limits, Options};

@@ -2,6 +2,11 @@
 
 mod blame;
 mod encrypted;
+#[cfg(feature = "foreign-tls")]
+mod exported;
+#[cfg(not(feature = "foreign-tls"))]
+#[path = "certificate/not_exported.rs"]
+mod exported;
 mod file;
 mod observed;
 mod opened;
@@ -27,6 +32,9 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme as TlsScheme};
 
 pub use self::blame::Blame;
+pub(crate) use self::exported::Exported;
+#[cfg(feature = "foreign-tls")]
+pub use self::exported::PrivateKey;
 use self::file::{Files, read_file};
 pub(crate) use self::observed::observe;
 use self::opened::Opened;
@@ -46,10 +54,9 @@ use crate::error::{BindingCertificateError, CertificateNotValid};
 pub(crate) struct ChainHash(Thumbprint);
 
 /// The place of a private key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyPlace {
-    /// The memory of this process.
-    Memory,
+    /// The memory of this process. Other TLS libraries get a copy of the key, if it is allowed.
+    Memory(Exported),
     /// A vault, an agent or a device. A signature blocks until it answers.
     Elsewhere,
 }
@@ -57,7 +64,8 @@ pub(crate) enum KeyPlace {
 /// A certificate chain with the private key of its leaf. A token is bound to it, and TLS presents it.
 ///
 /// It is cheap to clone and never changes: a rotation creates a new certificate. Loading checks that the key belongs to
-/// the certificate. It does not check dates: each acquisition checks them. No function returns the key. RSA and EC keys
+/// the certificate. It does not check dates: each acquisition checks them. No function returns the key, except in a build
+/// with the cargo feature `foreign-tls`. RSA and EC keys
 /// (P-256, P-384, P-521) can be used for bound tokens. A Bearer token needs an RSA key, which signs the assertion.
 ///
 /// The connections that use it are closed when the last handle of the certificate is dropped. A certificate that is
@@ -281,12 +289,13 @@ impl BindingCertificate {
     ) -> Result<Self, BindingCertificateError> {
         let chain = CertificateChain::from_der(ders)
             .map_err(|error| BindingCertificateError::from(error).in_file(files.chain))?;
+        let exported = Exported::of(&key);
         let key = provider().key_provider.load_private_key(key).ok();
         // The token service accepts only these two kinds of keys.
         let key =
             key.filter(|key| matches!(key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA));
         let key = key.ok_or_else(|| BindingCertificateError::KeyUnusable.in_file(files.key))?;
-        Self::new(chain, key, KeyPlace::Memory, files)
+        Self::new(chain, key, KeyPlace::Memory(exported), files)
     }
 
     /// Creates a certificate without issuers from its DER and the key that it was issued for.
@@ -331,7 +340,7 @@ impl BindingCertificate {
     /// Returns the same certificate with a different key object.
     #[cfg(test)]
     pub(crate) fn with_key(&self, key: Arc<dyn SigningKey>) -> Self {
-        Self::join(self.chain().clone(), key, KeyPlace::Memory, None)
+        Self::join(self.chain().clone(), key, KeyPlace::Memory(Exported::default()), None)
     }
 
     /// Returns the public chain, leaf first.
@@ -365,8 +374,20 @@ impl BindingCertificate {
     }
 
     /// Returns the place of the private key.
-    pub(crate) fn key_place(&self) -> KeyPlace {
-        self.inner.place
+    pub(crate) fn key_place(&self) -> &KeyPlace {
+        &self.inner.place
+    }
+
+    /// Returns the private key for a TLS library other than rustls. `None` if a [`Signer`], a device or the platform of a
+    /// managed identity has the key. The cargo feature `foreign-tls` adds this function.
+    ///
+    /// The key is a secret: the caller must not log it, and must wipe its own copies.
+    #[cfg(feature = "foreign-tls")]
+    pub fn dangerous_private_key(&self) -> Option<&PrivateKey> {
+        match &self.inner.place {
+            KeyPlace::Memory(exported) => exported.key(),
+            KeyPlace::Elsewhere => None,
+        }
     }
 
     /// Returns the number that identifies the opened key.

@@ -33,7 +33,7 @@
 //!
 //! # Cargo features
 //!
-//! All features except `pfx` are on by default. A build without features has the types, the acquisition of tokens and
+//! All features except `foreign-tls` and `pfx` are on by default. A build without features has the types, the acquisition of tokens and
 //! the cache. A client then needs your own [`Transport`].
 //!
 //! | Feature | Adds |
@@ -42,6 +42,7 @@
 //! | `managed-identity` | [`ManagedIdentity`] and the module [`managed_identity`] |
 //! | `watch` | [`WatchedCertificate`], a certificate in files that another program renews |
 //! | `sealed-store` | [`cache::SealedStore`], an encrypted file of tokens |
+//! | `foreign-tls` | the private key of a certificate and `transport::Dialer`, for a transport with a different TLS library |
 //! | `pfx` | functions that read PFX (PKCS#12) files |
 //!
 //! # Floors

@@ -1,5 +1,7 @@
 //! The interface to the network: one request, one response, and the TLS facts of the connection.
 
+#[cfg(feature = "foreign-tls")]
+mod foreign_tls;
 #[cfg(feature = "hyper-rustls")]
 mod hyper;
 #[cfg(feature = "hyper-rustls")]
@@ -18,6 +20,8 @@ use bytes::Bytes;
 use certbound_core::certificate::Thumbprint;
 pub use certbound_core::managed_identity::{ServerThumbprint, ServerThumbprintError};
 
+#[cfg(feature = "foreign-tls")]
+pub use self::foreign_tls::Dialer;
 #[cfg(feature = "hyper-rustls")]
 pub use self::hyper::HyperTransport;
 pub(crate) use self::network::default_transport;

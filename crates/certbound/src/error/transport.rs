@@ -137,6 +137,45 @@ pub enum TransportError {
         /// The host of the request.
         host: String,
     },
+    /// The server requested no certificate after the handshake either, so the request was not sent. A transport that can
+    /// renegotiate TLS returns this error.
+    #[error("{host}: {reason}, so the request was not sent")]
+    #[strum(props(code = "certificate_not_requested"))]
+    #[strum(props(
+        fix = "check that the URL has the name of a vault, and that no proxy between this program and the vault terminates TLS; a vault that does not request certificates accepts only Bearer tokens"
+    ))]
+    CertificateNotRequestedLate {
+        /// The host of the request.
+        host: String,
+        /// What the server did instead.
+        #[source]
+        reason: Cause,
+    },
+    /// The server renegotiated TLS a second time or at a wrong moment, so the connection was closed.
+    #[error("{host}: the connection was closed: {reason}")]
+    #[strum(props(code = "renegotiation_refused"))]
+    #[strum(props(
+        fix = "ask the server's operator why the server renegotiates TLS again; it may renegotiate once, before its first answer"
+    ))]
+    Renegotiated {
+        /// The host of the request.
+        host: String,
+        /// What the server did.
+        #[source]
+        reason: Cause,
+    },
+    /// The transport needs the bytes of the private key, and a signer has the key. Nothing was sent.
+    #[error(
+        "{host} requests the certificate after the handshake, and OpenSSL can answer only with a private key in memory; a signer has this key, so nothing was sent"
+    )]
+    #[strum(props(code = "key_not_exportable"))]
+    #[strum(props(
+        fix = "use a certificate whose private key is in a file, or a Bearer token; OpenSSL reaches a key in a device only by an engine or a provider, which certbound does not load"
+    ))]
+    KeyNotExportable {
+        /// The host of the request.
+        host: String,
+    },
     /// The connection ended before the response was complete.
     #[error("{host}: the connection broke: {reason}")]
     #[strum(props(code = "connection_interrupted", fix = "send the request again"))]
@@ -182,15 +221,17 @@ impl TransportError {
         match self {
             Self::CertificateRefused { .. } => Some(Failure::CertificateAlert),
             Self::EndedAfterCertificate { .. } => Some(Failure::EndedAfterCertificate),
-            Self::Tls { .. } | Self::ServerNotPinned { .. } | Self::CertificateNotRequested { .. } => {
-                Some(Failure::ServerRejected)
-            }
+            Self::Tls { .. }
+            | Self::ServerNotPinned { .. }
+            | Self::CertificateNotRequested { .. }
+            | Self::CertificateNotRequestedLate { .. }
+            | Self::Renegotiated { .. } => Some(Failure::ServerRejected),
             Self::Connect { .. } | Self::Proxy { .. } | Self::ProxyRefused { .. } => {
                 Some(Failure::NotConnected)
             }
             Self::Interrupted { .. } | Self::TooLarge { .. } => Some(Failure::ConnectionLost),
             Self::TimedOut { .. } => Some(Failure::TimedOut),
-            Self::Signer { .. } | Self::NotHttps => None,
+            Self::Signer { .. } | Self::KeyNotExportable { .. } | Self::NotHttps => None,
         }
     }
 
@@ -216,7 +257,7 @@ impl TransportError {
                 "use https://mtlstb.graph.microsoft.com, which requests the certificate"
             }
             Self::CertificateNotRequested { host } if host.contains(".vault.") => {
-                "Key Vault currently requests the certificate after the handshake, which this TLS stack does not support; use a Bearer token for this host"
+                "Key Vault requests the certificate after the handshake, by a TLS 1.2 renegotiation, and rustls does not renegotiate: use the transport of the crate certbound-openssl (for the command, a build with `cargo install certbound-cli --features openssl`), or a Bearer token for this host"
             }
             _ => self.get_str("fix").unwrap_or_default(),
         }
@@ -238,6 +279,9 @@ impl TransportError {
             | Self::Signer { .. }
             | Self::ServerNotPinned { .. }
             | Self::CertificateNotRequested { .. }
+            | Self::CertificateNotRequestedLate { .. }
+            | Self::Renegotiated { .. }
+            | Self::KeyNotExportable { .. }
             | Self::TooLarge { .. }
             | Self::NotHttps => self.code(),
         }
@@ -255,6 +299,9 @@ impl TransportError {
             | Self::CertificateRefused { host, .. }
             | Self::ServerNotPinned { host, .. }
             | Self::CertificateNotRequested { host }
+            | Self::CertificateNotRequestedLate { host, .. }
+            | Self::Renegotiated { host, .. }
+            | Self::KeyNotExportable { host }
             | Self::Interrupted { host, .. }
             | Self::EndedAfterCertificate { host, .. }
             | Self::TooLarge { host, .. } => Some(host),

@@ -56,6 +56,12 @@ impl HyperTransport {
         Ok(Self { trust, options, clients: Clients::new(2 * Self::MAX_BINDINGS) })
     }
 
+    /// Returns the limits and the proxy.
+    #[cfg(feature = "foreign-tls")]
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Returns host and port of the proxy for `url`.
     pub(super) fn proxy_for(&self, url: &http::Uri) -> Option<String> {
         self.options.proxy.address_for(url)
@@ -109,7 +115,7 @@ impl Transport for HyperTransport {
     }
 }
 
-fn explain(host: String, error: https::Error) -> TransportError {
+pub(super) fn explain(host: String, error: https::Error) -> TransportError {
     match error {
         https::Error::NotHttps => TransportError::NotHttps,
         https::Error::TimedOut { phase, limit, proxy } => {

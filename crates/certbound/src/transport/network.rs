@@ -10,6 +10,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::AnyTransport;
+#[cfg(feature = "foreign-tls")]
+use super::foreign_tls::Dialer;
 use crate::error::NetworkError;
 use crate::transport::HyperTransport;
 
@@ -26,6 +28,9 @@ use crate::transport::HyperTransport;
 #[derive(Clone, Debug)]
 pub struct Network {
     transport: Arc<HyperTransport>,
+    /// The trusted roots that the program gave, PEM.
+    #[cfg_attr(not(feature = "foreign-tls"), expect(dead_code, reason = "only a dialer reads it"))]
+    roots: Option<Arc<[u8]>>,
 }
 
 impl Network {
@@ -50,6 +55,13 @@ impl Network {
     /// Returns the transport with this configuration. Use it to send your own requests over the same connections.
     pub fn transport(&self) -> Arc<HyperTransport> {
         Arc::clone(&self.transport)
+    }
+
+    /// Returns the part of this configuration that a transport with another TLS library needs. The cargo feature
+    /// `foreign-tls` adds this function.
+    #[cfg(feature = "foreign-tls")]
+    pub fn dialer(&self) -> Dialer {
+        Dialer::new(self.transport.options().clone(), self.roots.clone())
     }
 
     /// Returns host and port of the proxy that requests to `url` use. `None` if they use no proxy. The user name and the
@@ -145,12 +157,13 @@ impl NetworkBuilder {
                 Proxy::at(url)
             }
         };
-        let roots = self.roots.as_deref().map(read_roots).transpose()?;
+        let pem = self.roots.map(Arc::<[u8]>::from);
+        let roots = pem.as_deref().map(read_roots).transpose()?;
         if roots.is_none() && cfg!(target_os = "linux") {
             check_trust_file(std::env::var_os("SSL_CERT_FILE"))?;
         }
         let transport = HyperTransport::new(proxy, roots, self.limits).map_err(naming_trust_file)?;
-        Ok(Network { transport: Arc::new(transport) })
+        Ok(Network { transport: Arc::new(transport), roots: pem })
     }
 }
 

@@ -54,7 +54,7 @@ impl ServerTrust {
     pub(super) fn presenting(&self, binding: &BindingCertificate) -> Result<Identity, rustls::Error> {
         let identity = Identity::presenting(self.config()?, Arc::clone(binding.certified_key()));
         Ok(match binding.key_place() {
-            KeyPlace::Memory => identity,
+            KeyPlace::Memory(_) => identity,
             KeyPlace::Elsewhere => identity.signing_slowly(),
         })
     }

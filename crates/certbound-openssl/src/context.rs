@@ -1,0 +1,95 @@
+//! The TLS client of one connection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use certbound::BindingCertificate;
+use certbound::certificate::PrivateKey;
+use openssl::error::ErrorStack;
+use openssl::pkey::PKey;
+use openssl::ssl::{
+    Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
+};
+use openssl::x509::X509;
+use openssl::x509::verify::X509CheckFlags;
+
+/// The cipher suites, which are those of rustls for TLS 1.2: with forward secrecy and authenticated encryption.
+const SUITES: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
+
+/// The handshakes of one connection that this side has finished. A renegotiation is a handshake.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handshakes(Arc<AtomicUsize>);
+
+impl Handshakes {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Counts the handshakes of each connection of `context`. OpenSSL calls this hook once in each handshake, when this
+    /// side sends its Finished message. The safe interface has no other hook for this. The line with the session's
+    /// secret is ignored.
+    pub(crate) fn of(context: &mut SslContextBuilder) -> Self {
+        let counter = Self::default();
+        let hook = counter.clone();
+        context.set_keylog_callback(move |_, _| {
+            hook.0.fetch_add(1, Ordering::AcqRel);
+        });
+        counter
+    }
+}
+
+/// Returns a context for TLS 1.2 alone, without sessions: a resumed session would not request the certificate.
+pub(crate) fn tls12(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> {
+    let mut context = SslContext::builder(method)?;
+    context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
+    context.set_options(SslOptions::NO_TICKET | SslOptions::NO_COMPRESSION);
+    context.set_session_cache_mode(SslSessionCacheMode::OFF);
+    context.set_cipher_list(SUITES)?;
+    Ok(context)
+}
+
+/// Returns the client for one connection to `host`, and its counter. Nothing is shared with another connection.
+///
+/// `roots` are the only trusted roots, PEM. Without them OpenSSL uses its default store, which the environment variables
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` can replace.
+pub(crate) fn client(
+    host: &str,
+    roots: Option<&[u8]>,
+    (binding, key): (&BindingCertificate, &PrivateKey),
+) -> Result<(Ssl, Handshakes), ErrorStack> {
+    let mut context = tls12(SslMethod::tls_client())?;
+    let handshakes = Handshakes::of(&mut context);
+    context.set_alpn_protos(b"\x08http/1.1")?;
+    context.set_verify(SslVerifyMode::PEER);
+    match roots {
+        Some(pem) => {
+            for root in X509::stack_from_pem(pem)? {
+                context.cert_store_mut().add_cert(root)?;
+            }
+        }
+        None => context.set_default_verify_paths()?,
+    }
+    let mut chain = binding.chain().ders().iter();
+    if let Some(leaf) = chain.next() {
+        context.set_certificate(&X509::from_der(leaf)?.as_ref().to_owned())?;
+    }
+    for issuer in chain {
+        context.add_extra_chain_cert(X509::from_der(issuer)?)?;
+    }
+    let key = PKey::private_key_from_der(key.dangerous_der())?;
+    context.set_private_key(&key)?;
+    context.check_private_key()?;
+    let mut ssl = Ssl::new(&context.build())?;
+    let names = ssl.param_mut();
+    names.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
+    match host.parse::<IpAddr>() {
+        Ok(address) => names.set_ip(address)?,
+        Err(_) => {
+            names.set_host(host)?;
+            ssl.set_hostname(host)?;
+        }
+    }
+    Ok((ssl, handshakes))
+}

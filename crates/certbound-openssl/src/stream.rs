@@ -1,0 +1,214 @@
+//! A connection that judges each renegotiation of its server.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use certbound::error::TransportError;
+use certbound_core::cause::Cause;
+use openssl::ssl::Ssl;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+use crate::context::Handshakes;
+use crate::failure::{self, broken};
+use crate::raw;
+
+/// The certificate was requested and presented on a connection. Only [`Stream`] makes this value, so a function that
+/// sends a token asks for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Presented(());
+
+/// The reason why the certificate was not presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotPresented {
+    #[error("the server answered the first request and did not request the client certificate")]
+    NoRenegotiation,
+    #[error(
+        "the server resumed a TLS session in the renegotiation, and did not request the client certificate"
+    )]
+    Resumed,
+    #[error("the server renegotiated TLS and did not request the client certificate")]
+    NotRequested,
+    #[error("the server requested the client certificate, but accepts no signature algorithm of its key")]
+    NoSignature,
+}
+
+/// A renegotiation that ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unexpected {
+    #[error("the server renegotiated TLS a second time")]
+    Twice,
+    #[error("the server renegotiated TLS after its answer had begun")]
+    TooLate,
+    #[error("the server presented a different certificate in the renegotiation")]
+    AnotherServer,
+}
+
+/// The judgement of a connection, which its stream writes and the exchange reads.
+#[derive(Clone, Default)]
+pub(crate) struct Watch(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Whether the certificate was presented. `None` until the first answer begins.
+    verdict: Option<Result<Presented, NotPresented>>,
+    unexpected: Option<Unexpected>,
+    /// The number of handshakes when the verdict was made.
+    handshakes: usize,
+    /// Whether the server has sent any data since the last request.
+    has_answered: bool,
+}
+
+impl Watch {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the verdict. `None` until the server's first answer begins.
+    pub(crate) fn verdict(&self) -> Option<Result<Presented, NotPresented>> {
+        self.state().verdict
+    }
+
+    /// Returns the renegotiation that ended the connection.
+    pub(crate) fn unexpected(&self) -> Option<Unexpected> {
+        self.state().unexpected
+    }
+
+    /// Notes that a request is sent next.
+    pub(crate) fn asks(&self) {
+        self.state().has_answered = false;
+    }
+
+    /// Returns whether the server has sent any data since the last request.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.state().has_answered
+    }
+}
+
+/// A TLS connection of a client.
+///
+/// The server may renegotiate once, until the first byte of its first answer. Any other renegotiation is an error, and no
+/// byte is written while such a renegotiation runs.
+pub(crate) struct Stream {
+    stream: SslStream<TcpStream>,
+    handshakes: Handshakes,
+    /// The server's certificate in the first handshake, DER.
+    server: Option<Vec<u8>>,
+    watch: Watch,
+}
+
+impl Stream {
+    /// Performs the first handshake with `host`. If it presents the certificate, the server must not renegotiate.
+    pub(crate) async fn connect(
+        host: &str,
+        (ssl, handshakes): (Ssl, Handshakes),
+        tcp: TcpStream,
+    ) -> Result<Self, TransportError> {
+        let stream = SslStream::new(ssl, tcp);
+        let mut stream = stream
+            .map_err(|error| TransportError::Tls { host: host.to_owned(), reason: Cause::new(error) })?;
+        if let Err(error) = Pin::new(&mut stream).connect().await {
+            return Err(failure::handshake(host, stream.ssl(), error));
+        }
+        let mut connected = Self { stream, handshakes, server: None, watch: Watch::default() };
+        connected.server = connected.server_certificate();
+        if let Ok(presented) = connected.presented() {
+            connected.decide(Ok(presented));
+        }
+        Ok(connected)
+    }
+
+    pub(crate) fn watch(&self) -> Watch {
+        self.watch.clone()
+    }
+
+    fn server_certificate(&self) -> Option<Vec<u8>> {
+        self.stream.ssl().peer_certificate()?.to_der().ok()
+    }
+
+    /// Returns whether the last handshake presented the certificate.
+    fn presented(&self) -> Result<Presented, NotPresented> {
+        let ssl = self.stream.ssl();
+        match (raw::certificate_was_requested(ssl), raw::certificate_was_signed(ssl)) {
+            (true, true) => Ok(Presented(())),
+            (true, false) => Err(NotPresented::NoSignature),
+            (false, _) if self.handshakes.count() < 2 => Err(NotPresented::NoRenegotiation),
+            (false, _) if ssl.session_reused() => Err(NotPresented::Resumed),
+            (false, _) => Err(NotPresented::NotRequested),
+        }
+    }
+
+    fn decide(&self, verdict: Result<Presented, NotPresented>) {
+        let mut state = self.watch.state();
+        state.verdict = Some(verdict);
+        state.handshakes = self.handshakes.count();
+    }
+
+    /// Judges the handshakes so far. `has_data` means that data of the server's answer has arrived.
+    fn judge(&self, has_data: bool) -> io::Result<()> {
+        let (verdict, decided) = {
+            let state = self.watch.state();
+            (state.verdict, state.handshakes)
+        };
+        let (count, runs) = (self.handshakes.count(), !self.stream.ssl().is_init_finished());
+        let unexpected = match verdict {
+            None if count > 2 => Some(Unexpected::Twice),
+            None if count == 2 && !runs && self.server != self.server_certificate() => {
+                Some(Unexpected::AnotherServer)
+            }
+            None if has_data && runs => Some(Unexpected::TooLate),
+            None => None,
+            Some(_) if count == decided && !runs => None,
+            Some(_) if decided > 1 => Some(Unexpected::Twice),
+            Some(_) => Some(Unexpected::TooLate),
+        };
+        if let Some(unexpected) = unexpected {
+            let unexpected = *self.watch.state().unexpected.get_or_insert(unexpected);
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, unexpected));
+        }
+        if has_data {
+            if verdict.is_none() {
+                self.decide(self.presented());
+            }
+            self.watch.state().has_answered = true;
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if let Err(error) = self.judge(buffer.filled().len() > before) {
+            buffer.set_filled(before);
+            return Poll::Ready(Err(error));
+        }
+        result.map_err(broken)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // OpenSSL would first finish a renegotiation that runs, and then send the bytes.
+        self.judge(false)?;
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.judge(false)?;
+        result.map_err(broken)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(broken)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx).map_err(broken)
+    }
+}

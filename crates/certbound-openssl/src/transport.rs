@@ -1,0 +1,98 @@
+//! START HERE: the transport, which uses OpenSSL for vaults and rustls for every other request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certbound::error::TransportError;
+use certbound::resource::ResourceProfile;
+use certbound::transport::{Answer, Dialer, HyperTransport, TlsFacts, Via};
+use certbound::{BindingCertificate, Network, Transport};
+use certbound_core::cause::Cause;
+use http::Request;
+
+use crate::context;
+use crate::exchange;
+use crate::stream::Stream;
+
+/// Sends requests to vaults by OpenSSL, and all other requests by the usual transport of a network configuration.
+///
+/// Only a request with a bound token to a resource can use OpenSSL. Each of these requests opens its own connection and
+/// two HTTP exchanges, so it takes longer than with rustls. Its HTTP version is 1.1.
+///
+/// OpenSSL trusts the roots of the network configuration, or those of its own default store.
+#[derive(Clone)]
+pub struct OpensslTransport {
+    usual: Arc<HyperTransport>,
+    dialer: Dialer,
+    hosts: Arc<[String]>,
+}
+
+impl OpensslTransport {
+    /// Creates a transport with the proxy, the limits and the trusted roots of `network`.
+    pub fn new(network: &Network) -> Self {
+        Self { usual: network.transport(), dialer: network.dialer(), hosts: Arc::default() }
+    }
+
+    /// Also uses OpenSSL for these hosts, which are no vaults. The comparison ignores case.
+    #[must_use]
+    pub fn with_hosts<S: Into<String>>(mut self, hosts: impl IntoIterator<Item = S>) -> Self {
+        self.hosts = hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect();
+        self
+    }
+
+    /// Returns whether requests with a bound token to `host` use OpenSSL. The hosts of vaults in every cloud do.
+    pub fn uses_openssl_for(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        ResourceProfile::for_host(&host) == ResourceProfile::key_vault() || self.hosts.contains(&host)
+    }
+
+    /// Returns the version of the OpenSSL library that this program uses, such as `OpenSSL 3.0.19 27 Jan 2026`.
+    pub fn library() -> &'static str {
+        openssl::version::version()
+    }
+
+    async fn send_late(
+        &self,
+        host: &str,
+        request: Request<Bytes>,
+        binding: &BindingCertificate,
+    ) -> Result<Answer, TransportError> {
+        let name = || host.to_owned();
+        if request.uri().scheme_str() != Some("https") || host.is_empty() {
+            return Err(TransportError::NotHttps);
+        }
+        let key = binding.dangerous_private_key();
+        let key = key.ok_or_else(|| TransportError::KeyNotExportable { host: name() })?;
+        let client = context::client(host, self.dialer.only_roots_pem(), (binding, key));
+        let client =
+            client.map_err(|error| TransportError::Tls { host: name(), reason: Cause::new(error) })?;
+        let url = request.uri().clone();
+        let connect = async { Stream::connect(host, client, self.dialer.dial(&url).await?).await };
+        let exchange = async {
+            let stream = self.dialer.in_time_to_connect(&url, connect).await?;
+            exchange::run(&self.dialer, host, stream, request).await
+        };
+        let response = self.dialer.in_time_to_exchange(&url, exchange).await?;
+        let presented = Some(binding.thumbprint());
+        Ok(Answer { response, tls: TlsFacts { certificate_requested: true, presented, resumed: false } })
+    }
+}
+
+impl Transport for OpensslTransport {
+    async fn send(&self, request: Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
+        let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        match via {
+            Via::Resource(binding) if self.uses_openssl_for(&host) => {
+                self.send_late(&host, request, binding).await
+            }
+            via => Transport::send(&self.usual, request, via).await,
+        }
+    }
+}
+
+impl fmt::Debug for OpensslTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpensslTransport").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}

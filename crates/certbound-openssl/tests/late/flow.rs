@@ -1,0 +1,133 @@
+//! The right way: the certificate is requested once, and then the token is sent.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use certbound::certificate::{SignatureScheme, Signer};
+use certbound::error::{KeyError, TransportError};
+use certbound::transport::HyperTransport;
+use certbound::{BindingCertificate, Network};
+use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslVerifyMode, SslVersion};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::support::{Peer, Pki, TOKEN, call, certificate, serve, transport};
+
+/// A vault: it requests the certificate on the first request of a connection.
+async fn vault(mut peer: Peer) {
+    while let Some(head) = peer.request().await {
+        if !head.contains("authorization") {
+            peer.ask().await.unwrap();
+            peer.answer("401 Unauthorized", "no token").await;
+        } else {
+            peer.answer("200 OK", "the secret").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_sent_only_after_the_certificate_was_requested_and_presented() {
+    let pki = Pki::new();
+    let (address, seen) = serve(&pki, vault).await;
+    let (transport, certificate) = (transport(&pki), certificate());
+    for _ in 0..2 {
+        let answer = call(&transport, address, &certificate).await.unwrap();
+        assert_eq!(answer.response.status(), 200);
+        assert_eq!(answer.response.body(), "the secret");
+        assert!(answer.tls.certificate_requested && !answer.tls.resumed);
+        assert_eq!(answer.tls.presented, Some(certificate.thumbprint()));
+    }
+    let requests = seen.requests();
+    assert_eq!(requests.len(), 4, "each call has its own connection: {requests:?}");
+    for pair in requests.chunks(2) {
+        let [(first, before), (second, at)] = pair else { panic!("two requests") };
+        assert!(first.starts_with("GET /secrets/demo?api-version=7.4 HTTP/1.1\r\n"), "{first}");
+        assert!(first.contains("x-ms-tokenboundauth: true") && !first.contains("authorization"), "{first}");
+        assert_eq!(*before, None, "the first handshake requested no certificate");
+        assert!(second.contains(&format!("authorization: mtls_pop {TOKEN}")), "{second}");
+        assert_eq!(at.as_deref(), Some(&*certificate.chain().ders()[0]));
+    }
+}
+
+#[tokio::test]
+async fn rustls_sends_nothing_to_such_a_vault_and_names_the_reason() {
+    let pki = Pki::new();
+    let (address, seen) = serve(&pki, vault).await;
+    let network = Network::builder().no_proxy().only_roots_pem(pki.ca_pem.clone()).build().unwrap();
+    let usual: &HyperTransport = &network.transport();
+    let error = call(&network.transport(), address, &certificate()).await.unwrap_err();
+    assert_eq!(error, TransportError::CertificateNotRequested { host: "localhost".to_owned() }, "{usual:?}");
+    assert!(seen.requests().is_empty());
+    let vault = TransportError::CertificateNotRequested { host: "demo.vault.azure.net".to_owned() };
+    for part in
+        ["after the handshake", "rustls does not renegotiate", "certbound-openssl", "--features openssl"]
+    {
+        assert!(vault.fix().contains(part), "{}", vault.fix());
+    }
+}
+
+/// A server that requests the certificate in its first handshake gets the token without a first request.
+#[tokio::test]
+async fn a_vault_that_asks_at_once_is_called_at_once() {
+    let pki = Pki::new();
+    let (address, heads) = at_once(&pki).await;
+    let answer = call(&transport(&pki), address, &certificate()).await.unwrap();
+    assert_eq!(answer.response.status(), 204);
+    assert_eq!(answer.tls.presented, Some(certificate().thumbprint()));
+    assert!(heads.await.unwrap().contains(TOKEN));
+}
+
+async fn at_once(pki: &Pki) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+    let (chain, key) = pki.issue("localhost");
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    acceptor.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+    acceptor.set_certificate(&openssl::x509::X509::from_pem(chain.as_bytes()).unwrap()).unwrap();
+    acceptor.set_private_key(&openssl::pkey::PKey::private_key_from_pem(key.as_bytes()).unwrap()).unwrap();
+    acceptor.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+    let acceptor = acceptor.build();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let head = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let ssl = Ssl::new(acceptor.context()).unwrap();
+        let mut stream = tokio_openssl::SslStream::new(ssl, tcp).unwrap();
+        Pin::new(&mut stream).accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    (address, head)
+}
+
+/// A signer whose key no program can read.
+struct Device(BindingCertificate);
+
+impl Signer for Device {
+    fn schemes(&self) -> &[SignatureScheme] {
+        &[SignatureScheme::EcdsaP256Sha256]
+    }
+
+    fn sign(&self, _: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let key = self.0.dangerous_private_key().unwrap();
+        let key = openssl::pkey::PKey::private_key_from_der(key.dangerous_der()).unwrap();
+        let digest = openssl::hash::MessageDigest::sha256();
+        let mut signer = openssl::sign::Signer::new(digest, &key).unwrap();
+        Ok(signer.sign_oneshot_to_vec(message).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_a_signer_is_an_error_before_any_byte() {
+    let pki = Pki::new();
+    let (address, seen) = serve(&pki, vault).await;
+    let chain = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/p256.pem");
+    let chain = std::fs::read(chain).unwrap();
+    let of_device = BindingCertificate::from_signer(&chain, Device(certificate())).unwrap();
+    let error = call(&transport(&pki), address, &of_device).await.unwrap_err();
+    assert_eq!(error, TransportError::KeyNotExportable { host: "localhost".to_owned() });
+    assert_eq!(error.code(), "key_not_exportable");
+    assert!(seen.requests().is_empty());
+}

@@ -1,0 +1,6 @@
+//! The OpenSSL transport against servers that request the certificate late, at once, wrongly or never.
+
+mod flow;
+mod refused;
+mod stranger;
+mod support;
