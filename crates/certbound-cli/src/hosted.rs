@@ -3,6 +3,7 @@
 mod folder;
 
 use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 
 use self::folder::Folder;
 use crate::failure::{Failure, USAGE};
+use crate::late;
 use crate::usage::Usage;
 
 /// The world and the seed of an emulator.
@@ -80,11 +82,16 @@ impl Hosted {
         let emulator = Arc::new(emulator);
         let Listening { proxy: listen, machine, stop, load } = listening;
         let shown = format!("{} and {}", shown(&listen), shown(&machine));
-        let mut options = ServerOptions { listen, machine, load, ..ServerOptions::default() };
+        let late_tls = late::emulated();
+        let mut options = ServerOptions { listen, machine, load, late_tls, ..ServerOptions::default() };
         options.limits.stop = stop;
-        let server = Server::start_anyone_can_mint_tokens(Arc::clone(&emulator), options)
-            .await
-            .map_err(|error| Usage::Listen { address: shown, reason: error.to_string() })?;
+        let server =
+            Server::start_anyone_can_mint_tokens(Arc::clone(&emulator), options).await.map_err(|error| {
+                match error.kind() {
+                    ErrorKind::Unsupported => Usage::LateCertificate { reason: error.to_string() },
+                    _ => Usage::Listen { address: shown, reason: error.to_string() },
+                }
+            })?;
         Ok(Self { server, emulator, files })
     }
 

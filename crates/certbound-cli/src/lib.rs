@@ -16,8 +16,9 @@
 //!                                    the demo, sockets and signals of a server
 //!  3  flags/  failure.rs  input.rs   the arguments; an error and its exit code; files and stdin
 //!  2  token_uri.rs                  keys in tokens, by PKCS#11 URIs
-//!  1  usage.rs  signals.rs  open_files.rs  log.rs  layout.rs
-//!                                    mistakes in the command line; signals, limits and log of the process; lines of text
+//!  1  usage.rs  signals.rs  open_files.rs  log.rs  layout.rs  late/
+//!                                    mistakes in the command line; signals, limits and log of the process; lines of text;
+//!                                    vaults over OpenSSL, where it is built in
 //! ```
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ mod hosted;
 mod input;
 mod isolated;
 mod keychain;
+mod late;
 mod layout;
 mod log;
 mod observers;

@@ -202,6 +202,12 @@ pub(crate) enum Usage {
     #[error("cannot listen on {address}: {reason}")]
     #[strum(props(code = "listen_failed", fix = "choose another address or port; port 0 takes a free port"))]
     Listen { address: String, reason: String },
+    #[error("{reason}")]
+    #[strum(props(code = "openssl_not_built_in"))]
+    #[strum(props(
+        fix = "install a build with `cargo install certbound-cli --features openssl`, or remove late_certificate from the world"
+    ))]
+    LateCertificate { reason: String },
     #[error("cannot listen on unix:{path}: {reason}")]
     #[strum(props(code = "listen_failed"))]
     #[strum(props(

@@ -7,6 +7,7 @@ mod connection;
 mod current;
 mod fetch;
 mod front_door;
+mod late;
 mod machine;
 mod metadata_address;
 mod tls;
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use self::current::CurrentEmulator;
+pub use self::late::{BoxedIo, Io, LateAccepting, LateClient, LateConnection, LateTls, Requesting};
 pub use self::metadata_address::{MetadataAddressError, check_metadata_address};
 use crate::emulator::Emulator;
 use crate::paths::SERVICE_FABRIC;
@@ -65,6 +67,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// Counts the connections and requests of all ports.
     pub load: Load,
+    /// The TLS of hosts that request the certificate late. Default: none. A world with such a host then does not start.
+    pub late_tls: Option<Arc<dyn LateTls>>,
 }
 
 impl Default for ServerOptions {
@@ -72,7 +76,7 @@ impl Default for ServerOptions {
         let any = || Port::Address((Ipv4Addr::LOCALHOST, 0).into());
         let mut limits = Limits::default();
         limits.stop = Duration::ZERO;
-        Self { listen: any(), machine: any(), limits, load: Load::default() }
+        Self { listen: any(), machine: any(), limits, load: Load::default(), late_tls: None }
     }
 }
 
@@ -98,13 +102,14 @@ impl Server {
     /// # Errors
     /// An I/O error if a port is not available, if [`check_metadata_address`] refuses the address of the machine, or if
     /// the socket of the machine does not listen on loopback: the metadata service gives tokens to every client that
-    /// reaches it.
+    /// reaches it. [`io::ErrorKind::Unsupported`], if the world has a host that requests the certificate late, and the
+    /// options have no TLS for it.
     pub async fn start_anyone_can_mint_tokens(
         emulator: Arc<Emulator>,
         options: ServerOptions,
     ) -> io::Result<Server> {
-        let ServerOptions { listen, machine, limits, load } = options;
-        let current = CurrentEmulator::new(emulator).map_err(io::Error::other)?;
+        let ServerOptions { listen, machine, limits, load, late_tls } = options;
+        let current = CurrentEmulator::new(emulator, late_tls)?;
         let proxy = match listen {
             Port::Address(address) => TcpListener::bind(address).await?,
             Port::Socket(listener) => tokio_listener(listener)?,

@@ -279,6 +279,11 @@ pub struct ResourceHost {
     /// Whether its TLS handshake requests a client certificate. Default: true.
     #[serde(default = "yes")]
     pub asks_for_certificate: bool,
+    /// Whether the host requests the certificate as the real Key Vault does: by a renegotiation of TLS 1.2, after a request
+    /// with `x-ms-tokenboundauth: true`, and not in the first handshake. Only a vault can have this, and only a build with
+    /// OpenSSL serves it. Default: false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub late_certificate: bool,
 }
 
 /// The version of the access tokens that a resource accepts.
@@ -323,6 +328,11 @@ pub enum ResourceStyle {
 
 const fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl World {

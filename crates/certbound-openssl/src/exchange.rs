@@ -185,7 +185,8 @@ mod tests {
         assert_eq!(first.method(), Method::GET);
         assert_eq!(first.uri(), "/secrets/a?api-version=7.4");
         assert!(first.body().is_empty());
-        let headers: Vec<_> = first.headers().iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let headers = first.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+        let headers: Vec<_> = headers.collect();
         assert_eq!(headers, [("host", "demo.vault.azure.net:8443"), ("x-ms-tokenboundauth", "true")]);
         assert_eq!(request.headers()[AUTHORIZATION], "mtls_pop T");
     }

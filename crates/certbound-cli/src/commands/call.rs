@@ -18,6 +18,7 @@ use super::exchange::{dry_exchange, tell_kept, tell_leg_2};
 use super::token::dry_direct;
 use crate::failure::{Details, Failure, REFUSED, one};
 use crate::flags::{CallFlags, CredentialFlags};
+use crate::late;
 use crate::observers::{Observers, Stations, Trace};
 use crate::output::{self, Terminal, Token, tell, tell_unseen};
 use crate::plan::{self, Kind, Reach};
@@ -36,7 +37,12 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
         return dry_call(&flags, request, &scope, kind, terminal).await;
     }
     let network = plan::network(&flags.client.run)?;
-    let reach = Reach::kept(network.transport(), &flags.cache).await?;
+    let transport = late::transport(&network);
+    let host = request.uri().host().unwrap_or_default();
+    // A Bearer token needs no certificate.
+    let late = late::tell(&transport, host).filter(|_| kind == Kind::Bound && terminal.tells_stations());
+    late.iter().for_each(|line| tell(line));
+    let reach = Reach::kept(transport, &flags.cache).await?;
     let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
     let reach = reach.seeing_bindings(flags.kind.require_observed_binding);
     let result = acquire_and_call(&flags, &network, &reach, (request, scope, kind), terminal).await;

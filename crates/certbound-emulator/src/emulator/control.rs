@@ -173,6 +173,17 @@ impl Emulator {
         Host::of(&self.world, host).is_some_and(|host| host.asks_for_certificate())
     }
 
+    /// Returns whether this host requests the client certificate by a renegotiation after a request.
+    pub fn asks_late(&self, host: &str) -> bool {
+        Host::of(&self.world, host).is_some_and(|host| host.asks_late())
+    }
+
+    /// Returns the name of a host of the world that requests the client certificate late, if there is one.
+    pub fn late_host(&self) -> Option<&str> {
+        let mut hosts = self.world.resources.iter().flat_map(|resource| &resource.hosts);
+        hosts.find(|host| host.late_certificate).map(|host| host.name.as_str())
+    }
+
     /// Returns whether the TLS handshake of this host offers HTTP/2.
     pub(crate) fn offers_http2(&self, host: &str) -> bool {
         Host::of(&self.world, host).is_some_and(|host| host.offers_http2())

@@ -1,15 +1,20 @@
 //! The emulator of a server, which can be replaced while the server runs.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::late::{self, LateTls};
 use super::tls::Configurations;
 use crate::emulator::Emulator;
-use crate::error::EmulatorError;
 
 /// The emulator that answers the requests of a [`Server`](super::Server). Clones refer to the same server.
 #[derive(Clone)]
-pub struct CurrentEmulator(Arc<RwLock<Running>>);
+pub struct CurrentEmulator {
+    running: Arc<RwLock<Running>>,
+    /// The TLS library of hosts that request the certificate late.
+    late_tls: Option<Arc<dyn LateTls>>,
+}
 
 #[derive(Clone)]
 struct Running {
@@ -18,13 +23,14 @@ struct Running {
 }
 
 impl CurrentEmulator {
-    pub(super) fn new(emulator: Arc<Emulator>) -> Result<Self, EmulatorError> {
-        Ok(Self(Arc::new(RwLock::new(Running::new(emulator)?))))
+    pub(super) fn new(emulator: Arc<Emulator>, late_tls: Option<Arc<dyn LateTls>>) -> io::Result<Self> {
+        let running = Running::new(emulator, late_tls.clone())?;
+        Ok(Self { running: Arc::new(RwLock::new(running)), late_tls })
     }
 
     /// Returns the emulator that answers requests now.
     pub fn get(&self) -> Arc<Emulator> {
-        self.running().emulator
+        self.state().emulator
     }
 
     /// Replaces the emulator. `emulator` must be made by [`Emulator::with_world`], because clients trust the certificates
@@ -32,27 +38,30 @@ impl CurrentEmulator {
     /// answered by the earlier emulator.
     ///
     /// # Errors
-    /// [`EmulatorError`] if TLS cannot be configured.
-    pub fn replace(&self, emulator: Arc<Emulator>) -> Result<(), EmulatorError> {
-        let running = Running::new(emulator)?;
+    /// An I/O error if TLS cannot be configured. [`io::ErrorKind::Unsupported`], if the world has a host that requests the
+    /// certificate late, and the server has no TLS for it.
+    pub fn replace(&self, emulator: Arc<Emulator>) -> io::Result<()> {
+        let running = Running::new(emulator, self.late_tls.clone())?;
         // The value is replaced in one step, so it is usable even after a panic.
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = running;
+        *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;
         Ok(())
     }
 
     /// Returns the TLS configurations of the emulator.
     pub(super) fn tls(&self) -> Arc<Configurations> {
-        self.running().tls
+        self.state().tls
     }
 
-    fn running(&self) -> Running {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn state(&self) -> Running {
+        self.running.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Running {
-    fn new(emulator: Arc<Emulator>) -> Result<Self, EmulatorError> {
-        Ok(Self { tls: Arc::new(Configurations::new(Arc::clone(&emulator))?), emulator })
+    fn new(emulator: Arc<Emulator>, late_tls: Option<Arc<dyn LateTls>>) -> io::Result<Self> {
+        let late = late::Hosts::new(&emulator, late_tls)?;
+        let tls = Configurations::new(Arc::clone(&emulator), late).map_err(io::Error::other)?;
+        Ok(Self { tls: Arc::new(tls), emulator })
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::connection::{Resettable, ResponseBody, carry_out, whole, without_body};
 use super::current::CurrentEmulator;
 use super::fetch;
+use super::late;
 use super::tls::HTTP_2;
 use crate::answers::http_date;
 use crate::emulator::Emulator;
@@ -39,7 +40,12 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, curren
         Ok(tunnel) => tunnel,
         Err(error) => return tracing::debug!(%error, "a tunnel could not be opened"),
     };
-    if let Err(error) = serve(TokioIo::new(tunnel), &connection, Some(&host), current, reset).await {
+    let tunnel = TokioIo::new(tunnel);
+    let served = match current.get().asks_late(&host) {
+        true => late::serve(Box::new(tunnel), &connection, &host, current, reset).await,
+        false => serve(tunnel, &connection, Some(&host), current, reset).await,
+    };
+    if let Err(error) = served {
         tracing::debug!(%error, host, "a tunnel ended early");
     }
 }
@@ -47,8 +53,26 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, curren
 /// Serves one client that connects to a real host name. The TLS handshake names the host.
 pub(super) async fn direct(stream: TcpStream, connection: Connection, current: CurrentEmulator) {
     let (stream, reset) = Resettable::new(stream);
-    if let Err(error) = serve(stream, &connection, None, current, reset).await {
+    let served = match current.tls().late().exist() {
+        true => by_name(stream, &connection, current, reset).await,
+        false => serve(stream, &connection, None, current, reset).await,
+    };
+    if let Err(error) = served {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Reads the server name in the handshake, and serves the client by the TLS library of this host.
+async fn by_name(
+    stream: Resettable,
+    connection: &Connection,
+    current: CurrentEmulator,
+    reset: Arc<AtomicBool>,
+) -> io::Result<()> {
+    let (name, stream) = connection.handshake(late::server_name(stream)).await??;
+    match current.get().asks_late(&name) {
+        true => late::serve(Box::new(stream), connection, &name, current, reset).await,
+        false => serve(stream, connection, None, current, reset).await,
     }
 }
 
@@ -169,17 +193,26 @@ async fn respond(
     reset: Arc<AtomicBool>,
 ) -> io::Result<Response<ResponseBody>> {
     let is_head = request.method() == Method::HEAD;
-    let request = match whole(request).await {
-        Ok(request) => request,
+    let response = match whole(request).await {
+        Ok(request) => respond_to_whole(request, &emulator, &facts, &reset).await?,
         Err(response) => return Ok(response),
     };
-    fetch::learn(&emulator, &request).await;
+    Ok(if is_head { without_body(response) } else { response })
+}
+
+/// Answers a request whose body was read.
+pub(super) async fn respond_to_whole(
+    request: Request<Bytes>,
+    emulator: &Arc<Emulator>,
+    facts: &TlsFacts,
+    reset: &AtomicBool,
+) -> io::Result<Response<ResponseBody>> {
+    fetch::learn(emulator, &request).await;
     let now = emulator.now();
-    let mut response = emulator.handle(now, &facts, request);
+    let mut response = emulator.handle(now, facts, request);
     if let Ok(date) = HeaderValue::from_str(&http_date(now)) {
         // Without this header the server would send the real time. A fault can set the header too.
         response.headers_mut().entry(DATE).or_insert(date);
     }
-    let response = carry_out(response, &reset).await?;
-    Ok(if is_head { without_body(response) } else { response })
+    carry_out(response, reset).await
 }

@@ -229,7 +229,7 @@ fn management() -> Resource {
 }
 
 fn host(name: &str, asks_for_certificate: bool) -> ResourceHost {
-    ResourceHost { name: name.to_owned(), asks_for_certificate }
+    ResourceHost { name: name.to_owned(), asks_for_certificate, late_certificate: false }
 }
 
 #[cfg(test)]

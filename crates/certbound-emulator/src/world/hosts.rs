@@ -41,13 +41,19 @@ impl Host<'_> {
         match self {
             Host::Login(_) | Host::Issuers => false,
             Host::MutualTls(_) => true,
-            Host::Resource(_, host) => host.asks_for_certificate,
+            Host::Resource(_, host) => host.asks_for_certificate && !host.late_certificate,
         }
     }
 
-    /// Returns whether the TLS handshake offers HTTP/2. Only resources offer HTTP/2.
+    /// Returns whether a renegotiation after a request requests the client certificate.
+    pub(crate) fn asks_late(&self) -> bool {
+        matches!(self, Host::Resource(_, host) if host.late_certificate)
+    }
+
+    /// Returns whether the TLS handshake offers HTTP/2. Only resources offer HTTP/2. HTTP/2 forbids a renegotiation
+    /// (RFC 9113, section 9.2.1).
     pub(crate) fn offers_http2(&self) -> bool {
-        matches!(self, Host::Resource(..))
+        matches!(self, Host::Resource(_, host) if !host.late_certificate)
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn message_of_vault(refusal: &Refusal) -> Cow<'static, str> {
         }
         Refusal::NoCertificate => "MissingClientCertificate: the request has no certificate.",
         Refusal::CertificateMismatch { .. } | Refusal::CertificateDates { .. } => {
-            "The client certificate is not the one the MTLS_POP token is bound to."
+            "[MtlsCnfClaimRequestDataValidationFailed] Could not validate token."
         }
         other => return format!("AKV10022: Invalid token: {}.", other.description()).into(),
     };

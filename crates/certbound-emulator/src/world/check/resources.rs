@@ -3,7 +3,7 @@
 
 use super::{Mistakes, Seen, is_host_name};
 use crate::world::hosts::Host;
-use crate::world::{Resource, ResourceStyle, World};
+use crate::world::{Resource, ResourceHost, ResourceStyle, World};
 
 pub(super) fn check(world: &World, found: &mut Mistakes) {
     let (mut ids, mut uris, mut hosts) = (Seen::new(), Seen::new(), Seen::new());
@@ -29,8 +29,20 @@ pub(super) fn check(world: &World, found: &mut Mistakes) {
             let at = format!("{at}.hosts[{index}].name");
             host_name(&host.name, &at, found);
             hosts.once(&host.name, &at, found);
+            late(resource, host, &at, found);
         }
         vault(resource, &at, found);
+    }
+}
+
+/// Checks a host that requests the certificate late. Clients ask for this by a header that only vaults know.
+fn late(resource: &Resource, host: &ResourceHost, at: &str, found: &mut Mistakes) {
+    let at = at.replace(".name", ".late_certificate");
+    if host.late_certificate && resource.style != ResourceStyle::Vault {
+        found.add(&at, "only a resource with the style 'vault' requests the certificate late: remove it");
+    }
+    if host.late_certificate && !host.asks_for_certificate {
+        found.add(&at, "the host has asks_for_certificate = false: remove one of them");
     }
 }
 

@@ -1,0 +1,56 @@
+//! A build with OpenSSL: calls of vaults, and emulated vaults that request the certificate late.
+
+use std::sync::Arc;
+
+use certbound::Network;
+use certbound_emulator::serve::{BoxedIo, LateAccepting, LateClient, LateConnection, LateTls, Requesting};
+use certbound_openssl::OpensslTransport;
+use certbound_openssl::server;
+
+/// The transport of calls of resources.
+pub(crate) type CallTransport = OpensslTransport;
+
+/// Returns the transport of `network` that uses OpenSSL for vaults.
+pub(crate) fn transport(network: &Network) -> CallTransport {
+    OpensslTransport::new(network)
+}
+
+/// Returns the sentence that names the TLS library for `host` and the reason, if it is not the usual library.
+pub(crate) fn tell(transport: &CallTransport, host: &str) -> Option<String> {
+    let library = OpensslTransport::library();
+    transport.uses_openssl_for(host).then(|| {
+        format!(
+            "the connection to {host} uses {library} and not rustls, because a vault requests the certificate by a TLS 1.2 \
+             renegotiation"
+        )
+    })
+}
+
+/// Returns the TLS of emulated vaults that request the certificate late.
+pub(crate) fn emulated() -> Option<Arc<dyn LateTls>> {
+    Some(Arc::new(Late))
+}
+
+#[derive(Debug)]
+struct Late;
+
+impl LateTls for Late {
+    fn accept<'a>(&'a self, stream: BoxedIo, chain: &'a [Vec<u8>], key: &'a [u8]) -> LateAccepting<'a> {
+        Box::pin(async move {
+            let (stream, client) = server::LateAcceptor::new(chain, key)?.accept(stream).await?;
+            Ok(LateConnection { stream: Box::new(stream), client: Arc::new(Client(client)) })
+        })
+    }
+}
+
+struct Client(server::LateClient<BoxedIo>);
+
+impl LateClient for Client {
+    fn server_name(&self) -> Option<String> {
+        self.0.server_name()
+    }
+
+    fn request_certificate(&self) -> Requesting<'_> {
+        Box::pin(self.0.request_certificate())
+    }
+}

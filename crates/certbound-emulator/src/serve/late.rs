@@ -1,0 +1,185 @@
+//! Hosts that request the client certificate after a request, as the real Key Vault does: by a renegotiation of TLS 1.2.
+//!
+//! rustls cannot renegotiate, so a different TLS library serves these hosts. This module has the interface to it.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Cursor};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use certbound_serve::{Body, Connection};
+use certbound_verifier::opted_in;
+use http::{Request, Response};
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::sync::OnceCell;
+
+use super::connection::{ResponseBody, whole};
+use super::current::CurrentEmulator;
+use super::front_door::respond_to_whole;
+use crate::emulator::Emulator;
+use crate::tls_facts::TlsFacts;
+
+/// A stream of bytes in both directions.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A stream of any type.
+pub type BoxedIo = Box<dyn Io>;
+
+/// The future of [`LateTls::accept`].
+pub type LateAccepting<'a> = Pin<Box<dyn Future<Output = io::Result<LateConnection>> + Send + 'a>>;
+
+/// A TLS library that serves TLS 1.2 and requests the client certificate by a renegotiation. The crate
+/// `certbound-openssl` has the functions for an implementation.
+pub trait LateTls: fmt::Debug + Send + Sync {
+    /// Performs the first handshake with this chain (DER, leaf first) and private key (DER). The handshake requests no
+    /// client certificate, and the server resumes no session.
+    fn accept<'a>(&'a self, stream: BoxedIo, chain: &'a [Vec<u8>], key: &'a [u8]) -> LateAccepting<'a>;
+}
+
+/// A connection after its first handshake.
+pub struct LateConnection {
+    /// The decrypted stream.
+    pub stream: BoxedIo,
+    /// The client.
+    pub client: Arc<dyn LateClient>,
+}
+
+impl fmt::Debug for LateConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LateConnection").finish_non_exhaustive()
+    }
+}
+
+/// The future of [`LateClient::request_certificate`], with the client's chain, DER, leaf first. `None` if the client has no
+/// certificate.
+pub type Requesting<'a> = Pin<Box<dyn Future<Output = io::Result<Option<Vec<Vec<u8>>>>> + Send + 'a>>;
+
+/// The client of one connection.
+pub trait LateClient: Send + Sync {
+    /// Returns the server name that the client sent.
+    fn server_name(&self) -> Option<String>;
+
+    /// Renegotiates and requests the client's certificate. Every certificate is accepted: the handshake proves only that
+    /// the client has its key.
+    fn request_certificate(&self) -> Requesting<'_>;
+}
+
+/// The TLS library of the hosts that request the certificate late.
+pub(super) struct Hosts(Option<Arc<dyn LateTls>>);
+
+impl Hosts {
+    /// Checks that there is a library if the world has such a host.
+    pub(super) fn new(emulator: &Emulator, tls: Option<Arc<dyn LateTls>>) -> io::Result<Self> {
+        match (emulator.late_host(), tls) {
+            (None, _) => Ok(Self(None)),
+            (Some(_), Some(tls)) => Ok(Self(Some(tls))),
+            (Some(host), None) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "the world's host {host} has late_certificate = true, which needs OpenSSL, and this build has no OpenSSL"
+                ),
+            )),
+        }
+    }
+
+    /// Returns whether the world has such a host.
+    pub(super) fn exist(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Serves one client of the host `name`.
+pub(super) async fn serve(
+    stream: BoxedIo,
+    connection: &Connection,
+    name: &str,
+    current: CurrentEmulator,
+    reset: Arc<AtomicBool>,
+) -> io::Result<()> {
+    let configurations = current.tls();
+    let tls = configurations.late().0.as_ref();
+    let tls = tls.ok_or_else(|| io::Error::other("there is no TLS library for this host"))?;
+    let (chain, key) = current.get().host_certificate(name).map_err(io::Error::other)?;
+    let chain: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
+    let accepted = connection.handshake(tls.accept(stream, &chain, key.secret_der())).await??;
+    let LateConnection { stream, client } = accepted;
+    if client.server_name().is_none_or(|sent| !sent.eq_ignore_ascii_case(name)) {
+        return Err(io::Error::other("the server name in TLS is not the destination of the tunnel"));
+    }
+    let facts = |chain| TlsFacts {
+        server_name: name.to_owned(),
+        client_chain: chain,
+        resumed: false,
+        protocol: Some("TLSv1_2".to_owned()),
+    };
+    let peer = Arc::new(Peer { before: facts(None), after: OnceCell::new(), client });
+    let service = move |request: Request<Body>| {
+        respond(request, current.get(), Arc::clone(&peer), Arc::clone(&reset))
+    };
+    connection.http1(stream, service).await
+}
+
+/// The client of a connection, with the facts before and after the certificate was requested.
+struct Peer {
+    before: TlsFacts,
+    after: OnceCell<TlsFacts>,
+    client: Arc<dyn LateClient>,
+}
+
+impl Peer {
+    /// Requests the certificate, but only once on each connection.
+    async fn with_certificate(&self) -> io::Result<&TlsFacts> {
+        let request = async || {
+            let client_chain = self.client.request_certificate().await?;
+            Ok(TlsFacts { client_chain, ..self.before.clone() })
+        };
+        self.after.get_or_try_init(request).await
+    }
+}
+
+async fn respond(
+    request: Request<Body>,
+    emulator: Arc<Emulator>,
+    peer: Arc<Peer>,
+    reset: Arc<AtomicBool>,
+) -> io::Result<Response<ResponseBody>> {
+    let request = match whole(request).await {
+        Ok(request) => request,
+        Err(response) => return Ok(response),
+    };
+    let facts = match opted_in(request.headers()) {
+        true => peer.with_certificate().await?,
+        false => peer.after.get().unwrap_or(&peer.before),
+    };
+    respond_to_whole(request, &emulator, facts, &reset).await
+}
+
+/// Reads the server name of a handshake, in lower case. Returns it with a stream that begins with the same bytes. The name
+/// is empty if there is none.
+pub(super) async fn server_name<S: Io>(stream: S) -> io::Result<(String, impl Io)> {
+    let (mut reader, writer) = tokio::io::split(stream);
+    let (mut acceptor, mut seen) = (Acceptor::default(), Vec::new());
+    let name = loop {
+        let mut bytes = [0; 4096];
+        let length = reader.read(&mut bytes).await?;
+        let Some(mut read) = bytes.get(..length).filter(|read| !read.is_empty()) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        seen.extend_from_slice(read);
+        while !read.is_empty() && acceptor.read_tls(&mut read)? > 0 {}
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => {
+                break accepted.client_hello().server_name().map(str::to_ascii_lowercase).unwrap_or_default();
+            }
+            // The usual path reads the same bytes again and sends the alert.
+            Err(_) => break String::new(),
+        }
+    };
+    Ok((name, tokio::io::join(Cursor::new(seen).chain(reader), writer)))
+}
