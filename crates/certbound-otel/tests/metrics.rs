@@ -177,7 +177,8 @@ async fn retries_and_throttled_requests_are_counted() {
     assert_eq!(collected.series(names::REQUEST_DURATION), [(status(503), 1), (status(429), 1)].into());
     assert_eq!(collected.series(names::REQUESTS_THROTTLED), [(target.to_owned(), 2)].into());
     let failures = collected.series(names::ACQUISITIONS);
-    let failed = "error.type=temporarily_unavailable outcome=failure region=westus3 token_type=bearer";
+    let failed = "api=client_credentials error.type=temporarily_unavailable outcome=failure \
+                  refresh_reason=no_cached_token region=westus3 token_type=bearer";
     assert_eq!(failures.get(failed), Some(&3), "{failures:?}");
 }
 

@@ -118,9 +118,8 @@ pub(super) async fn serve(
         protocol: Some("TLSv1_2".to_owned()),
     };
     let peer = Arc::new(Peer { before: facts(None), after: OnceCell::new(), client });
-    let service = move |request: Request<Body>| {
-        respond(request, current.get(), Arc::clone(&peer), Arc::clone(&reset))
-    };
+    let service =
+        move |request: Request<Body>| respond(request, current.get(), Arc::clone(&peer), Arc::clone(&reset));
     connection.http1(stream, service).await
 }
 

@@ -25,7 +25,8 @@ impl Machine {
             return Some(found);
         }
         let key = self.key().await;
-        let key = key.inspect_err(|error| tracing::warn!(%error, "the key could not be opened again")).ok()?;
+        let key =
+            key.inspect_err(|error| tracing::warn!(%error, "the key could not be opened again")).ok()?;
         let Some(found) = find() else { return self.certificate(None, correlation_id).await.ok() };
         if key.is_same_handle(found.key()) {
             return None;
