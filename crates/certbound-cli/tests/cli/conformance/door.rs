@@ -75,14 +75,6 @@ impl Door {
         Self { proxy_url, root_pem: certified.cert.pem(), handshakes, task }
     }
 
-    pub(super) fn proxy_url(&self) -> String {
-        self.proxy_url.clone()
-    }
-
-    pub(super) fn root_pem(&self) -> &str {
-        &self.root_pem
-    }
-
     /// Returns a network that has no open connections.
     pub(super) fn network(&self) -> Network {
         stage::network(&self.proxy_url, &self.root_pem)

@@ -15,6 +15,9 @@ const QUIET: [&str; 11] = [
 /// The rows about a Bearer token alone.
 const BEARER: [&str; 2] = ["SNI-01", "SNI-02"];
 
+/// The length at which the page breaks the line of a fact that has commas.
+const WIDTH: usize = 120;
+
 /// The evidence of one row. It contains no secrets, no times and no random values.
 pub(super) struct Evidence {
     requests: Vec<JournalEntry>,
@@ -81,10 +84,25 @@ impl Evidence {
         let times = |count: usize| if count > 1 { format!("{count} times:\n") } else { String::new() };
         let mut text: Vec<String> = blocks.into_iter().map(|(block, count)| times(count) + &block).collect();
         if !self.facts.is_empty() {
-            text.push(self.facts.iter().map(|(name, value)| format!("{name}: {value}\n")).collect());
+            text.push(self.facts.iter().map(|(name, value)| wrapped(&format!("{name}: {value}"))).collect());
         }
         text.join("\n")
     }
+}
+
+/// Breaks a long line after commas. Each line of the result ends with a line break.
+fn wrapped(line: &str) -> String {
+    let (mut text, mut length) = (String::new(), 0);
+    for part in line.split_inclusive(", ") {
+        if length > 0 && length + part.len() > WIDTH {
+            text.truncate(text.trim_end().len());
+            text.push_str("\n  ");
+            length = 2;
+        }
+        text.push_str(part);
+        length += part.len();
+    }
+    text + "\n"
 }
 
 /// Makes a row a test of its own.
@@ -108,18 +126,23 @@ fn exchange(entry: &JournalEntry) -> String {
     }
     text.push_str(&match &entry.protocol {
         None => "  TLS: none\n".to_owned(),
-        Some(protocol) => {
-            let certificate = match &entry.client_certificate {
-                Some(thumbprint) => format!("client certificate {}", pki::named(thumbprint)),
-                None => "no client certificate".to_owned(),
-            };
-            format!("  TLS: {protocol}, server name {}, {certificate}\n", entry.server_name)
-        }
+        Some(protocol) => format!("  TLS: {protocol}, server name {}\n", entry.server_name),
     });
+    if entry.protocol.is_some() {
+        let named = entry.client_certificate.as_deref().map_or_else(|| "none".to_owned(), pki::named);
+        text.push_str(&format!("  client certificate: {named}\n"));
+    }
     let mut answer = vec![entry.status.to_string()];
     answer.extend(entry.aadsts.map(|number| format!("AADSTS{number}")));
     answer.extend(entry.token_type.as_ref().map(|kind| format!("token_type {kind}")));
     answer.extend(entry.expires_in.map(|seconds| format!("expires_in {seconds}")));
     answer.extend(entry.fault.map(|fault| format!("by the fault {fault}")));
     text + &format!("  answer: {}\n", answer.join(", "))
+}
+
+#[test]
+fn a_long_fact_is_broken_after_a_comma() {
+    assert_eq!(wrapped("a: b, c"), "a: b, c\n");
+    let long = "x".repeat(70);
+    assert_eq!(wrapped(&format!("{long}, {long}, c")), format!("{long},\n  {long}, c\n"));
 }

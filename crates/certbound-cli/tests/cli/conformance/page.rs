@@ -8,13 +8,14 @@ const INTRODUCTION: &str = "\
 # Conformance
 
 This page has every row of the acceptance matrix for certificate-bound tokens, with the evidence that certbound meets it. The
-matrix is `docs/mtls-pop-acceptance-test-matrix.md` in the repository of MSAL.NET, in the version for all MSALs that pull request
-6161 merged on 2026-08-17. The ids and priorities are those of that version, and other versions have other ids; the descriptions
-are ours. P0 rows need captured evidence. A *bound token* is a token of the type `mtls_pop`; the [glossary](glossary.md) explains
-the other terms.
+matrix is `docs/mtls-pop-acceptance-test-matrix.md` in the repository of MSAL.NET, in the version for all MSALs that pull
+request 6161 merged on 2026-08-17. Ids and priorities are those of that version; other versions have other ids. The
+descriptions are ours. P0 rows need captured evidence. A *bound token* is a token of the type `mtls_pop`. The
+[glossary](glossary.md) explains the other terms.
 
-A test run writes this page, and the test fails if the page differs from the run. Each row is a test. It checks what must be seen
-on real TLS connections. The server is the emulator, or in a few rows a server of the test, for example one that has TLS 1.2 only.
+A test run writes this page, and the test fails if the page differs from the run. Each row is a test that checks what must be
+seen, on real TLS connections. The server is the emulator, or in a few rows a server of the test that the row needs, for example
+one that has TLS 1.2 only.
 
 ```sh
 cargo test -p certbound-cli --test cli -- conformance::         # all rows, and the comparison with this page
@@ -32,10 +33,11 @@ The emulator is not Entra: no row of this page was seen at the real service. [Li
 
 ## How to read the evidence
 
-The server that received a request recorded it: method, URL, parameters, the facts of the TLS connection (version, server name,
-client certificate), and the answer. `(redacted)` is in the place of a value that may be secret. Headers are left out, except the
-scheme of `Authorization`, because they contain random ids. *no connection was opened* means that the configured proxy was a
-listener that saw no connection. Facts that the test read elsewhere, such as the error that the caller got, follow the requests.
+The server that received a request recorded it: method, URL, parameters, the facts of the TLS connection (version, server
+name, client certificate), and the answer. `(redacted)` is in the place of a value that may be secret. Headers are left out,
+except the scheme of `Authorization`, because they contain random ids. *no connection was opened* means that the configured
+proxy was a listener that saw no connection. Facts that the test read elsewhere, such as the error that the caller got, follow
+the requests.
 ";
 
 /// Writes the whole page.
@@ -70,9 +72,9 @@ fn lower(id: &str) -> String {
 
 fn certificates() -> String {
     let mut text = format!(
-        "\nThe keys are derived from the seed `{}` or are files of `testdata/certificates`, so the certificates are the same in each \
-         run.\nThe evidence has the SHA-256 of the DER of a leaf certificate in base64url, as `x5t#S256` of a token has it (RFC 8705, \
-         section 3.1).\n\n\
+        "\nThe keys are derived from the seed `{}` or are files of `testdata/certificates`, so the certificates are the \
+         same in\neach run. The evidence has the SHA-256 of the DER of a leaf certificate in base64url, as `x5t#S256` of a \
+         token has it\n(RFC 8705, section 3.1).\n\n\
          | Certificate | Meaning | SHA-256, base64url | SHA-256, hexadecimal |\n|---|---|---|---|\n",
         pki::SEED
     );

@@ -2,17 +2,20 @@
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use certbound::error::PeerMisbehaved;
-use certbound::{Thumbprint, TokenCache};
+use certbound::transport::Via;
+use certbound::{Client, Thumbprint, TokenCache, Transport as _};
 use certbound_emulator::{Condition, Fault, FaultResult, JournalEntry, LegKind};
+use tokio_rustls::rustls::ALL_VERSIONS;
 
 use super::door::{Clients, Door};
 use super::evidence::Evidence;
 use super::pki;
 use super::rows::{Row, shown};
-use super::stage::{MTLS_HOST, Stage, global, graph, in_region, is_bound_by_certificate, network, only};
+use super::stage::{MTLS_HOST, Stage, global, graph, in_region, is_bound_by_certificate, only};
 use super::trap::Trap;
-use crate::support::APP;
+use crate::support::{APP, TENANT};
 
 pub(super) const ROWS: &[Row] = &[
     shown!(
@@ -91,24 +94,20 @@ async fn a_service_that_demands_a_certificate_gets_the_configured_one() -> Evide
     let leaf = Arc::new(Mutex::new(None));
     let (emulator, seen) = (Arc::clone(&stage.emulator), Arc::clone(&leaf));
     let demands = Clients::MustPresent(stage.emulator.ca_der().to_vec());
-    let door =
-        Door::open(&[MTLS_HOST], tokio_rustls::rustls::ALL_VERSIONS, demands, move |facts, request| {
-            *seen.lock().unwrap() = facts.client_leaf().map(<[u8]>::to_vec);
-            emulator.handle(emulator.now(), facts, request)
-        })
-        .await;
-    let builder = || certbound::Client::builder(global(), APP).with_network(&door.network());
-    let client = builder().with_certificate(pki::c().binding()).build().unwrap();
+    let door = Door::open(&[MTLS_HOST], ALL_VERSIONS, demands, move |facts, request| {
+        *seen.lock().unwrap() = facts.client_leaf().map(<[u8]>::to_vec);
+        emulator.handle(emulator.now(), facts, request)
+    })
+    .await;
+    let builder = Client::builder(global(), APP).with_network(&door.network());
+    let client = builder.with_certificate(pki::c().binding()).build().unwrap();
     client.bound_token(&graph()).await.unwrap();
     let leaf = leaf.lock().unwrap().take().unwrap();
     assert_eq!(leaf, pki::c().identity.leaf_der());
     // The same service ends the handshake of a client that presents nothing, so it does demand the certificate.
-    let login = stage.client(pki::c().binding()).authority().clone();
-    let url = format!("https://{MTLS_HOST}/{}/oauth2/v2.0/token", login.tenant().unwrap());
-    let transport = network(&door.proxy_url(), door.root_pem()).transport();
-    let request = http::Request::post(url).body(bytes::Bytes::new()).unwrap();
-    let error = certbound::Transport::send(&transport, request, certbound::transport::Via::Tls).await;
-    let error = error.unwrap_err();
+    let request = http::Request::post(format!("https://{MTLS_HOST}/{TENANT}/oauth2/v2.0/token"));
+    let request = request.body(Bytes::new()).unwrap();
+    let error = door.network().transport().send(request, Via::Tls).await.unwrap_err();
     assert_eq!(door.handshakes(), 1);
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
@@ -161,7 +160,7 @@ async fn the_body_has_no_req_cnf() -> Evidence {
 #[tokio::test]
 async fn parameters_with_reserved_names_are_refused() -> Evidence {
     let trap = Trap::new();
-    let client = certbound::Client::builder(global(), APP).with_network(&trap.network());
+    let client = Client::builder(global(), APP).with_network(&trap.network());
     let client = client.with_certificate(pki::c().binding()).build().unwrap();
     let names = [
         "client_id",
