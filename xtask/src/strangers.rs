@@ -1,5 +1,5 @@
 //! Sets up the strangers, the other programs of the tests: openssl with its headers, curl, nginx, HAProxy, Apache, Caddy,
-//! unshare, script, ip, systemd-socket-activate, a keychain, and packages of Python and Node.
+//! unshare, script, ip, systemd-socket-activate, a keychain, SoftHSM, OpenSC, and packages of Python and Node.
 //!
 //! The command finds or installs each program, and prints a line about it. If a program cannot be installed, the
 //! command fails with the program's name: no test is skipped.
@@ -20,7 +20,7 @@ use self::python::Environment;
 use crate::process::{capture, on_path, run, say};
 
 /// The programs, the Debian package of each, and the argument that prints its version.
-const PROGRAMS: [(&str, &str, &str); 13] = [
+const PROGRAMS: [(&str, &str, &str); 15] = [
     ("openssl", "openssl", "version"),
     ("curl", "curl", "--version"),
     ("python3", "python3", "--version"),
@@ -35,6 +35,9 @@ const PROGRAMS: [(&str, &str, &str); 13] = [
     ("systemd-analyze", "systemd", "--version"),
     ("dbus-run-session", "dbus", "--version"),
     ("gnome-keyring-daemon", "gnome-keyring", "--version"),
+    // SoftHSM stores tokens in files. OpenSC reads them; no argument of `pkcs11-tool` prints its own version.
+    ("softhsm2-util", "softhsm2", "--version"),
+    ("pkcs11-tool", "opensc", "--show-info"),
 ];
 
 /// The packages of the virtual environment, in pip's format.
@@ -135,7 +138,7 @@ fn apt_get() -> Result<Command> {
         command
     } else {
         bail!(
-            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux iproute2 systemd dbus gnome-keyring libssl-dev pkg-config python3 python3-venv nodejs npm"
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux iproute2 systemd dbus gnome-keyring libssl-dev pkg-config softhsm2 opensc python3 python3-venv nodejs npm"
         );
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);

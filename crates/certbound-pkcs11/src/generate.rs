@@ -64,16 +64,8 @@ pub(crate) fn generate(
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
         Attribute::Sign(true),
-        Attribute::Decrypt(false),
-        Attribute::Unwrap(false),
     ];
-    // EC keys have no use for decryption, and some tokens refuse the attributes.
-    let is_rsa = matches!(mechanism, Mechanism::RsaPkcsKeyPairGen);
-    let private: Vec<_> = named
-        .into_iter()
-        .chain(private)
-        .filter(|it| is_rsa || !matches!(it, Attribute::Decrypt(_) | Attribute::Unwrap(_)))
-        .collect();
+    let private: Vec<_> = named.into_iter().chain(private).collect();
     // The login belongs to all sessions of the process.
     let session = opened.module.open_rw_session(opened.slot)?;
     session.generate_key_pair(&mechanism, &public, &private)?;

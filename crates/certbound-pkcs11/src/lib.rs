@@ -49,3 +49,8 @@ pub use self::key::TokenKey;
 pub use self::machine_keys::TokenKeys;
 pub use self::token::TokenOptions;
 pub use self::uri::Pkcs11Uri;
+
+/// Compiles the example of the page on keys in hardware as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/hardware-keys.md")]
+struct HardwareKeys;

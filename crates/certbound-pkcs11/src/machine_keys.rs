@@ -11,6 +11,7 @@ use certbound::managed_identity::{KeyProvider, KeyStrength, MachineKey};
 use crate::error::Pkcs11Error;
 use crate::generate::{KeySpec, generate, remove};
 use crate::key::{TokenKey, only_one};
+use crate::mechanism::KeyKind;
 use crate::objects::{self, FoundKey, Selector};
 use crate::token::{Opened, Token, TokenOptions};
 use crate::uri::Pkcs11Uri;
@@ -121,6 +122,12 @@ fn find_or_generate(opened: &Opened, selector: &Selector) -> Result<FoundKey, Pk
     let found = objects::keys(opened, selector)?;
     if !found.is_empty() {
         return only_one(opened, found, selector);
+    }
+    // The request for a certificate is signed by RSA-PSS. A key that cannot do this would only fill the token.
+    if !KeyKind::Rsa.schemes(&opened.mechanisms).contains(&SignatureScheme::RsaPssSha256) {
+        let reason =
+            "the token lacks RSA-PSS with SHA-256 (CKM_SHA256_RSA_PKCS_PSS or CKM_RSA_PKCS_PSS)".to_owned();
+        return Err(Pkcs11Error::KeyUnusable { key: selector.shown(), reason });
     }
     let label = selector.label.as_deref().unwrap_or(LABEL);
     let generated = generate(opened, KeySpec::Rsa2048, label, selector.id.as_deref())?;

@@ -181,4 +181,4 @@ Examples:
 pub(crate) const KEYS_CSR: &str = "\
 Examples:
   certbound keys csr --subject CN=app.contoso.com \\
-    'pkcs11:token=app;object=binding' > app.csr";
+    'pkcs11:token=app;object=binding' -o raw > app.csr";

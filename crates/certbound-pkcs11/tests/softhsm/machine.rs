@@ -147,6 +147,12 @@ fn an_ec_key_or_a_missing_token_is_an_error_and_no_software_key_takes_its_place(
             .unwrap()
             .generate(KeySpec::P256)
             .unwrap();
+        hsm.fault("no-rsa", true);
+        let error = keys(hsm, "token=app;object=machine").key().await.unwrap_err();
+        assert!(error.to_string().contains("lacks RSA-PSS"), "{error}");
+        hsm.fault("no-rsa", false);
+        let listed = hsm.pkcs11_tool(&["--list-objects", "--type", "privkey"]);
+        assert_eq!(listed.matches("Private Key").count(), 1, "no key was generated: {listed}");
         let identity = pair
             .managed_identity(IdentityId::System)
             .with_keys(keys(hsm, "token=app;object=ec"))
