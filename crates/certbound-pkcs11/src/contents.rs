@@ -1,6 +1,7 @@
 //! The tokens of a module, and the keys and certificates of a token, for tools.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::Pkcs11Error;
 use crate::generate::{KeySpec, generate};
@@ -11,6 +12,9 @@ use crate::token::{Token, TokenOptions, tokens};
 use crate::uri::Pkcs11Uri;
 use crate::workers::{NoResult, Workers};
 use crate::{der, module};
+
+/// The time limit for the generation of a key. A smart card needs minutes for a large RSA key.
+const GENERATION: Duration = Duration::from_secs(300);
 
 /// A token in a slot of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +128,7 @@ impl OpenToken {
             });
         };
         let selector = self.selector.clone();
-        self.token.run(None, move |opened| {
+        self.token.run_long(GENERATION, move |opened| {
             if let Some(known) = objects::keys(opened, &selector)?.first() {
                 let reason = "a key with this name exists already".to_owned();
                 return Err(Pkcs11Error::KeyUnusable { key: known.shown(), reason });

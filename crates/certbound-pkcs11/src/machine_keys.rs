@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use certbound::certificate::SignatureScheme;
@@ -18,6 +19,9 @@ use crate::uri::Pkcs11Uri;
 
 /// The label of a key whose URI has none.
 const LABEL: &str = "certbound machine key";
+
+/// The time limit for finding or generating the key. A client waits for a key provider for one minute.
+const GENERATION: Duration = Duration::from_secs(50);
 
 /// The message of the signature that shows that the key still works.
 const PROBE: &[u8] = b"certbound: probe of the key of a machine";
@@ -101,7 +105,7 @@ impl Inner {
 
     fn find(&self) -> Result<(TokenKey, MachineKey), Pkcs11Error> {
         let (token, selector) = (self.token.clone(), self.selector.clone());
-        let key = self.token.run(None, move |opened| {
+        let key = self.token.run_long(GENERATION, move |opened| {
             let found = find_or_generate(opened, &selector)?;
             if let Some(reason) = found.leaves {
                 return Err(Pkcs11Error::Extractable { key: found.shown(), reason });

@@ -124,7 +124,18 @@ impl Token {
     ) -> Result<T, Pkcs11Error> {
         let inner = Arc::clone(&self.inner);
         let result = self.inner.workers.run(move |state| inner.run(state, opening, work));
-        result.unwrap_or_else(|failure| Err(self.inner.no_result(failure)))
+        result.unwrap_or_else(|failure| Err(self.inner.no_result(failure, self.inner.workers.limit())))
+    }
+
+    /// Runs `work` as [`Token::run`] does, with a limit of at least `limit`: the generation of a key takes long.
+    pub(crate) fn run_long<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce(&mut Opened) -> Result<T, Pkcs11Error> + Send + 'static,
+    ) -> Result<T, Pkcs11Error> {
+        let (inner, limit) = (Arc::clone(&self.inner), limit.max(self.inner.workers.limit()));
+        let result = self.inner.workers.run_within(limit, move |state| inner.run(state, None, work));
+        result.unwrap_or_else(|failure| Err(self.inner.no_result(failure, limit)))
     }
 
     /// Runs `work` as [`Token::run`] does. If the token is gone, a second attempt opens it anew.
@@ -198,11 +209,9 @@ impl Inner {
         }
     }
 
-    fn no_result(&self, failure: NoResult) -> Pkcs11Error {
+    fn no_result(&self, failure: NoResult, limit: Duration) -> Pkcs11Error {
         match failure {
-            NoResult::TimedOut => {
-                Pkcs11Error::TimedOut { module: self.path.display().to_string(), limit: self.workers.limit() }
-            }
+            NoResult::TimedOut => Pkcs11Error::TimedOut { module: self.path.display().to_string(), limit },
             NoResult::Failed => Pkcs11Error::Call {
                 call: "a thread for calls of the module".to_owned(),
                 reason: "it could not be started, or it panicked".to_owned(),

@@ -71,6 +71,15 @@ impl<S: Default + 'static> Workers<S> {
         &self,
         work: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T, NoResult> {
+        self.run_within(self.limit, work)
+    }
+
+    /// Runs `work` on a thread, and waits for its result with another limit.
+    pub(crate) fn run_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Result<T, NoResult> {
         if self.shared.lost.load(Ordering::SeqCst) >= self.shared.at_most {
             return Err(NoResult::TimedOut);
         }
@@ -81,7 +90,7 @@ impl<S: Default + 'static> Workers<S> {
             let _ = answer.send(work(state));
         });
         self.submit(Job { run, progress: Arc::clone(&progress) })?;
-        match answered.recv_timeout(self.limit) {
+        match answered.recv_timeout(limit) {
             Ok(result) => Ok(result),
             Err(RecvTimeoutError::Disconnected) => Err(NoResult::Failed),
             Err(RecvTimeoutError::Timeout) => {

@@ -64,9 +64,9 @@ pub(crate) struct IdentityFlags {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Certificate")]
 pub(crate) struct CertificateFlags {
-    /// A PEM file with chain and key, a PFX file, or a PKCS#11 URI.
+    /// A PEM or PFX file, or a PKCS#11 URI.
     ///
-    /// A value that begins with `pkcs11:` names a key in a token, with its certificate:
+    /// The file has the chain and the key. A value that begins with `pkcs11:` names a key in a token, with its certificate:
     /// `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
@@ -142,7 +142,7 @@ impl SecretFlags {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Leg 1")]
 pub(crate) struct Leg1Flags {
-    /// The certificate of both legs (PEM, PFX or PKCS#11 URI).
+    /// The certificate of both legs (PEM, PFX, PKCS#11).
     ///
     /// The certificate authenticates Leg 1, and Leg 2 presents it. The value is a PEM file with chain and key, a PFX file, or
     /// the PKCS#11 URI of a key in a token.
