@@ -215,7 +215,7 @@ mod tests {
         let workers = Workers::<()>::new(1, Duration::from_millis(20));
         let hung = Arc::new(Barrier::new(2));
         let hangs = Arc::clone(&hung);
-        assert_eq!(workers.run(move |()| drop(hangs.wait())), Err(NoResult::TimedOut));
+        assert_eq!(workers.run(move |()| hangs.wait().is_leader()), Err(NoResult::TimedOut));
         assert_eq!(workers.run(|()| ()), Err(NoResult::TimedOut), "the only thread is lost");
         assert!(workers.shared.lock().jobs.is_empty(), "a call that cannot be run is not queued");
         hung.wait();

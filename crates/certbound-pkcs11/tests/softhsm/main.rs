@@ -4,7 +4,7 @@
 //! a process of its own, with tokens of its own ([`hsm::isolated`]).
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::expect_used,
     reason = "tests; clippy excuses only the test functions themselves"
 )]
 

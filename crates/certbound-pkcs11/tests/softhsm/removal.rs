@@ -1,14 +1,14 @@
 //! A token that is taken out and put back: it works again without a restart, and nothing of the old handle is used.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use certbound::certificate::{CertificateSource as _, SignatureScheme, Signer as _};
+use certbound::clock::{Clock as _, SystemClock};
 use certbound::error::TransportError;
 use certbound::managed_identity::{IdentityId, MachineCertificates};
 use certbound::transport::{Answer, HyperTransport, Via};
-use certbound::{Cloud, ManagedIdentity, ResourceScope, Transport, UnixTime};
+use certbound::{Cloud, ManagedIdentity, ResourceScope, Transport};
 use certbound_pkcs11::{KeySpec, OpenToken, TokenKeys, TokenOptions};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{ManualClock, MemoryTransport};
@@ -117,9 +117,8 @@ impl Transport for Beside {
 fn a_machine_goes_on_with_its_certificate_when_the_token_is_back() {
     isolated_async(async |hsm| {
         let service = Service::start().await;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let machine =
-            MemoryTransport::new(Arc::clone(&service.emulator), ManualClock::at(UnixTime::from_secs(now)));
+        let now = SystemClock::new().now();
+        let machine = MemoryTransport::new(Arc::clone(&service.emulator), ManualClock::at(now));
         let transport = Beside { machine, network: service.network.transport() };
         let keys = TokenKeys::open(hsm.uri("token=app;object=machine"), TokenOptions::default()).unwrap();
         let identity = ManagedIdentity::builder(IdentityId::System)
