@@ -14,6 +14,7 @@ use uuid::Uuid;
 pub(crate) use self::alteration::Alteration;
 pub use self::alteration::TokenForm;
 use crate::keys::TokenKey;
+use crate::world::token_binding::STRENGTH_CLAIM;
 use crate::world::{Application, ManagedIdentity, Resource, Tenant, TokenVersion, World};
 
 /// The usual lifetime of a token, in seconds.
@@ -114,6 +115,7 @@ pub(crate) fn answer(
         Some(Alteration::Bearer) => {
             claims.remove("cnf");
             claims.remove("xms_tbflags");
+            claims.remove(STRENGTH_CLAIM);
             token_type = "Bearer";
         }
         Some(Alteration::NoCnf) => drop(claims.remove("cnf")),
@@ -197,6 +199,9 @@ fn claims(grant: &Grant<'_>, now: UnixTime) -> Map<String, Value> {
     if let Some(thumbprint) = &grant.bound_to {
         set("cnf", json!({ "x5t#S256": thumbprint.x5t_s256() }));
         set("xms_tbflags", json!(2));
+        if let Some(strength) = grant.application.token_binding_strength {
+            set(STRENGTH_CLAIM, json!(strength));
+        }
     }
     claims
 }

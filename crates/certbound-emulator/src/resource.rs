@@ -20,7 +20,7 @@ use crate::directory::Directory;
 use crate::keys::SigningKeys;
 use crate::keys::vault::VaultKeys;
 use crate::tls_facts::TlsFacts;
-use crate::world::{BoundTokens, Resource, ResourceStyle, TokenVersion, World};
+use crate::world::{BoundTokens, Resource, ResourceStyle, TokenBindingMode, TokenVersion, World};
 
 /// A resource, with the context of one request.
 pub(crate) struct ResourceServer<'e> {
@@ -125,9 +125,10 @@ impl ResourceServer<'_> {
                 builder = builder.audience(uri).audience(format!("{uri}/"));
             }
         }
-        let policy = match self.resource.bound_tokens {
-            BoundTokens::Required => BindingPolicy::Required,
-            BoundTokens::Refused | BoundTokens::Allowed => BindingPolicy::WhenBound,
+        let mode = self.resource.token_binding_parameters.map(|rules| rules.mode);
+        let policy = match (self.resource.bound_tokens, mode) {
+            (BoundTokens::Required, _) | (_, Some(TokenBindingMode::Enforced)) => BindingPolicy::Required,
+            (BoundTokens::Refused | BoundTokens::Allowed, _) => BindingPolicy::WhenBound,
         };
         // The verifier accepts every caller. `ResourceServer::check` then requires a role.
         builder.binding(policy).dangerous_any_caller().build().ok().map(|verifier| (verifier, keys))

@@ -9,6 +9,7 @@ pub(crate) mod expression;
 pub(crate) mod hosts;
 #[cfg(test)]
 mod schema;
+pub(crate) mod token_binding;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::cloud::{is_exchange_elsewhere, is_only_elsewhere};
 pub use self::error::{WorldError, WorldMistake};
+pub use self::token_binding::{TokenBindingMode, TokenBindingParameters, TokenBindingStrength};
 
 /// The configuration of the emulator. It does not change while the emulator runs.
 ///
@@ -102,6 +104,9 @@ pub struct Application {
     /// Its application permissions, by the resource's application id.
     #[serde(default)]
     pub roles: BTreeMap<String, Vec<String>>,
+    /// The strength that its bound tokens name in a claim. Default: the tokens have no such claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_binding_strength: Option<TokenBindingStrength>,
 }
 
 /// A federated credential. The issuer, the audience and the subject are compared exactly. An expression can replace the
@@ -226,6 +231,9 @@ pub struct Resource {
     /// Whether the resource accepts bound tokens. Default: refused.
     #[serde(default)]
     pub bound_tokens: BoundTokens,
+    /// The rules of a vault for bound tokens. Default: none, so `bound_tokens` decides alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_binding_parameters: Option<TokenBindingParameters>,
     /// The form of its answers. Default: custom.
     #[serde(default)]
     pub style: ResourceStyle,
@@ -381,6 +389,7 @@ impl Application {
             registered_certificates: Vec::new(),
             federated_credentials: Vec::new(),
             roles: BTreeMap::new(),
+            token_binding_strength: None,
         }
     }
 }

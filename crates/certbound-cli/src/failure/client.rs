@@ -35,14 +35,20 @@ impl Failure {
             Error::Misuse { .. } | Error::Provider { .. } => USAGE,
             Error::Transport {
                 cause:
-                    TransportError::CertificateNotRequested { .. } | TransportError::CertificateRefused { .. },
+                    TransportError::CertificateNotRequested { .. }
+                    | TransportError::CertificateNotRequestedLate { .. }
+                    | TransportError::Renegotiated { .. }
+                    | TransportError::CertificateRefused { .. },
                 ..
             } => REFUSED,
             Error::Platform {
                 what: PlatformError::Unreachable { cause: TransportError::ServerNotPinned { .. }, .. },
                 ..
             } => REFUSED,
-            Error::Transport { cause: TransportError::NotHttps, .. } => USAGE,
+            Error::Transport {
+                cause: TransportError::NotHttps | TransportError::KeyNotExportable { .. },
+                ..
+            } => USAGE,
             Error::Transport { .. } => NETWORK,
             Error::Platform {
                 what: PlatformError::Unreachable { .. } | PlatformError::DiscoveryTimedOut { .. },
@@ -161,6 +167,11 @@ mod tests {
             |cause| Failure::of_client(&Error::Transport { leg: Some(Leg::Two), cause, target: None }).exit;
         let host = || "h".to_owned();
         assert_eq!(transport(TransportError::CertificateNotRequested { host: host() }), REFUSED);
+        let reason = || "it did not renegotiate".into();
+        let late = TransportError::CertificateNotRequestedLate { host: host(), reason: reason() };
+        assert_eq!(transport(late), REFUSED);
+        assert_eq!(transport(TransportError::Renegotiated { host: host(), reason: reason() }), REFUSED);
+        assert_eq!(transport(TransportError::KeyNotExportable { host: host() }), USAGE);
         let refused = TransportError::CertificateRefused {
             host: host(),
             alert: certbound::error::TlsAlert(44),

@@ -328,6 +328,24 @@ fn a_world_that_is_none_is_refused_with_every_mistake() {
     assert_eq!(refusal(&offline(&run)), (125, "file_unreadable".to_owned()));
 }
 
+/// The tests in `tests/late` have the build with OpenSSL.
+#[cfg(not(feature = "openssl"))]
+#[test]
+fn a_vault_that_requests_the_certificate_late_needs_openssl() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = stdout(&certbound().args(["emulator", "world"]).output().unwrap());
+    let host = "name = \"*.vault.azure.net\"\n";
+    let world = world.replace(host, &format!("{host}late_certificate = true\n"));
+    let path = crate::support::file(&directory, "world.toml", world);
+    let output = offline(&["emulator", "start", "-o", "json", "--world", text(&path)]);
+    assert_eq!(refusal(&output), (2, "openssl_not_built_in".to_owned()));
+    let said = stderr(&output);
+    assert!(
+        said.contains("*.vault.azure.net has late_certificate") && said.contains("--features openssl"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_seed_gives_the_same_client_key_again() {
     let key = |args: &[&str]| {

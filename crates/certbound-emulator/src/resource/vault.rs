@@ -2,6 +2,7 @@
 //! its certificate in the first handshake, or late if the world says so.
 
 mod access;
+mod binding;
 mod body;
 mod certificates;
 mod keys;
@@ -73,6 +74,7 @@ fn decide(
 ) -> Result<Value, VaultRefusal> {
     let route = Route::of(request.method(), request.uri().path())?;
     let query = Query::of(request, route.operation)?;
+    binding::check(server, caller)?;
     access::check(server, &route, caller)?;
     let page = Page { server, path: request.uri().path(), query: &query };
     let (name, version, body) = (route.name, route.version, request.body());

@@ -1,6 +1,7 @@
 //! Tests of the emulated vault.
 
 mod access;
+mod binding;
 mod keys;
 mod lists;
 mod secrets;

@@ -182,6 +182,7 @@ fn vault() -> Resource {
         app_id: VAULT_APP_ID.to_owned(),
         token_version: TokenVersion::V1,
         bound_tokens: BoundTokens::Allowed,
+        token_binding_parameters: None,
         style: ResourceStyle::Vault,
         items: BTreeMap::from([("demo".to_owned(), "a secret that is none".to_owned())]),
         keys: BTreeMap::from([

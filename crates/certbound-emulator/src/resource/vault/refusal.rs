@@ -120,6 +120,11 @@ impl VaultRefusal {
         Self::new(403, "Forbidden", message).with_inner("ForbiddenByRbac")
     }
 
+    /// The vault's rules for bound tokens refuse the token. The words of the real service are not known.
+    pub(super) fn binding(reason: &str) -> Self {
+        Self::new(401, "Unauthorized", format!("tokenBindingParameters of this emulated vault: {reason}."))
+    }
+
     /// A limit of the emulator's storage is reached.
     pub(super) fn full(limit: &str) -> Self {
         Self::new(

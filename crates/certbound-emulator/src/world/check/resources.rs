@@ -32,6 +32,13 @@ pub(super) fn check(world: &World, found: &mut Mistakes) {
             late(resource, host, &at, found);
         }
         vault(resource, &at, found);
+        if resource.token_binding_parameters.is_some() && resource.style != ResourceStyle::Vault {
+            let at = format!("{at}.token_binding_parameters");
+            found.add(
+                &at,
+                "only a resource with the style 'vault' has these rules: remove it, or use bound_tokens",
+            );
+        }
     }
 }
 

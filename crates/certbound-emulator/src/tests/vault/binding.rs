@@ -1,0 +1,81 @@
+//! The rules of a vault for bound tokens, and the strength in the token.
+
+use super::*;
+use crate::world::token_binding::STRENGTH_CLAIM;
+use crate::world::{ResourceStyle, TokenBindingMode, TokenBindingParameters, TokenBindingStrength};
+
+const SECRET_PATH: &str = "/secrets/demo";
+
+/// Returns an emulator whose vault has these rules, and whose tokens have this strength.
+fn ruled(rules: TokenBindingParameters, strength: Option<TokenBindingStrength>) -> Emulator {
+    emulator_with(|world| {
+        let vault = world.resources.iter_mut().find(|it| it.style == ResourceStyle::Vault).unwrap();
+        vault.token_binding_parameters = Some(rules);
+        world.application_mut(MULTI_TENANT_APP).unwrap().token_binding_strength = strength;
+    })
+}
+
+/// Sends a Bearer token with the client's certificate and the opt-in.
+fn with_bearer(emulator: &Emulator) -> (u16, Value) {
+    let mut client = Client::writer(emulator);
+    let tls = with(MTLS, client.identity);
+    let ask =
+        Ask { scope: VAULT_SCOPE, client_id: MULTI_TENANT_APP, tls, bound: false, ..Ask::leg1(emulator) };
+    client.token = ask.token(emulator);
+    let request = Request::get(format!("{SECRET_PATH}?api-version=7.4"))
+        .header("authorization", format!("Bearer {}", client.token))
+        .body(Bytes::new());
+    let answer = emulator.handle(NOW, &with(client.host, client.identity), request.unwrap());
+    (answer.status().as_u16(), json_of(&answer))
+}
+
+#[test]
+fn a_vault_that_does_not_enforce_the_binding_rejects_bound_tokens() {
+    let rules =
+        TokenBindingParameters { mode: TokenBindingMode::NotEnforced, ..TokenBindingParameters::default() };
+    let emulator = ruled(rules, None);
+    let (status, code, message) = Client::writer(&emulator).refused("GET", SECRET_PATH, &json!({}));
+    assert_eq!((status, code.as_str()), (401, "Unauthorized"));
+    assert!(message.contains("NotEnforced rejects bound tokens"), "{message}");
+    assert_eq!(with_bearer(&emulator).0, 200);
+}
+
+#[test]
+fn a_vault_that_enforces_the_binding_rejects_bearer_tokens() {
+    let rules =
+        TokenBindingParameters { mode: TokenBindingMode::Enforced, ..TokenBindingParameters::default() };
+    let emulator = ruled(rules, None);
+    assert_eq!(Client::writer(&emulator).status("GET", SECRET_PATH, ""), 200, "no minimum strength");
+    let (status, body) = with_bearer(&emulator);
+    assert_eq!(status, 401, "{body}");
+    assert_eq!(body["error"]["code"], "BearerAuthenticationDisabledForKeyVault");
+}
+
+#[test]
+fn a_token_needs_the_minimum_strength_of_the_vault() {
+    use TokenBindingStrength::{AttestedConfidential, AttestedTrustedLaunch, NoValidation, Unattested};
+
+    let order = [NoValidation, Unattested, AttestedTrustedLaunch, AttestedConfidential];
+    for (at_least, minimum_strength) in order.into_iter().enumerate() {
+        let rules = TokenBindingParameters { mode: TokenBindingMode::Enforced, minimum_strength };
+        for (level, strength) in order.into_iter().enumerate() {
+            let emulator = ruled(rules, Some(strength));
+            let client = Client::writer(&emulator);
+            assert_eq!(claims(&client.token).string(STRENGTH_CLAIM), Some(strength.into()));
+            let (status, _, message) = client.refused("GET", SECRET_PATH, &json!({}));
+            let expected = if level >= at_least { 200 } else { 401 };
+            assert_eq!(status, expected, "{strength:?} {minimum_strength:?}: {message}");
+            if expected == 401 {
+                let (found, least): (&str, &str) = (strength.into(), minimum_strength.into());
+                assert!(
+                    message.contains(&format!("is {found}, and the vault requires {least}")),
+                    "{message}"
+                );
+            }
+        }
+        let emulator = ruled(rules, None);
+        let client = Client::writer(&emulator);
+        assert_eq!(claims(&client.token).string(STRENGTH_CLAIM), None);
+        assert_eq!(client.status("GET", SECRET_PATH, "") == 200, at_least == 0, "a token without the claim");
+    }
+}
