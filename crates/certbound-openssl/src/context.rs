@@ -73,7 +73,7 @@ pub(crate) fn client(
     }
     let mut chain = binding.chain().ders().iter();
     if let Some(leaf) = chain.next() {
-        context.set_certificate(&X509::from_der(leaf)?.as_ref().to_owned())?;
+        context.set_certificate(&*X509::from_der(leaf)?)?;
     }
     for issuer in chain {
         context.add_extra_chain_cert(X509::from_der(issuer)?)?;

@@ -1,6 +1,7 @@
 //! The rules of a vault for bound tokens, and the strength in the token.
 
 use super::*;
+use crate::world::builtin::{SECRET, SECRET_APP};
 use crate::world::token_binding::STRENGTH_CLAIM;
 use crate::world::{ResourceStyle, TokenBindingMode, TokenBindingParameters, TokenBindingStrength};
 
@@ -15,17 +16,20 @@ fn ruled(rules: TokenBindingParameters, strength: Option<TokenBindingStrength>) 
     })
 }
 
-/// Sends a Bearer token with the client's certificate and the opt-in.
+/// Reads a secret with a Bearer token.
 fn with_bearer(emulator: &Emulator) -> (u16, Value) {
-    let mut client = Client::writer(emulator);
-    let tls = with(MTLS, client.identity);
-    let ask =
-        Ask { scope: VAULT_SCOPE, client_id: MULTI_TENANT_APP, tls, bound: false, ..Ask::leg1(emulator) };
-    client.token = ask.token(emulator);
+    let secret = [
+        ("client_id", SECRET_APP),
+        ("client_secret", SECRET),
+        ("grant_type", "client_credentials"),
+        ("scope", VAULT_SCOPE),
+    ];
+    let answer = emulator.handle(NOW, &TlsFacts::without_certificate(LOGIN), post(TENANT, form(&secret)));
+    let token = json_of(&answer)["access_token"].as_str().unwrap().to_owned();
     let request = Request::get(format!("{SECRET_PATH}?api-version=7.4"))
-        .header("authorization", format!("Bearer {}", client.token))
+        .header("authorization", format!("Bearer {token}"))
         .body(Bytes::new());
-    let answer = emulator.handle(NOW, &with(client.host, client.identity), request.unwrap());
+    let answer = emulator.handle(NOW, &TlsFacts::without_certificate(VAULT_HOST), request.unwrap());
     (answer.status().as_u16(), json_of(&answer))
 }
 
