@@ -1,4 +1,5 @@
 //! The command with the feature `openssl`, against an emulated vault that requests the certificate as the real one does.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 #[expect(dead_code, reason = "the other tests of the command use the rest")]
 #[path = "../cli/support.rs"]

@@ -116,6 +116,7 @@ async fn s_server_with_sessions_gets_no_token() {
     let (answer, mut server) = tokio::join!(call(&transport, address, &certificate), operator);
     let error = answer.unwrap_err();
     assert_eq!(error.code(), "certificate_not_requested", "{error:?}");
+    assert!(error.to_string().contains("resumed a TLS session in the renegotiation"), "{error}");
     server.child.kill().await.unwrap();
     let mut rest = String::new();
     tokio::time::timeout(LIMIT, server.output.read_to_string(&mut rest)).await.unwrap().unwrap();

@@ -54,12 +54,15 @@ impl Pki {
     }
 }
 
-/// What a server saw: each request with the certificate that the connection had at that moment.
+/// The head of a request, with the certificate (DER) that the connection had at that moment.
+type SeenRequest = (String, Option<Vec<u8>>);
+
+/// What a server saw.
 #[derive(Clone, Default)]
-pub(crate) struct Seen(Arc<Mutex<Vec<(String, Option<Vec<u8>>)>>>);
+pub(crate) struct Seen(Arc<Mutex<Vec<SeenRequest>>>);
 
 impl Seen {
-    pub(crate) fn requests(&self) -> Vec<(String, Option<Vec<u8>>)> {
+    pub(crate) fn requests(&self) -> Vec<SeenRequest> {
         self.0.lock().unwrap().clone()
     }
 
