@@ -166,8 +166,9 @@ pub(crate) enum Command {
     /// The resources enforce the binding.
     #[command(subcommand)]
     Emulator(EmulatorCommand),
-    /// List and generate keys in PKCS#11 tokens, and request certificates for them.
+    /// List and generate keys in PKCS#11 tokens.
     ///
+    /// `keys csr` requests a certificate for a key.
     /// A token is an HSM, a smart card, or a TPM through tpm2-pkcs11. Its keys never leave it: `--certificate`,
     /// `--leg1-certificate` and `--machine-keys` use them by their PKCS#11 URI.
     #[command(subcommand)]
