@@ -84,20 +84,23 @@ async fn refused_by_the_command_line(trap: &Trap, args: &[&str]) -> (i32, String
     refusal(&output)
 }
 
-/// Returns the compiler's message about a program of the library's tests, which does not compile. The library's own
-/// test `mistakes_do_not_compile` compares the message with the compiler's.
-fn compiler_error(program: &str) -> String {
-    let file = |end: &str| root().join(format!("crates/certbound/tests/misuse/{program}.{end}"));
-    let source = std::fs::read_to_string(file("rs")).unwrap();
-    assert!(source.contains(".bound_token("), "{source}");
-    let message = std::fs::read_to_string(file("stderr")).unwrap();
+/// Adds the compiler's message about a program of the library's tests, which does not compile. The library's own test
+/// compares the message with the compiler's.
+fn with_compiler_error(evidence: Evidence, program: &str) -> Evidence {
+    const TESTS: &str = "crates/certbound/tests/misuse";
+    let read = |file: &str| std::fs::read_to_string(root().join(file)).unwrap();
+    let source = format!("{TESTS}/{program}.rs");
+    assert!(read(&source).contains(".bound_token("), "{source}");
+    let message = read(&format!("{TESTS}/{program}.stderr"));
     let line = message.lines().next().unwrap();
     assert!(line.starts_with("error[E"), "{message}");
-    let test = std::fs::read_to_string(root().join("crates/certbound/tests/misuse.rs")).unwrap();
-    assert!(test.contains("fn mistakes_do_not_compile()") && test.contains("tests/misuse/*.rs"), "{test}");
-    format!(
-        "{line}\n  program: crates/certbound/tests/misuse/{program}.rs\n  test: crates/certbound/tests/misuse.rs, mistakes_do_not_compile"
-    )
+    let (file, name) = (format!("{TESTS}.rs"), "mistakes_do_not_compile");
+    let test = read(&file);
+    assert!(test.contains(&format!("fn {name}()")) && test.contains("tests/misuse/*.rs"), "{test}");
+    evidence
+        .fact("program that does not compile", source)
+        .fact("message of the compiler", line)
+        .fact("test of the message", format!("{name} in {file}"))
 }
 
 #[tokio::test]
@@ -110,8 +113,7 @@ async fn a_secret_gets_no_bound_token() -> Evidence {
     let client: AnyClient = builder.with_secret(Secret::new("S")).build().unwrap().into();
     let error = client.bound_token(&graph()).await.unwrap_err();
     assert_eq!(error.code(), code);
-    trap.nothing_arrived()
-        .fact("message of the compiler", compiler_error("bound_token_by_a_secret"))
+    with_compiler_error(trap.nothing_arrived(), "bound_token_by_a_secret")
         .fact("certbound token --client-secret-env", format!("exit code {exit}, {code}"))
         .fact("error of a client that was chosen at run time", error.code())
 }
@@ -135,8 +137,7 @@ async fn an_unbound_assertion_gets_no_bound_token() -> Evidence {
     let error = client.bound_token(&graph()).await.unwrap_err();
     let asked = asked.load(Ordering::SeqCst);
     assert_eq!((error.code(), asked), (code.as_str(), 0));
-    trap.nothing_arrived()
-        .fact("message of the compiler", compiler_error("bound_token_by_an_unbound_assertion"))
+    with_compiler_error(trap.nothing_arrived(), "bound_token_by_an_unbound_assertion")
         .fact("certbound token --assertion-file", format!("exit code {exit}, {code}"))
         .fact("error of a client that was chosen at run time", error.code())
         .fact("assertions that the client requested from the program", asked)

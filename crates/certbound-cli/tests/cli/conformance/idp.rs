@@ -44,6 +44,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 const HOST: &str = "co2.dsts.example";
+const SERVER: &str = "a server of the test in the place of dSTS";
 
 /// A server that answers as dSTS.
 struct Dsts {
@@ -118,7 +119,7 @@ async fn dsts_is_asked_at_its_own_host() -> Evidence {
     is_bound_by_certificate(entry, HOST, pki::c());
     assert_eq!(entry.path, format!("/dstsv2/{TENANT}/oauth2/v2.0/token"));
     assert_eq!((entry.parameter("client_assertion"), entry.parameter("req_cnf")), (None, None));
-    Evidence::of(journal).fact("endpoint of the token", token.details().endpoint)
+    Evidence::of(journal).fact("server", SERVER).fact("endpoint of the token", token.details().endpoint)
 }
 
 #[tokio::test]
@@ -134,6 +135,7 @@ async fn a_cached_token_of_dsts_keeps_its_type_and_certificate() -> Evidence {
     let journal = dsts.journal();
     is_bound_by_certificate(only(&journal), HOST, pki::c());
     Evidence::of(journal)
+        .fact("server", SERVER)
         .fact("second token", format!("from the cache, token_type {}", details.token_type))
         .fact("certificate of the second token", pki::named(&second.binding().thumbprint().x5t_s256()))
 }
