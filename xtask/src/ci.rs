@@ -20,8 +20,8 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
         .args(["--", "-D", "warnings"]))?;
     strangers::openssl_headers()?;
     run(cargo(root)
-        .args(["clippy", "--package", "certbound-openssl", "--package", "certbound-cli", "--all-targets"])
-        .args(["--features", "certbound-cli/openssl"])
+        // `--workspace` gives the other packages the features that they have above, so that few of them are checked again.
+        .args(["clippy", "--workspace", "--all-targets", "--features", "certbound-cli/openssl"])
         .args(locked(root))
         .args(["--", "-D", "warnings"]))?;
     features(root)?;
