@@ -142,7 +142,7 @@ impl SecretFlags {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Leg 1")]
 pub(crate) struct Leg1Flags {
-    /// The certificate of both legs (PEM, PFX, PKCS#11).
+    /// The certificate of both legs: a file or URI.
     ///
     /// The certificate authenticates Leg 1, and Leg 2 presents it. The value is a PEM file with chain and key, a PFX file, or
     /// the PKCS#11 URI of a key in a token.
