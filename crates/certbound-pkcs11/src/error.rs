@@ -256,7 +256,7 @@ impl Pkcs11Error {
 
     /// Whether the session, the token or the handle is gone, so that a new session may help.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::HandleClosed | Self::Call { is_gone: true, .. })
+        matches!(self, Self::HandleClosed | Self::TokenNotFound { .. } | Self::Call { is_gone: true, .. })
     }
 }
 
