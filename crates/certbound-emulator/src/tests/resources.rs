@@ -100,7 +100,7 @@ fn a_vault_wants_its_header_its_scheme_and_the_certificate() {
         (wrong_header, "A client certificate is required for the MTLS_POP token"),
         (no_certificate, "MissingClientCertificate"),
         (vault(format!("Bearer {bound}")), "S2S17001"),
-        (other, "The client certificate is not the one"),
+        (other, "[MtlsCnfClaimRequestDataValidationFailed] Could not validate token."),
     ] {
         let response = call.send(&emulator);
         let message = json_of(&response)["error"]["message"].as_str().unwrap().to_owned();

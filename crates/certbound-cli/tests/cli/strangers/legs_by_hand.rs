@@ -144,7 +144,10 @@ fn the_vault_refuses_for_its_own_reason() {
         (reason(&ours, &[]), "AKV10000: "),
         (reason(&ours, &[&bound]), "A client certificate is required for the MTLS_POP token"),
         (reason(&none, &[&bound, ASK_FOR_CERTIFICATE]), "MissingClientCertificate: "),
-        (reason(&other, &[&bound, ASK_FOR_CERTIFICATE]), "The client certificate is not the one"),
+        (
+            reason(&other, &[&bound, ASK_FOR_CERTIFICATE]),
+            "[MtlsCnfClaimRequestDataValidationFailed] Could not validate token.",
+        ),
         (reason(&ours, &[&as_bearer, ASK_FOR_CERTIFICATE]), "S2S17001: "),
     ];
     for (told, expected) in reasons {
