@@ -17,7 +17,9 @@ pub(crate) enum KeysCommand {
     /// its `id`. A key with this name must not exist.
     #[command(after_long_help = examples::KEYS_GENERATE)]
     Generate(KeysGenerateFlags),
-    /// Print a certificate request (PKCS#10, PEM) for a key in a token, which signs the request.
+    /// Print a certificate request for a key in a token.
+    ///
+    /// The request is PKCS#10 in PEM. The key signs it.
     #[command(after_long_help = examples::KEYS_CSR)]
     Csr(KeysCsrFlags),
 }

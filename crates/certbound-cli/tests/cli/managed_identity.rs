@@ -210,7 +210,7 @@ fn what_a_machine_can_do_is_found_out() {
     let machine = json(&capabilities(imds, &[], &["-o", "json", "--managed-identity", USER]));
     let expected = serde_json::json!({
         "identity": USER, "source": "imds", "metadataService": "2", "bearer": true, "bound": true,
-        "imdsV2Disabled": false, "keyStrength": "software",
+        "imdsV2Disabled": false, "keyStrength": "software", "keysPersist": false,
     });
     assert_eq!(machine, expected);
     let table = stdout(&capabilities(imds, &[], &["-o", "table"]));
@@ -302,7 +302,7 @@ fn a_variable_disables_version_2_for_every_command() {
     let machine = json(&capabilities(imds, &disabled, &["-o", "json"]));
     let expected = serde_json::json!({
         "identity": "system", "source": "imds", "metadataService": "1", "bearer": true, "bound": false,
-        "imdsV2Disabled": true, "keyStrength": null,
+        "imdsV2Disabled": true, "keyStrength": null, "keysPersist": false,
     });
     assert_eq!(machine, expected);
     let table = stdout(&capabilities(imds, &disabled, &["-o", "table"]));
