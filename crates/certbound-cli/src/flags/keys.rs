@@ -59,7 +59,9 @@ pub(crate) struct KeysGenerateFlags {
 pub(crate) struct KeysCsrFlags {
     #[command(flatten)]
     pub(crate) token: TokenFlag,
-    /// The subject of the request, in the form of RFC 4514: `CN=app.contoso.com,O=Contoso`.
+    /// The subject of the request, such as CN=app.
+    ///
+    /// It has the form of RFC 4514: `CN=app.contoso.com,O=Contoso`.
     #[arg(long, value_name = "NAME", env = "CERTBOUND_SUBJECT")]
     pub(crate) subject: String,
 }
