@@ -56,7 +56,13 @@ pub(crate) struct ChainHash(Thumbprint);
 /// The place of a private key.
 pub(crate) enum KeyPlace {
     /// The memory of this process. Other TLS libraries get a copy of the key, if it is allowed.
-    Memory(Exported),
+    Memory(
+        #[cfg_attr(
+            not(feature = "foreign-tls"),
+            expect(dead_code, reason = "only a foreign TLS library reads it")
+        )]
+        Exported,
+    ),
     /// A vault, an agent or a device. A signature blocks until it answers.
     Elsewhere,
 }
@@ -340,7 +346,7 @@ impl BindingCertificate {
     /// Returns the same certificate with a different key object.
     #[cfg(test)]
     pub(crate) fn with_key(&self, key: Arc<dyn SigningKey>) -> Self {
-        Self::join(self.chain().clone(), key, KeyPlace::Memory(Exported::default()), None)
+        Self::join(self.chain().clone(), key, KeyPlace::Memory(Exported::nothing()), None)
     }
 
     /// Returns the public chain, leaf first.

@@ -25,10 +25,14 @@ impl fmt::Debug for PrivateKey {
 }
 
 /// The key of a certificate, if the program has its bytes.
-#[derive(Default)]
 pub(crate) struct Exported(Option<PrivateKey>);
 
 impl Exported {
+    /// Returns the value for a key that is elsewhere: in a device, a vault or an agent.
+    pub(crate) fn nothing() -> Self {
+        Self(None)
+    }
+
     pub(super) fn of(key: &PrivateKeyDer<'_>) -> Self {
         Self(Some(PrivateKey(Arc::new(key.secret_der().to_vec().into()))))
     }

@@ -3,10 +3,13 @@
 use rustls::pki_types::PrivateKeyDer;
 
 /// No key.
-#[derive(Default)]
 pub(crate) struct Exported;
 
 impl Exported {
+    pub(crate) fn nothing() -> Self {
+        Self
+    }
+
     pub(super) fn of(_: &PrivateKeyDer<'_>) -> Self {
         Self
     }

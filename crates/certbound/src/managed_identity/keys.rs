@@ -70,7 +70,7 @@ impl MachineKey {
 
     /// Returns the place of the private key.
     pub(crate) fn place(&self) -> KeyPlace {
-        if software::is_in_memory(self) { KeyPlace::Memory(Exported::default()) } else { KeyPlace::Elsewhere }
+        if software::is_in_memory(self) { KeyPlace::Memory(Exported::nothing()) } else { KeyPlace::Elsewhere }
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
