@@ -56,13 +56,7 @@ pub(crate) struct ChainHash(Thumbprint);
 /// The place of a private key.
 pub(crate) enum KeyPlace {
     /// The memory of this process. Other TLS libraries get a copy of the key, if it is allowed.
-    Memory(
-        #[cfg_attr(
-            not(feature = "foreign-tls"),
-            expect(dead_code, reason = "only a foreign TLS library reads it")
-        )]
-        Exported,
-    ),
+    Memory(Exported),
     /// A vault, an agent or a device. A signature blocks until it answers.
     Elsewhere,
 }
