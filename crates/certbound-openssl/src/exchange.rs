@@ -166,28 +166,3 @@ fn without_token(request: &Request<Bytes>) -> Request<Bytes> {
     first.headers_mut().insert(OPT_IN, HeaderValue::from_static("true"));
     first
 }
-
-#[cfg(test)]
-mod tests {
-    use http::header::AUTHORIZATION;
-
-    use super::*;
-
-    #[test]
-    fn the_first_request_has_no_token_no_body_and_no_header_of_the_caller() {
-        let request = Request::put("https://demo.vault.azure.net:8443/secrets/a?api-version=7.4")
-            .header(AUTHORIZATION, "mtls_pop T")
-            .header("cookie", "c")
-            .body(Bytes::from_static(b"secret"))
-            .unwrap();
-        let request = for_connection(request).unwrap();
-        let first = without_token(&request);
-        assert_eq!(first.method(), Method::GET);
-        assert_eq!(first.uri(), "/secrets/a?api-version=7.4");
-        assert!(first.body().is_empty());
-        let headers = first.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
-        let headers: Vec<_> = headers.collect();
-        assert_eq!(headers, [("host", "demo.vault.azure.net:8443"), ("x-ms-tokenboundauth", "true")]);
-        assert_eq!(request.headers()[AUTHORIZATION], "mtls_pop T");
-    }
-}

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use certbound::certificate::{SignatureScheme, Signer};
 use certbound::error::{KeyError, TransportError};
-use certbound::transport::HyperTransport;
-use certbound::{BindingCertificate, Network};
+use certbound::transport::{HyperTransport, Via};
+use certbound::{BindingCertificate, Network, Transport as _};
+use http::Request;
+use http::header::AUTHORIZATION;
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslVerifyMode, SslVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -47,6 +50,29 @@ async fn the_token_is_sent_only_after_the_certificate_was_requested_and_presente
         assert!(second.contains(&format!("authorization: mtls_pop {TOKEN}")), "{second}");
         assert_eq!(at.as_deref(), Some(&*certificate.chain().ders()[0]));
     }
+}
+
+#[tokio::test]
+async fn the_first_request_has_no_body_and_no_header_of_the_caller() {
+    let pki = Pki::new();
+    let (address, seen) = serve(&pki, vault).await;
+    let url = format!("https://localhost:{}/secrets/a?api-version=7.4", address.port());
+    let request = Request::put(url)
+        .header(AUTHORIZATION, format!("mtls_pop {TOKEN}"))
+        .header("cookie", "c")
+        .body(Bytes::from_static(b"the new secret\r\n\r\n"));
+    let certificate = certificate();
+    let via = Via::Resource(&certificate);
+    let answer = transport(&pki).send(request.unwrap(), via).await.unwrap();
+    assert_eq!(answer.response.status(), 200);
+    let requests = seen.requests();
+    let host = format!("host: localhost:{}", address.port());
+    let mut lines: Vec<&str> = requests[0].0.lines().collect();
+    lines.sort_unstable();
+    let expected = ["", "GET /secrets/a?api-version=7.4 HTTP/1.1", &host, "x-ms-tokenboundauth: true"];
+    assert_eq!(lines, expected);
+    assert!(requests[1].0.starts_with("PUT /secrets/a?api-version=7.4 HTTP/1.1\r\n"), "{requests:?}");
+    assert!(requests[1].0.contains("cookie: c\r\n"), "{requests:?}");
 }
 
 #[tokio::test]
