@@ -2,82 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
+use crate::hsm::{Hsm, MODULE, PIN};
 use crate::support::{Emulator, TENANT, VAULT, certbound, json, refusal, stderr, stdout};
 
-const MODULE: &str = "module-path=/usr/lib/softhsm/libsofthsm2.so";
-const PIN: &str = "2580-pin";
 const GRAPH: &str = "https://mtlstb.graph.microsoft.com/v1.0/applications?$top=1";
-
-/// The folder of a token `app`.
-struct Hsm(tempfile::TempDir);
-
-impl Hsm {
-    fn new() -> Self {
-        let hsm = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(hsm.path("tokens")).unwrap();
-        let configuration = format!("directories.tokendir = {}\n", hsm.path("tokens").display());
-        fs::write(hsm.path("softhsm2.conf"), configuration).unwrap();
-        fs::write(hsm.path("pin"), format!("{PIN}\n")).unwrap();
-        fs::set_permissions(hsm.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
-        let made = hsm
-            .with(Command::new("softhsm2-util"))
-            .args(["--init-token", "--free", "--label", "app", "--pin", PIN, "--so-pin", "so-pin"])
-            .stdout(Stdio::null())
-            .status();
-        assert!(made.unwrap().success());
-        hsm
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn with(&self, mut command: Command) -> Command {
-        command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
-        command
-    }
-
-    /// Returns a URI with the PIN in a file.
-    fn uri(&self, path: &str) -> String {
-        format!("pkcs11:{path}?{MODULE}&pin-source=file:{}", self.path("pin").display())
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.with(certbound()).args(args).output().unwrap()
-    }
-
-    fn pkcs11_tool(&self, args: &[&str]) -> String {
-        let module = MODULE.trim_start_matches("module-path=");
-        let mut tool = self.with(Command::new("pkcs11-tool"));
-        let output = tool.args(["--module", module, "--login", "--pin", PIN]).args(args).output().unwrap();
-        assert!(output.status.success(), "{}", stderr(&output));
-        stdout(&output)
-    }
-
-    /// Copies the emulator's client certificate and its key into the token, under the label `client`.
-    fn import(&self, emulator: &Emulator) {
-        let (key, certificate) = (self.path("key.pem"), self.path("certificate.der"));
-        let openssl = |args: &[&str], to: &PathBuf| {
-            let made = Command::new("openssl")
-                .args(args)
-                .args(["-in", emulator.certificate(), "-out"])
-                .arg(to)
-                .status();
-            assert!(made.unwrap().success());
-        };
-        openssl(&["pkey"], &key);
-        openssl(&["x509", "-outform", "DER"], &certificate);
-        for (file, kind) in [(&key, "privkey"), (&certificate, "cert")] {
-            let file = file.to_str().unwrap();
-            self.pkcs11_tool(&["--write-object", file, "--type", kind, "--label", "client", "--id", "0a"]);
-        }
-    }
-}
 
 #[test]
 fn keys_are_generated_listed_and_certified() {

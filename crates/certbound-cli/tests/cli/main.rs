@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod decider;
+mod hsm;
 mod server_admin;
 mod server_log;
 mod server_reload;
