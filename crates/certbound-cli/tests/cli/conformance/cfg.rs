@@ -9,11 +9,13 @@ use certbound::credential::unbound_fn;
 use certbound::error::TransportError;
 use certbound::transport::{Answer, HyperTransport, Via};
 use certbound::{AnyClient, BindingCertificate, Client, Secret, TokenSource as _, Transport};
+use certbound_core::jws;
 
 use super::elsewhere::Elsewhere;
 use super::evidence::Evidence;
 use super::rows::{Row, shown};
 use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, only, output};
+use super::token_key::{self, TokenKey};
 use super::trap::Trap;
 use super::{pki, root};
 use crate::support::{self, APP, TENANT, refusal};
@@ -53,12 +55,12 @@ pub(super) const ROWS: &[Row] = &[
         an_empty_chain_ends_in_an_error_with_the_services_code
     ),
     Row {
-        missing: Some("its part with hardware is planned: a key in a PKCS #11 token"),
+        limit: Some(token_key::LIMIT),
         ..shown!(
             "CFG-06",
             1,
             "A key that only signs, and that the library never has, is enough for the handshake and for a bound token.",
-            a_key_in_another_program_signs_the_handshake
+            a_key_that_only_signs_is_enough
         )
     },
 ];
@@ -201,7 +203,7 @@ impl Transport for WithoutCertificate {
 }
 
 #[tokio::test]
-async fn a_key_in_another_program_signs_the_handshake() -> Evidence {
+async fn a_key_that_only_signs_is_enough() -> Evidence {
     let stage = Stage::new().await;
     let signatures = Arc::new(AtomicUsize::new(0));
     let signer = Elsewhere::new(stage.file("C"), Arc::clone(&signatures));
@@ -210,13 +212,25 @@ async fn a_key_in_another_program_signs_the_handshake() -> Evidence {
     let leg1 = stage.client(certificate);
     let leg2 = stage.builder().with_assertions(leg1.clone()).build().unwrap();
     let token = leg2.bound_token(&graph()).await.unwrap();
-    let journal = stage.journal();
-    assert_eq!(journal.len(), 2);
-    is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
-    assert_eq!(journal[1].client_certificate, Some(token.binding().thumbprint().x5t_s256()));
-    assert_eq!(journal[1].token_type.as_deref(), Some("mtls_pop"));
+    assert_eq!(token.binding().thumbprint(), pki::c().thumbprint());
     let count = signatures.load(Ordering::SeqCst);
     assert_eq!(count, 2, "one signature proves the key, and one is for the handshake of both legs");
+    // The key cannot leave the token.
+    let (key, scope) = (TokenKey::generate(&stage), graph());
+    let result: serde_json::Value =
+        serde_json::from_str(&key.run(&stage, &["exchange", "--scope", scope.as_str()]).await).unwrap();
+    let claims = jws::unverified_claims(result["accessToken"].as_str().unwrap()).unwrap();
+    assert_eq!(claims.confirmation().unwrap(), Some(key.x5t_s256.as_str()));
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 4);
+    is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
+    is_bound_by_certificate(&journal[1], MTLS_HOST, pki::c());
+    key.bound_both_legs(&journal[2], &journal[3]);
     Evidence::of(journal)
-        .fact("signatures by the other program", format!("{count}: a proof, and one handshake"))
+        .with_new(&key.x5t_s256)
+        .fact("key of C", "in a process of OpenSSL")
+        .fact("signatures by OpenSSL", format!("{count}: a proof, and one handshake"))
+        .fact("key of T", "in a token of SoftHSM, which is software")
+        .fact("client with the key of T", "`certbound exchange` as a process of its own")
+        .fact("private key of T, by pkcs11-tool", &key.attributes)
 }

@@ -24,23 +24,31 @@ pub(super) struct Evidence {
     /// True if the row is about a refusal before the network, and a trap saw that no connection was opened.
     is_quiet: bool,
     facts: Vec<(String, String)>,
+    /// The thumbprint of the certificate [`pki::NEW`], if the row has one.
+    new: Option<String>,
 }
 
 impl Evidence {
     /// Returns evidence with the requests in the order in which they arrived.
     pub(super) fn of(requests: Vec<JournalEntry>) -> Self {
-        Self { requests, is_quiet: false, facts: Vec::new() }
+        Self { requests, is_quiet: false, facts: Vec::new(), new: None }
     }
 
     /// Returns evidence with requests that arrived in any order.
     pub(super) fn in_any_order(mut requests: Vec<JournalEntry>) -> Self {
-        requests.sort_by_key(exchange);
+        requests.sort_by_key(|request| exchange(request, None));
         Self::of(requests)
     }
 
     /// Returns evidence that no connection was opened. Only a [`Trap`](super::trap::Trap) calls it.
     pub(super) fn quiet() -> Self {
-        Self { requests: Vec::new(), is_quiet: true, facts: Vec::new() }
+        Self { requests: Vec::new(), is_quiet: true, facts: Vec::new(), new: None }
+    }
+
+    /// Gives the name [`pki::NEW`] to a certificate that is new in each run.
+    pub(super) fn with_new(mut self, x5t_s256: &str) -> Self {
+        self.new = Some(x5t_s256.to_owned());
+        self
     }
 
     /// Adds a fact that is not part of a request.
@@ -72,7 +80,7 @@ impl Evidence {
     /// Returns the evidence as text. Equal requests in a row are written once, with their number.
     pub(super) fn text(&self) -> String {
         let mut blocks: Vec<(String, usize)> = Vec::new();
-        for block in self.requests.iter().map(exchange) {
+        for block in self.requests.iter().map(|request| exchange(request, self.new.as_deref())) {
             match blocks.last_mut() {
                 Some((last, count)) if *last == block => *count += 1,
                 _ => blocks.push((block, 1)),
@@ -112,8 +120,8 @@ impl Termination for Evidence {
     }
 }
 
-/// Returns a request with its connection and its answer.
-fn exchange(entry: &JournalEntry) -> String {
+/// Returns a request with its connection and its answer. `new` is the thumbprint of the certificate [`pki::NEW`].
+fn exchange(entry: &JournalEntry, new: Option<&str>) -> String {
     let scheme = if entry.protocol.is_some() { "https" } else { "http" };
     let mut text = format!("{} {scheme}://{}{}\n", entry.method, entry.host, entry.path);
     for (name, value) in &entry.parameters {
@@ -129,7 +137,11 @@ fn exchange(entry: &JournalEntry) -> String {
         Some(protocol) => format!("  TLS: {protocol}, server name {}\n", entry.server_name),
     });
     if entry.protocol.is_some() {
-        let named = entry.client_certificate.as_deref().map_or_else(|| "none".to_owned(), pki::named);
+        let named = match entry.client_certificate.as_deref() {
+            None => "none".to_owned(),
+            presented if presented == new => format!("{} (new in each run)", pki::NEW),
+            Some(known) => pki::named(known),
+        };
         text.push_str(&format!("  client certificate: {named}\n"));
     }
     let mut answer = vec![entry.status.to_string()];

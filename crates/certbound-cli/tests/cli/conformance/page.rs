@@ -4,6 +4,8 @@ use super::evidence::Evidence;
 use super::pki;
 use super::rows::{GROUPS, Result, Row, all};
 
+const TOKEN_KEY_ROLE: &str = "the certificate of a key that SoftHSM generated";
+
 const INTRODUCTION: &str = "\
 # Conformance
 
@@ -26,8 +28,8 @@ CERTBOUND_WRITE_DOCS=1 cargo test -p certbound-cli --test cli -- the_page_of_con
 | Result | Meaning |
 |---|---|
 | shown | The test of the row passed in the run that wrote this page, and the page has the evidence that the test captured |
-| not here | The row needs a cloud, Windows or hardware that the tests do not have |
-| planned | The row can be shown with the tests that we have, and is not shown yet |
+| shown with ... | As *shown*, with the limit that the cell names |
+| not here | The row needs a system that the tests do not have |
 
 The emulator is not Entra: no row of this page was seen at the real service. [Limits](limits.md) says what that means.
 
@@ -55,8 +57,12 @@ pub(super) fn render(rows: &[&Row], evidence: &[Option<Evidence>]) -> String {
             "| Id | Priority | What must be seen | Result | Test, or reason |\n|---|---|---|---|---|\n",
         );
         for row in rows {
-            let (id, must) = (row.id, row.must);
-            text.push_str(&format!("| [{id}](#{}-evidence) | P{} | {must} | ", lower(id), row.priority));
+            let must = row.must;
+            let id = match by_id(row.id) {
+                Some(_) => format!("[{}](#{}-evidence)", row.id, lower(row.id)),
+                None => row.id.to_owned(),
+            };
+            text.push_str(&format!("| {id} | P{} | {must} | ", row.priority));
             text.push_str(&format!("{} | {} |\n", result(row), test(row)));
         }
         for row in rows {
@@ -73,8 +79,9 @@ fn lower(id: &str) -> String {
 fn certificates() -> String {
     let mut text = format!(
         "\nThe keys are derived from the seed `{}` or are files of `testdata/certificates`, so the certificates are the \
-         same in\neach run. The evidence has the SHA-256 of the DER of a leaf certificate in base64url, as `x5t#S256` of a \
-         token has it\n(RFC 8705, section 3.1).\n\n\
+         same in\neach run. Only T is different in each run: its key is generated in a token of SoftHSM. The evidence has \
+         the SHA-256 of the\nDER of a leaf certificate in base64url, as `x5t#S256` of a token has it (RFC 8705, section \
+         3.1).\n\n\
          | Certificate | Meaning | SHA-256, base64url | SHA-256, hexadecimal |\n|---|---|---|---|\n",
         pki::SEED
     );
@@ -86,31 +93,31 @@ fn certificates() -> String {
             thumbprint.hex()
         ));
     }
+    text.push_str(&format!("| {} | {TOKEN_KEY_ROLE} | new in each run | new in each run |\n", pki::NEW));
     text
 }
 
 fn summary() -> String {
-    let mut text =
-        "\n## Summary\n\n| Group | Subject | Shown | Not here | Planned |\n|---|---|---|---|---|\n"
-            .to_owned();
-    let mut sums = [0; 3];
+    let mut text = "\n## Summary\n\n| Group | Subject | Shown | Not here |\n|---|---|---|---|\n".to_owned();
+    let mut sums = [0; 2];
     for (group, title, _, rows) in GROUPS {
-        let mut counts = [0; 3];
+        let mut counts = [0; 2];
         for row in rows {
             counts[kind(row)] += 1;
             sums[kind(row)] += 1;
         }
-        let [shown, not_here, planned] = counts;
-        text.push_str(&format!("| {group} | {title} | {shown} | {not_here} | {planned} |\n"));
+        let [shown, not_here] = counts;
+        text.push_str(&format!("| {group} | {title} | {shown} | {not_here} |\n"));
     }
-    let [shown, not_here, planned] = sums;
-    text.push_str(&format!("| all | | {shown} | {not_here} | {planned} |\n\nNot shown:\n\n"));
+    let [shown, not_here] = sums;
+    text.push_str(&format!(
+        "| all | | {shown} | {not_here} |\n\nRows that are not shown, or have a limit:\n\n"
+    ));
     for row in all() {
-        match (&row.result, row.missing) {
+        match (&row.result, row.limit) {
             (Result::Shown { .. }, None) => {}
-            (Result::Shown { .. }, Some(missing)) => text.push_str(&format!("* {}: {missing}.\n", row.id)),
+            (Result::Shown { .. }, Some(limit)) => text.push_str(&format!("* {}: shown {limit}.\n", row.id)),
             (Result::NotHere(why), _) => text.push_str(&format!("* {}: not here. {why}\n", row.id)),
-            (Result::Planned(why), _) => text.push_str(&format!("* {}: planned. {why}\n", row.id)),
         }
     }
     text
@@ -120,14 +127,13 @@ fn kind(row: &Row) -> usize {
     match row.result {
         Result::Shown { .. } => 0,
         Result::NotHere(_) => 1,
-        Result::Planned(_) => 2,
     }
 }
 
 fn result(row: &Row) -> String {
-    let base = ["shown", "not here", "planned"][kind(row)];
-    match row.missing {
-        Some(missing) => format!("{base}; {missing}"),
+    let base = ["shown", "not here"][kind(row)];
+    match row.limit {
+        Some(limit) => format!("{base} {limit}"),
         None => base.to_owned(),
     }
 }
@@ -138,7 +144,7 @@ fn test(row: &Row) -> String {
             let short = file.rsplit('/').next().unwrap_or(file);
             format!("[`{}::{name}`](../{file})", short.trim_end_matches(".rs"))
         }
-        Result::NotHere(why) | Result::Planned(why) => why.to_owned(),
+        Result::NotHere(why) => why.to_owned(),
     }
 }
 

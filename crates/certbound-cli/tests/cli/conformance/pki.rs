@@ -96,6 +96,9 @@ pub(super) fn self_signed() -> &'static Named {
     &NAMED[3]
 }
 
+/// The name of the certificate of a key that is new in each run. Its thumbprint never stands in the page.
+pub(super) const NEW: &str = "T";
+
 /// Returns the name and the thumbprint of a certificate.
 ///
 /// # Panics

@@ -13,6 +13,7 @@ use super::evidence::Evidence;
 use super::pki;
 use super::rows::{Result, Row, shown};
 use super::stage::{MTLS_HOST, Stage, global, is_bound_by_certificate, orders};
+use super::token_key::{self, TokenKey};
 use crate::support::APP;
 
 pub(super) const ROWS: &[Row] = &[
@@ -21,7 +22,7 @@ pub(super) const ROWS: &[Row] = &[
         priority: 0,
         must: "On Windows, a certificate with a software key gets a bound token and calls a resource.",
         result: Result::NotHere("It needs Windows, and the tests run on Linux only."),
-        missing: None,
+        limit: None,
     },
     shown!(
         "PLAT-02",
@@ -36,13 +37,13 @@ pub(super) const ROWS: &[Row] = &[
         tls_1_2_is_enough_for_token_and_resource
     ),
     Row {
-        id: "PLAT-04",
-        priority: 1,
-        must: "A key that cannot be exported gets a bound token and calls a resource.",
-        result: Result::Planned(
-            "A key in a PKCS #11 token will show it. CFG-06 shows a key in another program.",
-        ),
-        missing: None,
+        limit: Some(token_key::LIMIT),
+        ..shown!(
+            "PLAT-04",
+            1,
+            "A key that cannot be exported gets a bound token in two legs and calls a resource.",
+            a_key_that_cannot_be_exported_gets_a_token_and_calls
+        )
     },
 ];
 
@@ -85,4 +86,27 @@ async fn tls_1_2_is_enough_for_token_and_resource() -> Evidence {
     assert!(journal.iter().all(|entry| entry.protocol.as_deref() == Some("TLSv1_2")));
     assert_eq!(journal[1].client_certificate, journal[0].client_certificate);
     Evidence::of(journal)
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_exported_gets_a_token_and_calls() -> Evidence {
+    let stage = Stage::new().await;
+    let key = TokenKey::generate(&stage);
+    let (url, scope) = (format!("https://{ORDERS_HOST}/orders"), orders());
+    let call = ["call", "--scope", scope.as_str(), &url];
+    let without = key.run_without_the_key(&stage, &call).await;
+    assert!(stage.journal().is_empty(), "the refused command sent nothing");
+    key.run(&stage, &call).await;
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 3);
+    key.bound_both_legs(&journal[0], &journal[1]);
+    assert_eq!((journal[2].host.as_str(), journal[2].status), (ORDERS_HOST, 200));
+    assert_eq!(journal[2].authorization_scheme.as_deref(), Some("mtls_pop"));
+    assert_eq!(journal[2].client_certificate.as_deref(), Some(key.x5t_s256.as_str()));
+    Evidence::of(journal)
+        .with_new(&key.x5t_s256)
+        .fact("client", "`certbound call` as a process of its own")
+        .fact("token of the key", "SoftHSM, which is software")
+        .fact("private key, by pkcs11-tool", &key.attributes)
+        .fact("the same command with a token that does not have the key", without)
 }

@@ -11,17 +11,15 @@ pub(super) struct Row {
     /// What must be seen, in our words.
     pub(super) must: &'static str,
     pub(super) result: Result,
-    /// The part of a row that is not shown, with the reason.
-    pub(super) missing: Option<&'static str>,
+    /// The limit of what was shown. The text follows the word "shown".
+    pub(super) limit: Option<&'static str>,
 }
 
 pub(super) enum Result {
     /// The test that shows the row, with its place.
     Shown { test: fn() -> Evidence, name: &'static str, file: &'static str },
-    /// The row needs a cloud, Windows or hardware. The text is the reason.
+    /// The row needs a cloud or Windows. The text is the reason.
     NotHere(&'static str),
-    /// The row can be shown here and is not shown yet. The text is the plan.
-    Planned(&'static str),
 }
 
 /// Returns a row that the test of this name shows.
@@ -36,7 +34,7 @@ macro_rules! shown {
                 name: stringify!($test),
                 file: file!(),
             },
-            missing: None,
+            limit: None,
         }
     };
 }
@@ -54,7 +52,7 @@ impl Row {
                 assert!(text.contains(&format!("fn {name}()")), "{id}: {file} has no {name}");
                 evidence.unwrap().check(id);
             }
-            Result::NotHere(why) | Result::Planned(why) => assert!(why.len() > 10, "{id}: the reason"),
+            Result::NotHere(why) => assert!(why.len() > 10, "{id}: the reason"),
         }
     }
 }
