@@ -108,6 +108,16 @@ impl<'a> TokenRequest<'a> {
         "code",
     ];
 
+    /// Whether a name is one of [`TokenRequest::OWN_PARAMETERS`]. Case does not count, because a token service may ignore it.
+    pub fn is_own(name: &str) -> bool {
+        Self::OWN_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+
+    /// The same for a name that is percent-encoded, as in a query.
+    pub fn is_own_encoded(name: &str) -> bool {
+        form_urlencoded::parse(name.as_bytes()).any(|(name, _)| Self::is_own(&name))
+    }
+
     /// Whether a parameter's value must not be shown. This is true for assertions, secrets, and every parameter in
     /// [`TokenRequest::extra`].
     pub fn is_secret(name: &str) -> bool {

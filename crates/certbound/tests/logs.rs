@@ -137,7 +137,7 @@ async fn with_other_spans(pair: &Pair) -> certbound::BearerToken {
     let client = pair.builder_at(region, builtin::SECRET_APP).with_region_detector(detector);
     let client = client.with_cache(cache.clone()).with_secret(Secret::new(builtin::SECRET)).build().unwrap();
     let (graph, vault) = (ResourceScope::graph(Cloud::Public), vault());
-    let token = client.bearer_token(&graph).query("code", QUERY).body("more", BODY).await.unwrap();
+    let token = client.bearer_token(&graph).query("dc", QUERY).body("more", BODY).await.unwrap();
     cache.flush().await;
     let asked = http::Request::get(format!("https://demo.vault.azure.net/{PATH}?code={QUERY}"));
     pair.leg2().resource(&vault).call(asked.body(bytes::Bytes::new()).unwrap()).await.unwrap();

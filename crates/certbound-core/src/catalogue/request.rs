@@ -16,8 +16,11 @@ const ENTRIES: &[Entry] = &[
         "pass the challenge of the resource unchanged after decoding"),
     entry("invalid_query_parameter", CLIENT,
         "a query parameter cannot be added to the token endpoint",
-        &["the name or the value has a space or a control character"],
-        "use printable characters without spaces"),
+        &[
+            "the name or the value has a space or a control character",
+            "the name is reserved for a parameter of the client",
+        ],
+        "use printable characters without spaces, and the client's option for its own parameters"),
     entry("invalid_body_parameter", CLIENT,
         "a parameter cannot be added to the body of the request",
         &["the client writes the parameter itself", "the parameter is given twice, or is empty"],

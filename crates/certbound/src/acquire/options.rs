@@ -39,6 +39,9 @@ pub(crate) struct Options {
 /// Query parameters that are sent only in the telemetry header, with the largest number of characters of each value.
 const CALLER: [(&str, usize); 3] = [("caller-sdk-id", 10), ("caller-sdk-ver", 20), ("ManagedCert", 1)];
 
+/// The reason to refuse a parameter that would compete with one of the library.
+const OWN: &str = "the name is reserved for a parameter of the library";
+
 /// Body parameters that have an option of their own.
 const BY_OPTION: [&str; 2] = ["attributes", "attribute_tokens"];
 
@@ -65,8 +68,12 @@ impl Options {
         let printable =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
         for (name, value) in &self.extras.query {
+            let refuse = |reason| Err(Misuse::QueryParameter { name: shown(name), reason });
             if !printable(name) || !printable(value) || name.contains(['&', '=']) || value.contains('&') {
-                return Err(Misuse::QueryParameter { name: shown(name) });
+                return refuse(Misuse::NOT_OF_A_URL);
+            }
+            if TokenRequest::is_own_encoded(name) {
+                return refuse(OWN);
             }
         }
         self.check_body()?;
@@ -83,8 +90,8 @@ impl Options {
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return refuse("its name is empty or has a character that is not printable");
             }
-            if TokenRequest::OWN_PARAMETERS.contains(&name.as_str()) {
-                return refuse("the library writes this parameter itself");
+            if TokenRequest::is_own(name) {
+                return refuse(OWN);
             }
             if value.trim().is_empty() {
                 return refuse("it has no value");

@@ -166,8 +166,8 @@ impl<'a, T> Acquire<'a, T> {
     /// length.
     ///
     /// # Errors
-    /// When awaited: `invalid_body_parameter`, if the name is not printable, if the library writes this parameter
-    /// itself, if it is given twice, or if the value is blank.
+    /// When awaited: `invalid_body_parameter`, if the name is not printable, if the name is reserved for a
+    /// parameter of the library (in any case), if it is given twice, or if the value is blank.
     pub fn body(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.option().extras.body.push((name.into(), value.into()));
         self
@@ -180,7 +180,9 @@ impl<'a, T> Acquire<'a, T> {
     /// telemetry header.
     ///
     /// # Errors
-    /// When awaited: `invalid_query_parameter`, if a name or value cannot be part of a URL.
+    /// When awaited: `invalid_query_parameter`, if a name or value cannot be part of a URL, or if the name is reserved for a
+    /// parameter of the library ([`TokenRequest::OWN_PARAMETERS`](certbound_core::request::TokenRequest::OWN_PARAMETERS)),
+    /// in any case.
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.option().add_query(name.into(), value.into());
         self

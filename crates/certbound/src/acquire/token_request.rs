@@ -240,7 +240,10 @@ impl Exchange<'_> {
         let mut http = http.map_err(|_| {
             Error::misuse(
                 self.leg,
-                Misuse::QueryParameter { name: "(one of the query parameters)".to_owned() },
+                Misuse::QueryParameter {
+                    name: "(one of the query parameters)".to_owned(),
+                    reason: Misuse::NOT_OF_A_URL,
+                },
             )
         })?;
         http.headers_mut().reserve(headers.len() + 1);

@@ -75,13 +75,17 @@ pub enum Misuse {
     #[strum(props(code = "invalid_json_claims_format"))]
     #[strum(props(fix = "pass the challenge of the resource unchanged, decoded from base64"))]
     ClaimsNotJson,
-    /// `.query(..)` got a name or a value that cannot be part of a URL.
-    #[error("the query parameter `{name}` cannot be added to the token endpoint")]
+    /// `.query(..)` got a name or a value that cannot be part of a URL, or a name that is reserved for the library.
+    #[error("the query parameter `{name}` cannot be added to the token endpoint: {reason}")]
     #[strum(props(code = "invalid_query_parameter"))]
-    #[strum(props(fix = "use a name and a value of printable characters without spaces"))]
+    #[strum(props(
+        fix = "use printable characters without spaces; if the library has an option for the parameter, use the option"
+    ))]
     QueryParameter {
         /// The parameter's name.
         name: String,
+        /// The reason why the parameter cannot be added.
+        reason: &'static str,
     },
     /// A bound token was requested, but there is no certificate to bind it to.
     #[error("a bound token needs a certificate, but this credential has no certificate")]
@@ -90,7 +94,7 @@ pub enum Misuse {
         fix = "give the client a certificate, or a Leg 1; a secret or an unbound assertion gets Bearer tokens only"
     ))]
     CertificateNotProvided,
-    /// `.body(..)` got a parameter that the library writes itself, that is given twice, or that is empty.
+    /// `.body(..)` got a parameter with a reserved name, or one that is given twice, or that is empty.
     #[error("the parameter `{name}` cannot be added to the request: {reason}")]
     #[strum(props(code = "invalid_body_parameter"))]
     #[strum(props(
@@ -208,6 +212,9 @@ pub enum Misuse {
 }
 
 impl Misuse {
+    /// The reason to refuse a query parameter that cannot be sent.
+    pub(crate) const NOT_OF_A_URL: &'static str = "its name or its value cannot be part of a URL";
+
     /// MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {

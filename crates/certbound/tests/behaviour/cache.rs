@@ -251,6 +251,10 @@ async fn a_query_parameter_that_would_change_the_url_is_refused() {
         ("a", "b#c"),
         ("a", "b\r\nc"),
         ("a", "\u{e9}"),
+        ("token_type", "bearer"),
+        ("Token_Type", "bearer"),
+        ("token%5Ftype", "bearer"),
+        ("req_cnf", "x"),
     ];
     for (name, value) in cases {
         let error = client.bound_token(&vault()).query(name, value).await.unwrap_err();

@@ -65,6 +65,7 @@ async fn what_cannot_be_sent_is_refused_before_the_cache_is_read() {
         ("grant_type", "password"),
         ("token_type", "mtls_pop"),
         ("req_cnf", "x"),
+        ("Token_Type", "bearer"),
         ("fmi_path", "x"),
         ("assertion", "x"),
         ("", "x"),
