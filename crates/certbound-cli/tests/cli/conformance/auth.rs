@@ -158,8 +158,11 @@ async fn another_tenant_is_in_the_path_and_in_the_key() -> Evidence {
         is_bound_by_certificate(entry, MTLS_HOST, pki::c());
         assert_eq!(entry.path, format!("/{tenant}/oauth2/v2.0/token"));
     }
+    let details = again.details();
+    assert_eq!(details.tenant, builtin::OTHER_TENANT);
     Evidence::of(journal)
-        .fact("second request for the other tenant", "from the cache, a token of that tenant")
+        .fact("origin of the second token for the other tenant", format!("{:?}", details.source))
+        .fact("tenant of this token", details.tenant)
 }
 
 /// Requests a bound token at each login host of a cloud, without and with a region. Checks that all requests go to the
@@ -271,7 +274,8 @@ async fn an_authority_that_is_none_is_refused() -> Evidence {
         }
         errors.push((url, text));
     }
-    assert_eq!(Authority::parse("").unwrap_err().code(), "authority_invalid");
-    let evidence = trap.nothing_arrived();
+    let empty = Authority::parse("").unwrap_err();
+    assert_eq!(empty.code(), "authority_invalid");
+    let evidence = trap.nothing_arrived().fact("an empty text", format!("library {}", empty.code()));
     errors.into_iter().fold(evidence, |evidence, (url, error)| evidence.fact(url, error))
 }

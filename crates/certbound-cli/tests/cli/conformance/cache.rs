@@ -6,15 +6,15 @@ use bytes::Bytes;
 use certbound::cache::{SealedStore, Source};
 use certbound::credential::ByCertificate;
 use certbound::state::StateDirectory;
-use certbound::{BindingCertificate, BoundToken, Client, TokenCache};
+use certbound::{BindingCertificate, BoundToken, Client, Thumbprint, TokenCache};
 use certbound_core::jws;
 use certbound_emulator::world::builtin::ORDERS_HOST;
 use certbound_emulator::{Condition, Fault, FaultResult, LegKind};
 
 use super::evidence::Evidence;
-use super::pki;
 use super::rows::{Row, shown};
 use super::stage::{MTLS_HOST, Stage, confirmation, graph, is_bound_by_certificate, only, orders, output};
+use super::{pki, root};
 use crate::support::json;
 
 pub(super) const ROWS: &[Row] = &[
@@ -57,7 +57,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "CACHE-07",
         0,
-        "A token from the store, read by a new cache, has all fields of the first result, with certificate and key.",
+        "A token from the store, read by a new cache, has all fields of the first result, with certificate and key. Only \
+         the region outcome is not stored.",
         a_token_from_the_store_has_all_fields
     ),
 ];
@@ -107,9 +108,11 @@ async fn a_token_from_memory_has_all_fields() -> Evidence {
     let first = client.bound_token(&graph()).await.unwrap();
     let second = client.bound_token(&graph()).await.unwrap();
     let fields = has_all_fields(&first, &second, Source::Cache);
+    let outcome = second.details().region_outcome;
+    assert!(outcome.is_some() && outcome == first.details().region_outcome);
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
-    Evidence::of(journal).fact("equal fields of the cached token", fields)
+    Evidence::of(journal).fact("equal fields of the cached token", fields + ", region outcome")
 }
 
 /// Returns a new cache over the sealed file in this folder, as a new process has it.
@@ -127,6 +130,7 @@ async fn a_token_from_the_store_has_all_fields() -> Evidence {
     let again = sealed(stage.folder());
     let second = client(&stage, &again, pki::c().binding()).bound_token(&orders()).await.unwrap();
     let fields = has_all_fields(&first, &second, Source::Store);
+    assert_eq!(second.details().region_outcome, None);
     assert_eq!(second.binding().chain().leaf_der(), pki::c().identity.leaf_der());
     // The call needs the private key.
     let answer = second.resource().call(order()).await.unwrap();
@@ -136,9 +140,11 @@ async fn a_token_from_the_store_has_all_fields() -> Evidence {
     is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
     assert_eq!((journal[1].host.as_str(), journal[1].status), (ORDERS_HOST, 200));
     assert_eq!(journal[1].client_certificate, journal[0].client_certificate);
+    let hash = format!("sha256:{}", Thumbprint::of_der(second.secret().expose().as_bytes()).hex());
+    assert_eq!(journal[1].authorization_token, Some(hash));
     Evidence::of(journal)
         .fact("equal fields of the stored token", fields)
-        .fact("the call", "with the stored token and its key")
+        .fact("token of the call", "the stored token, by the SHA-256 that the server recorded")
 }
 
 #[tokio::test]
@@ -176,11 +182,13 @@ async fn two_certificates_share_neither_tokens_nor_connections() -> Evidence {
         let resource = client(&stage, &cache, named.binding()).resource(&orders());
         let answer = resource.call(order()).await.unwrap();
         assert_eq!(answer.status(), 200);
-        resource.token().await.unwrap().secret().expose().to_owned()
+        resource.token().await.unwrap()
     };
     let tokens = [call(pki::c()).await, call(pki::d()).await, call(pki::c()).await, call(pki::d()).await];
-    assert_ne!(tokens[0], tokens[1]);
-    assert_eq!(tokens[..2], tokens[2..]);
+    let texts = tokens.each_ref().map(|token| token.secret().expose());
+    assert_ne!(texts[0], texts[1]);
+    assert_eq!(texts[..2], texts[2..]);
+    let bound_to = tokens.each_ref().map(confirmation);
     let journal = stage.journal();
     assert_eq!(journal.len(), 6);
     for (at, named) in [(0, pki::c()), (2, pki::d())] {
@@ -190,7 +198,7 @@ async fn two_certificates_share_neither_tokens_nor_connections() -> Evidence {
         assert_eq!((journal[at].host.as_str(), journal[at].status), (ORDERS_HOST, 200));
         assert_eq!(journal[at].client_certificate, Some(named.thumbprint().x5t_s256()));
     }
-    Evidence::of(journal).fact("tokens", "one for C and one for D")
+    Evidence::of(journal).fact("cnf of the tokens of the four calls", bound_to.join(", "))
 }
 
 #[tokio::test]
@@ -204,13 +212,16 @@ async fn the_same_leaf_with_other_issuers_shares_the_token() -> Evidence {
     let second = client(&stage, &cache, leaf).bound_token(&graph()).await.unwrap();
     assert_eq!(second.details().source, Source::Cache);
     assert_eq!(first.secret().expose(), second.secret().expose());
+    let page = std::fs::read_to_string(root().join("docs/cache.md")).unwrap();
+    let documented = page.lines().find(|line| line.starts_with("| certificate | by its SHA-256.")).unwrap();
+    let documented = documented.split('.').next().unwrap().trim_start_matches("| ").replace(" | ", " ");
     // The token is used with the chain that the second client has.
     assert_eq!(second.binding().chain().ders().len(), 1);
     let journal = stage.journal();
     is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
     Evidence::of(journal)
         .fact("origin of the token with the leaf alone", format!("{:?}", second.details().source))
-        .fact("documented in", "docs/rotation.md")
+        .fact("in the table of the cache key of docs/cache.md", documented)
 }
 
 #[tokio::test]
@@ -225,8 +236,9 @@ async fn a_downgrade_is_not_stored() -> Evidence {
     cache.flush().await;
     // Neither kind of token is in the store: a new cache over the same file requests both.
     let again = client(&stage, &sealed(stage.folder()), pki::c().binding());
-    assert_eq!(again.bearer_token(&graph()).await.unwrap().details().source, Source::Service);
-    assert_eq!(again.bound_token(&graph()).await.unwrap().details().source, Source::Service);
+    let bearer = again.bearer_token(&graph()).await.unwrap().details().source;
+    let bound = again.bound_token(&graph()).await.unwrap().details().source;
+    assert_eq!((bearer, bound), (Source::Service, Source::Service));
     let journal = stage.journal();
     assert_eq!(journal.len(), 3);
     assert_eq!(journal[0].token_type.as_deref(), Some("Bearer"));
@@ -234,7 +246,8 @@ async fn a_downgrade_is_not_stored() -> Evidence {
     Evidence::of(journal)
         .fact("error of the first acquisition", error.code())
         .fact("tokens in memory after the error", cached)
-        .fact("second and third acquisition, by a new cache over the same store", "no token was in the store")
+        .fact("origin of the Bearer token of a new cache over the same store", format!("{bearer:?}"))
+        .fact("origin of the bound token of this cache", format!("{bound:?}"))
 }
 
 /// Runs one process of the command line with a certificate, and returns its result.

@@ -52,7 +52,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "REQ-07",
         0,
-        "Extra parameters with the names of parameters that the library writes are refused before the network.",
+        "Extra parameters in the body or in the query, with the name of a parameter that the library writes, are refused \
+         before the network. Case and percent-encoding do not matter.",
         parameters_with_reserved_names_are_refused
     ),
     shown!(
@@ -162,21 +163,27 @@ async fn parameters_with_reserved_names_are_refused() -> Evidence {
     let trap = Trap::new();
     let client = Client::builder(global(), APP).with_network(&trap.network());
     let client = client.with_certificate(pki::c().binding()).build().unwrap();
-    let names = [
-        "client_id",
-        "scope",
-        "grant_type",
-        "token_type",
-        "client_assertion",
-        "client_assertion_type",
-        "client_secret",
-        "req_cnf",
-    ];
-    for name in names {
-        let error = client.bound_token(&graph()).body(name, "x").await.unwrap_err();
-        assert_eq!(error.code(), "invalid_body_parameter", "{name}");
+    // The parameters of this request that the emulator receives, and those of other requests.
+    let stage = Stage::new().await;
+    stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap();
+    let written = stage.journal().remove(0).parameters.into_iter().map(|(name, _)| name);
+    let others = ["client_assertion", "client_assertion_type", "client_secret", "claims", "req_cnf"];
+    let mut names: Vec<String> = written.chain(others.map(str::to_owned)).collect();
+    names.extend(["Token_Type".to_owned(), "CLIENT_ID".to_owned()]);
+    let in_body = async |name: &str| client.bound_token(&graph()).body(name, "x").await.unwrap_err();
+    let in_query = async |name: &str| client.bound_token(&graph()).query(name, "x").await.unwrap_err();
+    for name in &names {
+        assert_eq!(in_body(name).await.code(), "invalid_body_parameter", "{name}");
+        assert_eq!(in_query(name).await.code(), "invalid_query_parameter", "{name}");
     }
-    trap.nothing_arrived().fact("invalid_body_parameter", names.join(", "))
+    const ENCODED: &str = "token%5Ftype";
+    let encoded = in_query(ENCODED).await;
+    assert_eq!(encoded.code(), "invalid_query_parameter");
+    trap.nothing_arrived()
+        .fact("names", names.join(", "))
+        .fact("error for each name in the body", "invalid_body_parameter")
+        .fact("error for each name in the query", "invalid_query_parameter")
+        .fact(format!("error for {ENCODED} in the query"), encoded.code())
 }
 
 #[tokio::test]
@@ -193,7 +200,9 @@ async fn claims_and_extra_parameters_arrive() -> Evidence {
     let hash = |value: &str| format!("sha256:{}", Thumbprint::of_der(value.as_bytes()).hex());
     assert_eq!(entry.parameter("extra"), Some(hash("1").as_str()));
     assert_eq!(entry.parameter("slice"), Some(hash("test").as_str()));
-    for (name, value) in [("grant_type", "client_credentials"), ("client_id", APP)] {
+    for (name, value) in
+        [("grant_type", "client_credentials"), ("client_id", APP), ("scope", graph().as_str())]
+    {
         assert_eq!(entry.parameter(name), Some(value));
     }
     Evidence::of(journal).fact("values of `extra` and `slice`", "arrived unchanged, by their SHA-256")
