@@ -38,7 +38,7 @@ type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 /// `http://169.254.169.254`, unless `AZURE_POD_IDENTITY_AUTHORITY_HOST` names a different address.
 ///
 /// Parallel callers share one detection. The client that starts it determines by its
-/// [`RetryPolicy`](crate::retry::RetryPolicy) whether requests to the metadata service are repeated, and its observer
+/// [`RetryPolicy`] whether requests to the metadata service are repeated, and its observer
 /// sees these requests. After a success, the detection does not run again. After a failure, requests
 /// use the global endpoint, and five minutes later the next request detects again. If all callers are dropped, the
 /// detection ends, and nothing is remembered.
