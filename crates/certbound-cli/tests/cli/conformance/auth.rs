@@ -40,7 +40,7 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "AUTH-06",
         0,
-        "The public cloud has the host `mtlsauth.microsoft.com`, for each name of its login host, and a regional form of it.",
+        "The public cloud has the host `mtlsauth.microsoft.com` and regional forms of it, for each name of its login host.",
         the_public_cloud_has_its_host
     ),
     shown!(

@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "CACHE-04",
         1,
-        "The same leaf with a different chain of issuers shares the token, because the leaf is what a token is bound to.",
+        "The same leaf with a different chain of issuers shares the token, because a token is bound to the leaf.",
         the_same_leaf_with_other_issuers_shares_the_token
     ),
     shown!(

@@ -50,8 +50,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "CFG-05",
         0,
-        "An empty chain is an error. If TLS presents no certificate, or one without issuers that the service does not \
-         know, the error has the service's code, and nothing is cached.",
+        "An empty chain is an error. If TLS presents no certificate, or a self-signed certificate, the error has the \
+         service's code. Nothing is cached.",
         an_empty_chain_ends_in_an_error_with_the_services_code
     ),
     Row {
@@ -59,7 +59,8 @@ pub(super) const ROWS: &[Row] = &[
         ..shown!(
             "CFG-06",
             1,
-            "A key that only signs, and that the library never has, is enough for the handshake and for a bound token.",
+            "The library never has the private key. Signatures by the owner of the key are enough for the handshake and \
+             for a bound token.",
             a_key_that_only_signs_is_enough
         )
     },

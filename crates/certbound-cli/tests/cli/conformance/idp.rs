@@ -25,8 +25,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "IDP-01",
         0,
-        "A dSTS authority with a tenant is asked at its own host and path, without a derived host, and with \
-         `token_type=mtls_pop`.",
+        "A request to a dSTS authority with a tenant goes to the authority's own host and path. No host is derived. The \
+         body has `token_type=mtls_pop`.",
         dsts_is_asked_at_its_own_host
     ),
     shown!(

@@ -9,15 +9,15 @@ const TOKEN_KEY_ROLE: &str = "the certificate of a key that SoftHSM generated";
 const INTRODUCTION: &str = "\
 # Conformance
 
-This page has every row of the acceptance matrix for certificate-bound tokens, with the evidence that certbound meets it. The
-matrix is `docs/mtls-pop-acceptance-test-matrix.md` in the repository of MSAL.NET, in the version for all MSALs that pull
-request 6161 merged on 2026-08-17. Ids and priorities are those of that version; other versions have other ids. The
-descriptions are ours. P0 rows need captured evidence. A *bound token* is a token of the type `mtls_pop`. The
+This page has every row of the acceptance matrix for certificate-bound tokens, and the evidence for each row that is shown. The
+matrix is the file `docs/mtls-pop-acceptance-test-matrix.md` in the repository of MSAL.NET. This page uses the version that pull
+request 6161 merged on 2026-08-17, which is meant for all MSALs. Ids and priorities are those of that version; other versions
+have other ids. The descriptions are ours. P0 rows need captured evidence. A *bound token* is a token of the type `mtls_pop`. The
 [glossary](glossary.md) explains the other terms.
 
-A test run writes this page, and the test fails if the page differs from the run. Each row is a test that checks what must be
-seen, on real TLS connections. The server is the emulator, or in a few rows a server of the test that the row needs, for example
-one that has TLS 1.2 only.
+A test run writes this page. The test fails if the page differs from the run. Each row is a test that checks what must be seen, on
+real TLS connections. The server is the emulator. A few rows need a server of the test, for example a server that has only TLS
+1.2.
 
 ```sh
 cargo test -p certbound-cli --test cli -- conformance::         # all rows, and the comparison with this page
@@ -36,10 +36,9 @@ The emulator is not Entra: no row of this page was seen at the real service. [Li
 ## How to read the evidence
 
 The server that received a request recorded it: method, URL, parameters, the facts of the TLS connection (version, server
-name, client certificate), and the answer. `(redacted)` is in the place of a value that may be secret. Headers are left out,
-except the scheme of `Authorization`, because they contain random ids. *no connection was opened* means that the configured
-proxy was a listener that saw no connection. Facts that the test read elsewhere, such as the error that the caller got, follow
-the requests.
+name, client certificate), and the answer. `(redacted)` replaces a value that may be secret. Headers contain random ids, so only
+the scheme of `Authorization` is shown. *no connection was opened* means that the configured proxy was a listener that saw no
+connection. Facts that the test read elsewhere follow the requests, for example the error that the caller got.
 ";
 
 /// Writes the whole page.

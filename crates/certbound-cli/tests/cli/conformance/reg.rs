@@ -53,8 +53,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "REG-07",
         1,
-        "A global and then a regional client, with one certificate and one cache: the region is not part of the cache \
-         key, so the regional client gets the cached token, with the right certificate.",
+        "A global client and then a regional client share a certificate and a cache. The region is not part of the cache \
+         key. The regional client gets the cached token, with the right certificate.",
         a_region_does_not_change_the_cache_key
     ),
 ];

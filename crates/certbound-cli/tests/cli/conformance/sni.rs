@@ -37,7 +37,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "SNI-04",
         0,
-        "The same in the other order: a bound token and then a Bearer token.",
+        "A client gets a bound token and then a Bearer token for one scope. Neither request takes the other's entry \
+         of the cache.",
         a_bound_token_is_not_used_as_a_bearer_one
     ),
 ];
