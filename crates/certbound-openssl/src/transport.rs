@@ -21,6 +21,10 @@ use crate::stream::Stream;
 /// two HTTP exchanges, so it takes longer than with rustls. Its HTTP version is 1.1.
 ///
 /// OpenSSL trusts the roots of the network configuration, or those of its own default store.
+///
+/// A certificate whose key this program does not have is sent by rustls, also to a vault. The call succeeds only if the
+/// vault requests the certificate in its first handshake, otherwise it fails with
+/// [`KeyNotExportable`](TransportError::KeyNotExportable).
 #[derive(Clone)]
 pub struct OpensslTransport {
     usual: Arc<HyperTransport>,
@@ -52,6 +56,21 @@ impl OpensslTransport {
         openssl::version::version()
     }
 
+    /// Sends a request by rustls, which sends nothing unless the first handshake requests the certificate. rustls does
+    /// not need the bytes of the key.
+    async fn send_at_once(
+        &self,
+        request: Request<Bytes>,
+        binding: &BindingCertificate,
+    ) -> Result<Answer, TransportError> {
+        match Transport::send(&self.usual, request, Via::Resource(binding)).await {
+            Err(TransportError::CertificateNotRequested { host }) => {
+                Err(TransportError::KeyNotExportable { host })
+            }
+            other => other,
+        }
+    }
+
     async fn send_late(
         &self,
         host: &str,
@@ -62,8 +81,9 @@ impl OpensslTransport {
         if request.uri().scheme_str() != Some("https") || host.is_empty() {
             return Err(TransportError::NotHttps);
         }
-        let key = binding.dangerous_private_key();
-        let key = key.ok_or_else(|| TransportError::KeyNotExportable { host: name() })?;
+        let Some(key) = binding.dangerous_private_key() else {
+            return self.send_at_once(request, binding).await;
+        };
         let client = context::client(host, self.dialer.only_roots_pem(), (binding, key));
         let client =
             client.map_err(|error| TransportError::Tls { host: name(), reason: Cause::new(error) })?;

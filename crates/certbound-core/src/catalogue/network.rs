@@ -39,7 +39,7 @@ const ENTRIES: &[Entry] = &[
         &["the server asks for the certificate on every request", "the server resumes TLS sessions and then asks again"],
         "ask the server's operator; a server may renegotiate once, before its first answer"),
     entry("key_not_exportable", CLIENT,
-        "the server asks for the certificate by a TLS renegotiation, which needs the private key in memory",
+        "the server does not ask for the certificate in the first handshake, and this program does not have the bytes of the key",
         &["the key is in a vault, an agent, a token or a TPM", "the certificate is that of a managed identity"],
         "use a certificate whose key is in a file, or a Bearer token"),
     entry("server_not_pinned", CLIENT,

@@ -146,14 +146,28 @@ impl Signer for Device {
 }
 
 #[tokio::test]
-async fn the_key_of_a_signer_is_an_error_before_any_byte() {
+async fn a_vault_that_asks_late_gets_nothing_with_the_key_of_a_signer() {
     let pki = Pki::new();
     let (address, seen) = serve(&pki, vault).await;
-    let chain = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/p256.pem");
-    let chain = std::fs::read(chain).unwrap();
-    let of_device = BindingCertificate::from_signer(&chain, Device(certificate())).unwrap();
-    let error = call(&transport(&pki), address, &of_device).await.unwrap_err();
+    let error = call(&transport(&pki), address, &of_device()).await.unwrap_err();
     assert_eq!(error, TransportError::KeyNotExportable { host: "localhost".to_owned() });
     assert_eq!(error.code(), "key_not_exportable");
+    assert!(error.to_string().contains("this program does not have the bytes of the key"), "{error}");
     assert!(seen.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_vault_that_asks_at_once_is_called_with_the_key_of_a_signer() {
+    let pki = Pki::new();
+    let (address, heads) = at_once(&pki).await;
+    let answer = call(&transport(&pki), address, &of_device()).await.unwrap();
+    assert_eq!(answer.response.status(), 204);
+    assert_eq!(answer.tls.presented, Some(certificate().thumbprint()));
+    assert!(heads.await.unwrap().contains(TOKEN));
+}
+
+fn of_device() -> BindingCertificate {
+    let chain = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/certificates/p256.pem");
+    let chain = std::fs::read(chain).unwrap();
+    BindingCertificate::from_signer(&chain, Device(certificate())).unwrap()
 }

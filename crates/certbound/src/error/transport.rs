@@ -164,9 +164,10 @@ pub enum TransportError {
         #[source]
         reason: Cause,
     },
-    /// The transport needs the bytes of the private key, and a signer has the key. Nothing was sent.
+    /// The server did not request the certificate in the first handshake. To present it later, the transport needs the
+    /// bytes of the private key, and a signer has the key. Nothing was sent.
     #[error(
-        "{host} requests the certificate after the handshake, and OpenSSL can answer only with a private key in memory; a signer has this key, so nothing was sent"
+        "{host} did not request the certificate in the first handshake, OpenSSL needs the private key in memory to present it later, and this program does not have the bytes of the key; nothing was sent"
     )]
     #[strum(props(code = "key_not_exportable"))]
     #[strum(props(
