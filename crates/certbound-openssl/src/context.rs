@@ -9,7 +9,8 @@ use certbound::certificate::PrivateKey;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{
-    Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
+    Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode,
+    SslVersion,
 };
 use openssl::x509::X509;
 use openssl::x509::verify::X509CheckFlags;
@@ -45,6 +46,9 @@ pub(crate) fn tls12(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> 
     context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
     context.set_options(SslOptions::NO_TICKET | SslOptions::NO_COMPRESSION);
+    // tokio can repeat an unfinished write with a different buffer, or with more bytes.
+    context
+        .set_mode(SslMode::AUTO_RETRY | SslMode::ACCEPT_MOVING_WRITE_BUFFER | SslMode::ENABLE_PARTIAL_WRITE);
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
     context.set_cipher_list(SUITES)?;
     Ok(context)

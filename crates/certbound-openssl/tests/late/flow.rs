@@ -1,7 +1,9 @@
 //! The right way: the certificate is requested once, and then the token is sent.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::Poll;
 
 use bytes::Bytes;
 use certbound::certificate::{SignatureScheme, Signer};
@@ -10,8 +12,8 @@ use certbound::transport::{HyperTransport, Via};
 use certbound::{BindingCertificate, Network, Transport as _};
 use http::Request;
 use http::header::AUTHORIZATION;
-use openssl::ssl::{Ssl, SslAcceptor, SslMethod, SslVerifyMode, SslVersion};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use openssl::ssl::{Ssl, SslAcceptor, SslConnector, SslMethod, SslVerifyMode, SslVersion};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::support::{Peer, Pki, TOKEN, call, certificate, serve, transport};
@@ -73,6 +75,33 @@ async fn the_first_request_has_no_body_and_no_header_of_the_caller() {
     assert_eq!(lines, expected);
     assert!(requests[1].0.starts_with("PUT /secrets/a?api-version=7.4 HTTP/1.1\r\n"), "{requests:?}");
     assert!(requests[1].0.contains("cookie: c\r\n"), "{requests:?}");
+}
+
+/// The client of this test does not read, so the buffers become full.
+#[tokio::test]
+async fn an_unfinished_write_can_be_repeated_with_a_different_buffer() {
+    let (near, far) = tokio::io::duplex(4 * 1024);
+    let client = async {
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.set_verify(SslVerifyMode::NONE);
+        let ssl = connector.build().configure().unwrap().into_ssl("localhost").unwrap();
+        let mut client = tokio_openssl::SslStream::new(ssl, near).unwrap();
+        Pin::new(&mut client).connect().await.unwrap();
+        client
+    };
+    let acceptor = Pki::new().acceptor();
+    let (_client, accepted) = tokio::join!(client, acceptor.accept(far));
+    let (mut server, _) = accepted.unwrap();
+    let (first, second) = (vec![1; 16 * 1024], vec![1; 20 * 1024]);
+    poll_fn(|cx| {
+        while let Poll::Ready(written) = Pin::new(&mut server).poll_write(cx, &first) {
+            written.unwrap();
+        }
+        Poll::Ready(())
+    })
+    .await;
+    let again = poll_fn(|cx| Poll::Ready(Pin::new(&mut server).poll_write(cx, &second))).await;
+    assert!(again.is_pending(), "{again:?}");
 }
 
 #[tokio::test]
