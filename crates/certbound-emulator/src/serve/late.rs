@@ -8,6 +8,7 @@ use std::io::{self, Cursor};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use certbound_serve::{Body, Connection};
 use certbound_verifier::opted_in;
@@ -117,7 +118,8 @@ pub(super) async fn serve(
         resumed: false,
         protocol: Some("TLSv1_2".to_owned()),
     };
-    let peer = Arc::new(Peer { before: facts(None), after: OnceCell::new(), client });
+    let limit = connection.limits().head;
+    let peer = Arc::new(Peer { before: facts(None), after: OnceCell::new(), client, limit });
     let service =
         move |request: Request<Body>| respond(request, current.get(), Arc::clone(&peer), Arc::clone(&reset));
     connection.http1(stream, service).await
@@ -128,13 +130,19 @@ struct Peer {
     before: TlsFacts,
     after: OnceCell<TlsFacts>,
     client: Arc<dyn LateClient>,
+    /// The longest time of a renegotiation. It is that of the first handshake.
+    limit: Duration,
 }
 
 impl Peer {
-    /// Requests the certificate, but only once on each connection.
+    /// Requests the certificate, but only once on each connection. A client that does not renegotiate in time loses the
+    /// connection.
     async fn with_certificate(&self) -> io::Result<&TlsFacts> {
         let request = async || {
-            let client_chain = self.client.request_certificate().await?;
+            let requested = tokio::time::timeout(self.limit, self.client.request_certificate()).await;
+            let client_chain = requested.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the renegotiation in time")
+            })??;
             Ok(TlsFacts { client_chain, ..self.before.clone() })
         };
         self.after.get_or_try_init(request).await

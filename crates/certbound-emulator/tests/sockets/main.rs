@@ -4,6 +4,7 @@
 mod framing;
 mod http2;
 mod issuers;
+mod late;
 mod limits;
 mod machine;
 mod replaced;
