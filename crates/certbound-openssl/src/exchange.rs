@@ -69,12 +69,12 @@ impl Talk<'_> {
             Some(verdict) => verdict,
             None => {
                 self.send(&mut sender, without_token(&request)).await?;
-                let verdict = self.watch.verdict().unwrap_or(Err(NotPresented::NoRenegotiation));
-                sender.ready().await.map_err(|error| self.explain(error))?;
-                verdict
+                self.watch.verdict().unwrap_or(Err(NotPresented::NoRenegotiation))
             }
         };
+        // The verdict is reported even if the server has closed the connection.
         let presented = presented.map_err(|reason| self.not_presented(reason))?;
+        sender.ready().await.map_err(|error| self.explain(error))?;
         self.send_with_token(presented, &mut sender, request).await
     }
 

@@ -32,6 +32,18 @@ async fn a_server_that_does_not_renegotiate_gets_no_token() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_and_closes_without_a_renegotiation_did_not_request_the_certificate() {
+    let pki = Pki::new();
+    let closing = |mut peer: crate::support::Peer| async move {
+        peer.request().await.unwrap();
+        peer.write("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    };
+    let (address, seen) = serve(&pki, closing).await;
+    let error = call(&transport(&pki), address, &certificate()).await.unwrap_err();
+    late(error, &seen, "answered the first request and did not request");
+}
+
+#[tokio::test]
 async fn a_renegotiation_without_a_request_for_the_certificate_gets_no_token() {
     let pki = Pki::new();
     let empty = |mut peer: crate::support::Peer| async move {
