@@ -9,11 +9,12 @@ use certbound::certificate::PrivateKey;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{
-    Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode,
-    SslVersion,
+    Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVersion,
 };
 use openssl::x509::X509;
 use openssl::x509::verify::X509CheckFlags;
+
+use crate::verified::Verified;
 
 /// The cipher suites, which are those of rustls for TLS 1.2: with forward secrecy and authenticated encryption.
 const SUITES: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
@@ -54,7 +55,14 @@ pub(crate) fn tls12(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> 
     Ok(context)
 }
 
-/// Returns the client for one connection to `host`, and its counter. Nothing is shared with another connection.
+/// The client of one connection.
+pub(crate) struct Client {
+    pub(crate) ssl: Ssl,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) verified: Verified,
+}
+
+/// Returns the client for one connection to `host`. Nothing is shared with another connection.
 ///
 /// `roots` are the only trusted roots, PEM. Without them OpenSSL uses its default store, which the environment variables
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` can replace.
@@ -62,11 +70,11 @@ pub(crate) fn client(
     host: &str,
     roots: Option<&[u8]>,
     (binding, key): (&BindingCertificate, &PrivateKey),
-) -> Result<(Ssl, Handshakes), ErrorStack> {
+) -> Result<Client, ErrorStack> {
     let mut context = tls12(SslMethod::tls_client())?;
     let handshakes = Handshakes::of(&mut context);
+    let verified = Verified::of(&mut context, host);
     context.set_alpn_protos(b"\x08http/1.1")?;
-    context.set_verify(SslVerifyMode::PEER);
     match roots {
         Some(pem) => {
             for root in X509::stack_from_pem(pem)? {
@@ -95,5 +103,5 @@ pub(crate) fn client(
             ssl.set_hostname(host)?;
         }
     }
-    Ok((ssl, handshakes))
+    Ok(Client { ssl, handshakes, verified })
 }

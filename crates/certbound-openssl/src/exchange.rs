@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use certbound::error::{TlsAlert, TransportError};
+use certbound::error::{TlsAlert, TransportError, Untrusted};
 use certbound::transport::Dialer;
 use certbound_core::cause::Cause;
 use http::header::HOST;
@@ -133,10 +133,12 @@ impl Talk<'_> {
             Some(alert) => Cause::new(*alert),
             None => reason,
         };
-        match self.watch.has_answered() {
-            true => TransportError::Interrupted { host, reason },
-            // The server may have rejected the certificate.
-            false => TransportError::EndedAfterCertificate { host, reason },
+        if let Some(untrusted) = reason.find::<Untrusted>() {
+            return TransportError::Tls { host, reason: Cause::new(untrusted.clone()) };
+        }
+        match self.watch.may_be_rejected() {
+            true => TransportError::EndedAfterCertificate { host, reason },
+            false => TransportError::Interrupted { host, reason },
         }
     }
 }

@@ -4,27 +4,15 @@ use std::io;
 
 use certbound::error::{TlsAlert, TransportError, Untrusted};
 use certbound_core::cause::Cause;
-use openssl::ssl::{self, ErrorCode, SslAlert, SslRef};
-use openssl::x509::X509VerifyResult;
+use openssl::ssl::{self, ErrorCode, SslAlert};
 
 /// The difference between the number of a received alert and its reason code in OpenSSL (`SSL_AD_REASON_OFFSET`).
 const ALERTS: i32 = 1000;
 
-/// Returns the error of a first handshake that failed.
-pub(crate) fn handshake(host: &str, ssl: &SslRef, error: ssl::Error) -> TransportError {
-    let host = host.to_owned();
-    let verified = ssl.verify_result();
-    if verified != X509VerifyResult::OK {
-        let reason = match verified.as_raw() {
-            // X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN
-            18 | 19 => Untrusted::UnknownRoot { issuer: None, is_self_signed: true },
-            // X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
-            20 | 21 => Untrusted::UnknownRoot { issuer: None, is_self_signed: false },
-            _ => Untrusted::Other { reason: verified.error_string().to_owned() },
-        };
-        return TransportError::Tls { host, reason: Cause::new(reason) };
-    }
-    TransportError::Tls { host, reason: cause(error) }
+/// Returns the error of a first handshake that failed. `untrusted` is the reason if the server's certificate was refused.
+pub(crate) fn handshake(host: &str, untrusted: Option<Untrusted>, error: ssl::Error) -> TransportError {
+    let reason = untrusted.map_or_else(|| cause(error), Cause::new);
+    TransportError::Tls { host: host.to_owned(), reason }
 }
 
 /// Returns the alert by which the server ended TLS, or else the error itself.

@@ -43,7 +43,7 @@
 //!  4  exchange.rs                  one connection: the request without a token, then the request with the token
 //!  3  server.rs  stream.rs         the server's side, for the emulator; a connection that judges each renegotiation
 //!  2  context.rs  failure.rs       the TLS client; errors of OpenSSL
-//!  1  raw.rs                       the calls of OpenSSL that no safe crate wraps
+//!  1  raw.rs  verified.rs          the calls of OpenSSL that no safe crate wraps; why a server is not trusted
 //! ```
 #![deny(unsafe_code)]
 
@@ -54,5 +54,6 @@ mod raw;
 pub mod server;
 mod stream;
 mod transport;
+mod verified;
 
 pub use self::transport::OpensslTransport;

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{AlpnError, NameType, Ssl, SslMethod, SslVerifyMode, select_next_proto};
+use openssl::ssl::{AlpnError, NameType, SniError, Ssl, SslMethod, SslVerifyMode, select_next_proto};
 use openssl::x509::X509;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
@@ -25,6 +25,8 @@ pub struct LateAcceptor {
     leaf: X509,
     issuers: Vec<X509>,
     key: PKey<Private>,
+    /// The certificate and the key in a renegotiation, if they are different.
+    later: Option<(X509, PKey<Private>)>,
 }
 
 impl LateAcceptor {
@@ -36,7 +38,17 @@ impl LateAcceptor {
         let mut chain = chain.iter().map(|der| X509::from_der(der.as_ref()));
         let leaf = chain.next().ok_or_else(|| io::Error::other("the server has no certificate"))??;
         let issuers = chain.collect::<Result<_, ErrorStack>>()?;
-        Ok(Self { leaf, issuers, key: PKey::private_key_from_der(key)? })
+        Ok(Self { leaf, issuers, key: PKey::private_key_from_der(key)?, later: None })
+    }
+
+    /// Presents a different certificate (DER) in a renegotiation that requests the client's certificate. This is for tests
+    /// of clients.
+    ///
+    /// # Errors
+    /// An I/O error if OpenSSL cannot read the certificate or the key.
+    pub fn with_later_certificate(self, certificate: &[u8], key: &[u8]) -> io::Result<Self> {
+        let later = Some((X509::from_der(certificate)?, PKey::private_key_from_der(key)?));
+        Ok(Self { later, ..self })
     }
 
     /// Performs the first handshake. Returns the stream, and the handle that requests the certificate later.
@@ -67,12 +79,16 @@ impl LateAcceptor {
         context.set_alpn_select_callback(|_, offered| {
             select_next_proto(b"\x08http/1.1", offered).ok_or(AlpnError::NOACK)
         });
-        let wanted = Arc::clone(request);
+        let (wanted, later) = (Arc::clone(request), self.later.clone());
         // OpenSSL calls this hook for each ClientHello, also in a renegotiation, and before it decides whether to request
         // a certificate.
         context.set_servername_callback(move |ssl, _| {
             if wanted.load(Ordering::Acquire) == CERTIFICATE {
                 ssl.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+                if let Some((certificate, key)) = &later {
+                    let set = ssl.set_certificate(certificate).and_then(|()| ssl.set_private_key(key));
+                    return set.map_err(|_| SniError::ALERT_FATAL);
+                }
             }
             Ok(())
         });

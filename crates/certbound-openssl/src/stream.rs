@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 
 use certbound::error::TransportError;
 use certbound_core::cause::Cause;
-use openssl::ssl::Ssl;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use crate::context::Handshakes;
-use crate::failure::{self, broken};
+use crate::context::{Client, Handshakes};
+use crate::failure;
 use crate::raw;
+use crate::verified::Verified;
 
 /// The certificate was requested and presented on a connection. Only [`Stream`] makes this value, so a function that
 /// sends a token asks for it.
@@ -58,6 +58,8 @@ struct State {
     unexpected: Option<Unexpected>,
     /// The number of handshakes when the verdict was made.
     handshakes: usize,
+    /// Whether any handshake presented the certificate, also one that the server ended.
+    has_presented: bool,
     /// Whether the server has sent any data since the last request.
     has_answered: bool,
 }
@@ -82,9 +84,11 @@ impl Watch {
         self.state().has_answered = false;
     }
 
-    /// Returns whether the server has sent any data since the last request.
-    pub(crate) fn has_answered(&self) -> bool {
-        self.state().has_answered
+    /// Returns whether the server may have rejected the certificate if it closes the connection now: it got the
+    /// certificate, and has sent no data since the last request.
+    pub(crate) fn may_be_rejected(&self) -> bool {
+        let state = self.state();
+        state.has_presented && !state.has_answered
     }
 }
 
@@ -95,6 +99,7 @@ impl Watch {
 pub(crate) struct Stream {
     stream: SslStream<TcpStream>,
     handshakes: Handshakes,
+    verified: Verified,
     /// The server's certificate in the first handshake, DER.
     server: Option<Vec<u8>>,
     watch: Watch,
@@ -104,16 +109,16 @@ impl Stream {
     /// Performs the first handshake with `host`. If it presents the certificate, the server must not renegotiate.
     pub(crate) async fn connect(
         host: &str,
-        (ssl, handshakes): (Ssl, Handshakes),
+        Client { ssl, handshakes, verified }: Client,
         tcp: TcpStream,
     ) -> Result<Self, TransportError> {
         let stream = SslStream::new(ssl, tcp);
         let mut stream = stream
             .map_err(|error| TransportError::Tls { host: host.to_owned(), reason: Cause::new(error) })?;
         if let Err(error) = Pin::new(&mut stream).connect().await {
-            return Err(failure::handshake(host, stream.ssl(), error));
+            return Err(failure::handshake(host, verified.untrusted(), error));
         }
-        let mut connected = Self { stream, handshakes, server: None, watch: Watch::default() };
+        let mut connected = Self { stream, handshakes, verified, server: None, watch: Watch::default() };
         connected.server = connected.server_certificate();
         if let Ok(presented) = connected.presented() {
             connected.decide(Ok(presented));
@@ -141,6 +146,14 @@ impl Stream {
         }
     }
 
+    /// Returns the error of this connection. If the server's certificate was refused in a renegotiation, it is the reason.
+    fn broken(&self, error: io::Error) -> io::Error {
+        match self.verified.untrusted() {
+            Some(untrusted) => io::Error::new(io::ErrorKind::ConnectionAborted, untrusted),
+            None => failure::broken(error),
+        }
+    }
+
     fn decide(&self, verdict: Result<Presented, NotPresented>) {
         let mut state = self.watch.state();
         state.verdict = Some(verdict);
@@ -150,7 +163,8 @@ impl Stream {
     /// Judges the handshakes so far. `has_data` means that data of the server's answer has arrived.
     fn judge(&self, has_data: bool) -> io::Result<()> {
         let (verdict, decided) = {
-            let state = self.watch.state();
+            let mut state = self.watch.state();
+            state.has_presented |= self.presented().is_ok();
             (state.verdict, state.handshakes)
         };
         let (count, runs) = (self.handshakes.count(), !self.stream.ssl().is_init_finished());
@@ -191,7 +205,7 @@ impl AsyncRead for Stream {
             buffer.set_filled(before);
             return Poll::Ready(Err(error));
         }
-        result.map_err(broken)
+        result.map_err(|error| self.broken(error))
     }
 }
 
@@ -201,14 +215,14 @@ impl AsyncWrite for Stream {
         self.judge(false)?;
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.judge(false)?;
-        result.map_err(broken)
+        result.map_err(|error| self.broken(error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(broken)
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(|error| self.broken(error))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx).map_err(broken)
+        Pin::new(&mut self.stream).poll_shutdown(cx).map_err(|error| self.broken(error))
     }
 }

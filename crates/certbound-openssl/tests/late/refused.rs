@@ -2,7 +2,7 @@
 
 use certbound::error::{TransportError, Untrusted};
 
-use crate::support::{Pki, Seen, call, certificate, serve, transport};
+use crate::support::{Pki, Seen, call, certificate, serve, serve_by, transport};
 
 fn late(error: TransportError, seen: &Seen, words: &str) {
     assert!(matches!(error, TransportError::CertificateNotRequestedLate { .. }), "{error:?}");
@@ -41,6 +41,55 @@ async fn a_server_that_answers_and_closes_without_a_renegotiation_did_not_reques
     let (address, seen) = serve(&pki, closing).await;
     let error = call(&transport(&pki), address, &certificate()).await.unwrap_err();
     late(error, &seen, "answered the first request and did not request");
+}
+
+/// Only a server that got the certificate may have rejected it.
+#[tokio::test]
+async fn a_server_that_closes_without_an_answer_is_blamed_only_with_the_certificate() {
+    let pki = Pki::new();
+    let at_once = |mut peer: crate::support::Peer| async move {
+        peer.request().await.unwrap();
+    };
+    let (address, _) = serve(&pki, at_once).await;
+    let error = call(&transport(&pki), address, &certificate()).await.unwrap_err();
+    assert!(matches!(error, TransportError::Interrupted { .. }), "{error:?}");
+
+    let after_the_certificate = |mut peer: crate::support::Peer| async move {
+        peer.request().await.unwrap();
+        peer.ask().await.unwrap();
+    };
+    let (address, seen) = serve(&pki, after_the_certificate).await;
+    let error = call(&transport(&pki), address, &certificate()).await.unwrap_err();
+    assert!(matches!(error, TransportError::EndedAfterCertificate { .. }), "{error:?}");
+    assert!(!seen.has_token());
+}
+
+/// A server that presents a different certificate in the renegotiation.
+async fn changed_to(pki: &Pki, later: &Pki) -> (TransportError, Seen) {
+    let asking = |mut peer: crate::support::Peer| async move {
+        peer.request().await.unwrap();
+        if peer.ask().await.is_ok() {
+            peer.answer("401 Unauthorized", "no token").await;
+            peer.request().await;
+        }
+    };
+    let (certificate_of_server, key) = later.leaf(|_| {});
+    let acceptor = pki.acceptor().with_later_certificate(&certificate_of_server, &key).unwrap();
+    let (address, seen) = serve_by(acceptor, asking).await;
+    (call(&transport(pki), address, &certificate()).await.unwrap_err(), seen)
+}
+
+#[tokio::test]
+async fn a_server_that_changes_its_certificate_gets_no_token() {
+    let pki = Pki::new();
+    let (error, seen) = changed_to(&pki, &pki).await;
+    renegotiated(&error, "a different certificate in the renegotiation");
+    assert!(!seen.has_token());
+
+    let (error, seen) = changed_to(&pki, &Pki::named("another CA")).await;
+    let TransportError::Tls { reason, .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(reason.find(), Some(Untrusted::UnknownRoot { .. })), "{error}");
+    assert!(!seen.has_token());
 }
 
 #[tokio::test]
@@ -152,6 +201,6 @@ async fn a_server_that_is_not_trusted_or_has_another_name_gets_nothing() {
     let certificate = certificate();
     let error = certbound::Transport::send(&trusting, request.unwrap(), via(&certificate)).await.unwrap_err();
     assert_eq!(error.code(), "tls_failed");
-    assert!(error.to_string().contains("IP address mismatch"), "{error}");
+    assert!(error.to_string().contains("it is for localhost, not for 127.0.0.1"), "{error}");
     assert!(seen.requests().is_empty());
 }

@@ -46,11 +46,23 @@ impl Pki {
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
-    pub(crate) fn acceptor(&self) -> LateAcceptor {
+    /// Returns a certificate for `localhost` with a change, and its key, both DER.
+    pub(crate) fn leaf(&self, change: impl FnOnce(&mut CertificateParams)) -> (Vec<u8>, Vec<u8>) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        change(&mut params);
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
-        LateAcceptor::new(&[leaf.der()], key.serialized_der()).unwrap()
+        (leaf.der().to_vec(), key.serialize_der())
+    }
+
+    pub(crate) fn acceptor(&self) -> LateAcceptor {
+        self.acceptor_with(|_| {})
+    }
+
+    /// Returns an acceptor whose certificate has a change.
+    pub(crate) fn acceptor_with(&self, change: impl FnOnce(&mut CertificateParams)) -> LateAcceptor {
+        let (leaf, key) = self.leaf(change);
+        LateAcceptor::new(&[leaf], &key).unwrap()
     }
 }
 
@@ -115,9 +127,20 @@ pub(crate) async fn serve<F>(pki: &Pki, script: impl Fn(Peer) -> F + Send + 'sta
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    serve_by(pki.acceptor(), script).await
+}
+
+/// Starts a server with this acceptor.
+pub(crate) async fn serve_by<F>(
+    acceptor: LateAcceptor,
+    script: impl Fn(Peer) -> F + Send + 'static,
+) -> (SocketAddr, Seen)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (acceptor, seen) = (pki.acceptor(), Seen::default());
+    let seen = Seen::default();
     let journal = seen.clone();
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
