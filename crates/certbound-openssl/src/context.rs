@@ -19,6 +19,9 @@ use crate::verified::Verified;
 /// The cipher suites, which are those of rustls for TLS 1.2: with forward secrecy and authenticated encryption.
 const SUITES: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
+/// The least security level of OpenSSL: RSA keys of 2048 bits, and no SHA-1 in signatures.
+const LEAST_LEVEL: u32 = 2;
+
 /// The handshakes of one connection that this side has finished. A renegotiation is a handshake.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handshakes(Arc<AtomicUsize>);
@@ -47,12 +50,29 @@ pub(crate) fn tls12(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> 
     context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
     context.set_options(SslOptions::NO_TICKET | SslOptions::NO_COMPRESSION);
+    without_legacy_renegotiation(&mut context);
     // tokio can repeat an unfinished write with a different buffer, or with more bytes.
     context
         .set_mode(SslMode::AUTO_RETRY | SslMode::ACCEPT_MOVING_WRITE_BUFFER | SslMode::ENABLE_PARTIAL_WRITE);
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
     context.set_cipher_list(SUITES)?;
     Ok(context)
+}
+
+/// Removes the options by which the system's configuration of OpenSSL can allow a renegotiation that is not bound to the
+/// first handshake (RFC 5746). Without that binding, a third party can put its own request before the client's request.
+fn without_legacy_renegotiation(context: &mut SslContextBuilder) {
+    let legacy_server = SslOptions::from_bits_retain(openssl_sys::SSL_OP_LEGACY_SERVER_CONNECT);
+    context.clear_options(SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION | legacy_server);
+}
+
+/// Returns the TLS of one connection, with at least [`LEAST_LEVEL`]. The system's configuration of OpenSSL can only raise
+/// the level.
+pub(crate) fn connection(context: SslContextBuilder) -> Result<Ssl, ErrorStack> {
+    let mut ssl = Ssl::new(&context.build())?;
+    let level = ssl.security_level().max(LEAST_LEVEL);
+    ssl.set_security_level(level);
+    Ok(ssl)
 }
 
 /// The client of one connection.
@@ -93,7 +113,7 @@ pub(crate) fn client(
     let key = PKey::private_key_from_der(key.dangerous_der())?;
     context.set_private_key(&key)?;
     context.check_private_key()?;
-    let mut ssl = Ssl::new(&context.build())?;
+    let mut ssl = connection(context)?;
     let names = ssl.param_mut();
     names.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
     match host.parse::<IpAddr>() {
@@ -104,4 +124,31 @@ pub(crate) fn client(
         }
     }
     Ok(Client { ssl, handshakes, verified })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of these options are `UnsafeLegacyRenegotiation` and `UnsafeLegacyServerConnect` in `openssl.cnf`.
+    #[test]
+    fn the_configuration_of_the_system_cannot_allow_legacy_renegotiation() {
+        let legacy = SslOptions::from_bits_retain(
+            openssl_sys::SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION | openssl_sys::SSL_OP_LEGACY_SERVER_CONNECT,
+        );
+        let mut context = tls12(SslMethod::tls_client()).unwrap();
+        assert!(!context.options().intersects(legacy));
+        context.set_options(legacy);
+        without_legacy_renegotiation(&mut context);
+        assert!(!context.options().intersects(legacy) && context.options().contains(SslOptions::NO_TICKET));
+    }
+
+    #[test]
+    fn the_configuration_of_the_system_can_only_raise_the_security_level() {
+        for (configured, expected) in [(0, 2), (1, 2), (2, 2), (3, 3)] {
+            let mut context = tls12(SslMethod::tls_client()).unwrap();
+            context.set_security_level(configured);
+            assert_eq!(connection(context).unwrap().security_level(), expected, "{configured}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use openssl::x509::X509;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
-use crate::context::{Handshakes, tls12};
+use crate::context::{Handshakes, connection, tls12};
 use crate::raw;
 
 /// Accepts TLS 1.2 without requesting a client certificate in the first handshake.
@@ -92,7 +92,7 @@ impl LateAcceptor {
             }
             Ok(())
         });
-        Ok((Ssl::new(&context.build())?, handshakes))
+        Ok((connection(context)?, handshakes))
     }
 }
 
