@@ -78,7 +78,8 @@ impl OpensslTransport {
         binding: &BindingCertificate,
     ) -> Result<Answer, TransportError> {
         let name = || host.to_owned();
-        if request.uri().scheme_str() != Some("https") || host.is_empty() {
+        // OpenSSL would accept a certificate of any name below a host that begins with a dot.
+        if request.uri().scheme_str() != Some("https") || host.is_empty() || host.starts_with('.') {
             return Err(TransportError::NotHttps);
         }
         let Some(key) = binding.dangerous_private_key() else {

@@ -6,3 +6,4 @@ mod flow;
 mod refused;
 mod stranger;
 mod support;
+mod trust;
