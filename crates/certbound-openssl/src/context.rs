@@ -12,7 +12,7 @@ use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVersion,
 };
 use openssl::x509::X509;
-use openssl::x509::verify::X509CheckFlags;
+use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags};
 
 use crate::verified::Verified;
 
@@ -117,6 +117,8 @@ pub(crate) fn client(
     let names = ssl.param_mut();
     // rustls does not read a host name from the subject either.
     names.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
+    // A trusted certificate ends the chain, also if it is not self-signed, as in rustls.
+    names.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
     match host.parse::<IpAddr>() {
         Ok(address) => names.set_ip(address)?,
         Err(_) => {

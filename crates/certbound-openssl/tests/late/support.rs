@@ -39,6 +39,16 @@ impl Pki {
         Self { ca_pem, issuer: Issuer::new(params, key) }
     }
 
+    /// Returns a CA that `root` issued.
+    pub(crate) fn under(root: &Self) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a CA below a root");
+        let ca_pem = params.signed_by(&key, &root.issuer).unwrap().pem();
+        Self { ca_pem, issuer: Issuer::new(params, key) }
+    }
+
     /// Returns the PEM of a certificate for `name`, and of its key.
     pub(crate) fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
