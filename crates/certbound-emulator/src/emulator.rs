@@ -238,7 +238,7 @@ impl Emulator {
     /// Reduces the fault's count.
     pub(crate) fn refuses_certificates(&self, host: &str) -> bool {
         let asked = RequestFacts { host, ..RequestFacts::default() };
-        self.asks_for_certificate(host)
+        (self.asks_for_certificate(host) || self.asks_late(host))
             && self.faults.take_of_handshake(&asked, &FaultResult::ClientCertificateRefused)
     }
 

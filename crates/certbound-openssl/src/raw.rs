@@ -7,6 +7,7 @@ use std::ptr;
 use foreign_types::ForeignTypeRef as _;
 use openssl::error::ErrorStack;
 use openssl::ssl::SslRef;
+use openssl::x509::X509VerifyResult;
 use openssl_sys::SSL;
 use tokio_openssl::SslStream;
 
@@ -51,4 +52,12 @@ pub(crate) fn certificate_was_signed(ssl: &SslRef) -> bool {
     let chosen: c_long =
         unsafe { openssl_sys::SSL_ctrl(ssl.as_ptr(), GET_SIGNATURE_NID, 0, ptr::from_mut(&mut hash).cast()) };
     chosen == 1
+}
+
+/// Returns the result of the verification of a revoked certificate (`X509_V_ERR_CERT_REVOKED`), for which OpenSSL sends
+/// the alert `certificate_revoked`.
+pub(crate) fn revoked() -> X509VerifyResult {
+    const REVOKED: c_int = 23;
+    // SAFETY: the number is a result of `openssl/x509_vfy.h`.
+    unsafe { X509VerifyResult::from_raw(REVOKED) }
 }

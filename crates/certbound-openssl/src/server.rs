@@ -83,8 +83,14 @@ impl LateAcceptor {
         // OpenSSL calls this hook for each ClientHello, also in a renegotiation, and before it decides whether to request
         // a certificate.
         context.set_servername_callback(move |ssl, _| {
-            if wanted.load(Ordering::Acquire) == CERTIFICATE {
-                ssl.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+            let wanted = wanted.load(Ordering::Acquire);
+            if wanted != NOTHING {
+                ssl.set_verify_callback(SslVerifyMode::PEER, move |_, chain| {
+                    if wanted == REFUSAL {
+                        chain.set_error(raw::revoked());
+                    }
+                    wanted == CERTIFICATE
+                });
                 if let Some((certificate, key)) = &later {
                     let set = ssl.set_certificate(certificate).and_then(|()| ssl.set_private_key(key));
                     return set.map_err(|_| SniError::ALERT_FATAL);
@@ -99,6 +105,8 @@ impl LateAcceptor {
 /// What the next handshake requests.
 const NOTHING: u8 = 0;
 const CERTIFICATE: u8 = 1;
+/// The certificate, to refuse it.
+const REFUSAL: u8 = 2;
 
 /// The stream of one connection.
 pub struct LateStream<S>(Arc<Mutex<SslStream<S>>>);
@@ -130,6 +138,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
     pub async fn request_certificate(&self) -> io::Result<Option<Vec<Vec<u8>>>> {
         self.request.store(CERTIFICATE, Ordering::Release);
         self.renegotiate_without_request().await?;
+        self.chain()
+    }
+
+    /// Renegotiates, requests the client's certificate and refuses it by the TLS alert `certificate_revoked`. The function
+    /// then waits until the client has closed the connection, because unread data would end the connection by a reset,
+    /// which can arrive before the alert. The caller limits the time.
+    ///
+    /// # Errors
+    /// An I/O error if the client has a certificate, and the errors of [`LateClient::request_certificate`].
+    pub async fn refuse_certificate(&self) -> io::Result<Option<Vec<Vec<u8>>>> {
+        self.request.store(REFUSAL, Ordering::Release);
+        let refused = self.renegotiate_without_request().await;
+        if refused.is_err() {
+            std::future::poll_fn(|cx| self.poll_closed(cx)).await;
+        }
+        refused.and_then(|()| self.chain())
+    }
+
+    /// Ignores what the client sends until it closes the connection.
+    fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut stream = lock(&self.stream);
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(stream.get_mut()).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Returns the chain that the client sent.
+    fn chain(&self) -> io::Result<Option<Vec<Vec<u8>>>> {
         let stream = lock(&self.stream);
         let ssl = stream.ssl();
         let Some(leaf) = ssl.peer_certificate() else { return Ok(None) };

@@ -53,4 +53,8 @@ impl LateClient for Client {
     fn request_certificate(&self) -> Requesting<'_> {
         Box::pin(self.0.request_certificate())
     }
+
+    fn refuse_certificate(&self) -> Requesting<'_> {
+        Box::pin(self.0.refuse_certificate())
+    }
 }

@@ -7,10 +7,10 @@ mod support;
 
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::support::{
-    APP, Emulator, TENANT, VAULT, certbound, file, has_token, json, refusal, stderr, stdout, text,
+    APP, Emulator, TENANT, VAULT, certbound, file, has_token, refusal, stderr, stdout, text,
 };
 
 const URL: &str = "https://late.vault.azure.net/secrets/demo?api-version=7.4";
@@ -56,6 +56,19 @@ fn call_gets_the_secret_over_openssl_and_says_why() {
 }
 
 #[test]
+fn a_fault_refuses_the_certificate_in_the_renegotiation() {
+    let (emulator, _folder) = emulator();
+    let condition = json!({ "host_suffix": "late.vault.azure.net" });
+    emulator.plant(&json!({ "condition": condition, "result": "client_certificate_refused" }));
+    let call = || emulator.run(&["call", URL, "-o", "json", "--certificate", emulator.certificate()]);
+    let refused = call();
+    assert_eq!(refusal(&refused).1, "certificate_refused", "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("certificate_revoked"), "{}", stderr(&refused));
+    assert!(resources(&emulator).is_empty(), "no request was answered");
+    assert_eq!(call().status.code(), Some(0), "the fault applies once");
+}
+
+#[test]
 fn rustls_cannot_call_this_vault_and_doctor_names_the_reason() {
     let (emulator, _folder) = emulator();
     let mut command = emulator.certbound();
@@ -93,7 +106,7 @@ fn other(folder: &tempfile::TempDir) -> String {
 fn curl_needs_the_certificate_of_the_token() {
     let (emulator, folder) = emulator();
     let token = ["token", "-o", "json", "--scope", VAULT, "--certificate", emulator.certificate()];
-    let token = json(&emulator.run(&token))["accessToken"].as_str().unwrap().to_owned();
+    let token = support::json(&emulator.run(&token))["accessToken"].as_str().unwrap().to_owned();
     let bound = format!("Authorization: mtls_pop {token}");
     let opt_in = "x-ms-tokenboundauth: true";
     let (ours, other) = (emulator.certificate().to_owned(), other(&folder));

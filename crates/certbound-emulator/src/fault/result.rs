@@ -129,8 +129,8 @@ pub enum FaultResult {
     /// Service Fabric's server presents a certificate that clients do not recognize. This is a fault of the handshake:
     /// it applies when a connection begins, and never to a request.
     ForeignServerCertificate,
-    /// A host refuses the client's certificate in the handshake, by the TLS alert `certificate_revoked`. This is a
-    /// fault of the handshake. A condition with `leg` or `path_contains` never matches, because a handshake has neither
+    /// A host refuses the client's certificate in the handshake, by the TLS alert `certificate_revoked`. A host that
+    /// requests the certificate late refuses it in the renegotiation. This is a fault of the handshake. A condition with `leg` or `path_contains` never matches, because a handshake has neither
     /// a leg nor a path.
     ClientCertificateRefused,
     /// The proxy opens no connection to the host, and answers CONNECT with status 502. This is a fault of the connection:

@@ -68,6 +68,10 @@ pub trait LateClient: Send + Sync {
     /// Renegotiates and requests the client's certificate. Every certificate is accepted: the handshake proves only that
     /// the client has its key.
     fn request_certificate(&self) -> Requesting<'_>;
+
+    /// Renegotiates, requests the client's certificate and refuses it by the TLS alert `certificate_revoked`. A client
+    /// without a certificate is not refused.
+    fn refuse_certificate(&self) -> Requesting<'_>;
 }
 
 /// The TLS library of the hosts that request the certificate late.
@@ -137,9 +141,13 @@ struct Peer {
 impl Peer {
     /// Requests the certificate, but only once on each connection. A client that does not renegotiate in time loses the
     /// connection.
-    async fn with_certificate(&self) -> io::Result<&TlsFacts> {
+    async fn with_certificate(&self, emulator: &Emulator) -> io::Result<&TlsFacts> {
         let request = async || {
-            let requested = tokio::time::timeout(self.limit, self.client.request_certificate()).await;
+            let requested = match emulator.refuses_certificates(&self.before.server_name) {
+                true => self.client.refuse_certificate(),
+                false => self.client.request_certificate(),
+            };
+            let requested = tokio::time::timeout(self.limit, requested).await;
             let client_chain = requested.map_err(|_| {
                 io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the renegotiation in time")
             })??;
@@ -160,7 +168,7 @@ async fn respond(
         Err(response) => return Ok(response),
     };
     let facts = match opted_in(request.headers()) {
-        true => peer.with_certificate().await?,
+        true => peer.with_certificate(&emulator).await?,
         false => peer.after.get().unwrap_or(&peer.before),
     };
     respond_to_whole(request, &emulator, facts, &reset).await

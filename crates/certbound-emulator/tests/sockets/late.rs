@@ -29,6 +29,10 @@ impl LateClient for Silent {
     fn request_certificate(&self) -> Requesting<'_> {
         Box::pin(std::future::pending::<io::Result<_>>())
     }
+
+    fn refuse_certificate(&self) -> Requesting<'_> {
+        self.request_certificate()
+    }
 }
 
 fn world() -> World {
