@@ -16,7 +16,9 @@ mod store;
 
 use bytes::Bytes;
 use certbound_core::time::UnixTime;
-use http::{HeaderValue, Request, Response};
+use certbound_verifier::Refusal;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -63,8 +65,19 @@ pub(super) fn answer(
         // The answer to a purge has no body.
         Ok(Value::Null) => no_content(),
         Ok(body) => json_response(200, &body),
-        Err(refusal) => refusal.response(),
+        Err(refusal) => challenged(server, refusal.response()),
     }
+}
+
+/// Adds the challenge that every answer of a vault with status 401 has.
+fn challenged(server: &ResourceServer<'_>, mut response: Response<Bytes>) -> Response<Bytes> {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        // The challenge is the same for each refusal of the verifier.
+        let usual = server.refuse(&Refusal::BindingRequired);
+        let challenges = usual.headers().get_all(WWW_AUTHENTICATE).iter().cloned();
+        response.headers_mut().extend(challenges.map(|challenge| (WWW_AUTHENTICATE, challenge)));
+    }
+    response
 }
 
 fn decide(
@@ -72,9 +85,10 @@ fn decide(
     request: &Request<Bytes>,
     caller: &Caller,
 ) -> Result<Value, VaultRefusal> {
+    // The rules for tokens precede the rules for requests, as in the verifier.
+    binding::check(server, caller)?;
     let route = Route::of(request.method(), request.uri().path())?;
     let query = Query::of(request, route.operation)?;
-    binding::check(server, caller)?;
     access::check(server, &route, caller)?;
     let page = Page { server, path: request.uri().path(), query: &query };
     let (name, version, body) = (route.name, route.version, request.body());

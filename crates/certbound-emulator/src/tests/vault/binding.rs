@@ -41,6 +41,13 @@ fn a_vault_that_does_not_enforce_the_binding_rejects_bound_tokens() {
     let (status, code, message) = Client::writer(&emulator).refused("GET", SECRET_PATH, &json!({}));
     assert_eq!((status, code.as_str()), (401, "Unauthorized"));
     assert!(message.contains("NotEnforced rejects bound tokens"), "{message}");
+    for path in [SECRET_PATH, "/no/such/path", "/secrets?api-version=wrong"] {
+        let refused = Client::writer(&emulator).send("GET", path, "");
+        assert_eq!(refused.status(), 401, "the token is refused before the request: {path}");
+        let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+        assert!(challenge.starts_with("Bearer authorization=\"https://login.windows.net/"), "{challenge}");
+        assert!(challenge.ends_with("resource=\"https://vault.azure.net\""), "{challenge}");
+    }
     assert_eq!(with_bearer(&emulator).0, 200);
 }
 
