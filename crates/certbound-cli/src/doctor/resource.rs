@@ -12,6 +12,7 @@ use super::exchange::Exchange;
 use super::probe::Probe;
 use super::{BEFORE_LEG1, Context, Line, leg1};
 use crate::failure::{Failure, REFUSED};
+use crate::late;
 use crate::output::Token;
 use crate::plan::{self, Kind};
 
@@ -53,11 +54,17 @@ fn certificate(context: &Context) -> Line {
     };
     match probe.failure() {
         None => Line::ok(id, title, "requested at the first handshake"),
-        Some(failure) => {
-            let line = Line::failed(id, title, &failure);
+        Some(mut failure) => {
             // The handshake does not show a later request for the certificate, but the profile of the host is known.
             let is_late =
                 ResourceProfile::for_host(url.host().unwrap_or_default()) == ResourceProfile::key_vault();
+            if failure.code == "certificate_not_requested"
+                && is_late
+                && let Some(fix) = late::instead_of_doctor()
+            {
+                failure.fix = fix.to_owned();
+            }
+            let line = Line::failed(id, title, &failure);
             let when = match (failure.code.as_str(), is_late) {
                 ("certificate_not_requested", true) => {
                     "not requested at the first handshake: Key Vault requests it late, after it has read the request"

@@ -19,6 +19,11 @@ pub(crate) fn tell(_: &CallTransport, _: &str) -> Option<String> {
     None
 }
 
+/// Returns nothing: no command of this build can call a vault that requests the certificate late.
+pub(crate) fn instead_of_doctor() -> Option<&'static str> {
+    None
+}
+
 /// Returns nothing: this build cannot emulate a vault that requests the certificate late.
 pub(crate) fn emulated() -> Option<Arc<dyn LateTls>> {
     None

@@ -21,9 +21,16 @@ pub(crate) fn tell(transport: &CallTransport, host: &str) -> Option<String> {
     transport.uses_openssl_for(host).then(|| {
         format!(
             "the connection to {host} uses {library} and not rustls, because a vault requests the certificate by a TLS 1.2 \
-             renegotiation"
+             renegotiation; a key that cannot be exported still uses rustls"
         )
     })
+}
+
+/// Returns the advice of `doctor`, which uses rustls, for a vault that requests the certificate late.
+pub(crate) fn instead_of_doctor() -> Option<&'static str> {
+    Some(
+        "call this vault by `certbound call`, which uses OpenSSL for it if the private key of the certificate is in a file; doctor uses rustls and cannot call this vault",
+    )
 }
 
 /// Returns the TLS of emulated vaults that request the certificate late.

@@ -75,6 +75,7 @@ fn rustls_cannot_call_this_vault_and_doctor_names_the_reason() {
     command.args(["doctor", "-o", "json", "--leg1-certificate", emulator.certificate(), "--scope", VAULT]);
     let report = stdout(&command.args(["--resource-url", URL]).output().unwrap());
     assert!(report.contains("certificate_not_requested") && report.contains("requests it late"), "{report}");
+    assert!(report.contains("call this vault by `certbound call`"), "{report}");
 }
 
 /// curl of Debian, which uses OpenSSL.
