@@ -7,7 +7,7 @@ use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
-/// A named curve, with the size of one coordinate in bytes.
+/// A named curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Curve {
     P256,
@@ -28,6 +28,15 @@ impl Curve {
         CURVES.into_iter().find(|(_, known)| *known == name).map(|(curve, _)| curve)
     }
 
+    /// Returns the length of an uncompressed point in bytes: one byte, and two coordinates.
+    fn point_len(self) -> usize {
+        match self {
+            Self::P256 => 65,
+            Self::P384 => 97,
+            Self::P521 => 133,
+        }
+    }
+
     /// Returns the value of `CKA_EC_PARAMS`.
     pub(crate) fn parameters(self) -> Vec<u8> {
         let name = CURVES.into_iter().find(|(curve, _)| *curve == self).map(|(_, name)| name);
@@ -42,9 +51,12 @@ pub(crate) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>>
 }
 
 /// Returns the `SubjectPublicKeyInfo` of an EC key. `point` is `CKA_EC_POINT`: DER of an octet string. Some tokens return
-/// the bare point, which begins with 4.
+/// the bare point. Both begin with 4, and a bare point can look like DER, so the length decides first.
 pub(crate) fn ec_public_key(parameters: &[u8], point: &[u8]) -> Option<Vec<u8>> {
-    let bare = <&OctetStringRef>::from_der(point).map_or(point, OctetStringRef::as_bytes);
+    let bare = match Curve::of_parameters(parameters) {
+        Some(curve) if point.len() == curve.point_len() => point,
+        _ => <&OctetStringRef>::from_der(point).map_or(point, OctetStringRef::as_bytes),
+    };
     public_key(EC, AnyRef::from_der(parameters).ok()?, bare)
 }
 
@@ -78,6 +90,19 @@ mod tests {
         assert_eq!(ecdsa_signature(&[0, 1, 0, 128]), Some(vec![0x30, 7, 2, 1, 1, 2, 2, 0, 128]));
         assert_eq!(ecdsa_signature(&[1, 2, 3]), None);
         assert_eq!(ecdsa_signature(&[]), None);
+    }
+
+    /// The second byte is the length of an octet string that fills the rest, so the point parses as DER too.
+    #[test]
+    fn a_bare_point_is_told_by_its_length() {
+        let parameters = Curve::P256.parameters();
+        for second in [63, 7] {
+            let mut bare = vec![5; 65];
+            (bare[0], bare[1]) = (4, second);
+            let expected = ec_public_key(&parameters, &[&[4, 65], &*bare].concat());
+            assert!(expected.as_ref().unwrap().ends_with(&bare));
+            assert_eq!(ec_public_key(&parameters, &bare), expected);
+        }
     }
 
     #[test]
