@@ -1,7 +1,7 @@
 //! Threads that call a module. A caller waits for a limited time, so that a module that hangs blocks no caller forever.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicIsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,8 +18,9 @@ pub(crate) struct Workers<S> {
 struct Shared<S> {
     queue: Mutex<Queue<S>>,
     ready: Condvar,
-    /// The number of threads whose caller has stopped waiting for them.
-    lost: AtomicUsize,
+    /// The number of threads whose caller has stopped waiting for them. It is -1 for a moment if a call ends before its
+    /// caller has counted its thread.
+    lost: AtomicIsize,
     at_most: usize,
 }
 
@@ -55,7 +56,7 @@ impl<S: Default + 'static> Workers<S> {
         let shared = Shared {
             queue: Mutex::new(queue),
             ready: Condvar::new(),
-            lost: AtomicUsize::new(0),
+            lost: AtomicIsize::new(0),
             at_most: at_most.max(1),
         };
         Self { shared: Arc::new(shared), limit }
@@ -80,7 +81,8 @@ impl<S: Default + 'static> Workers<S> {
         limit: Duration,
         work: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T, NoResult> {
-        if self.shared.lost.load(Ordering::SeqCst) >= self.shared.at_most {
+        let lost = usize::try_from(self.shared.lost.load(Ordering::SeqCst)).unwrap_or(0);
+        if lost >= self.shared.at_most {
             return Err(NoResult::TimedOut);
         }
         let (answer, answered) = sync_channel(1);
@@ -173,9 +175,21 @@ fn work<S: Default>(shared: &Shared<S>) {
         if starts.is_err() {
             continue;
         }
+        let _ending = Ending { progress: &progress, lost: &shared.lost };
         run(&mut state);
-        if progress.swap(DONE, Ordering::SeqCst) == ABANDONED {
-            shared.lost.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Marks a call as done, also if it panicked. A thread whose caller has stopped waiting is then no longer lost.
+struct Ending<'a> {
+    progress: &'a AtomicU8,
+    lost: &'a AtomicIsize,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if self.progress.swap(DONE, Ordering::SeqCst) == ABANDONED {
+            self.lost.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
@@ -224,6 +238,24 @@ mod tests {
         }
         let again = Workers { shared: Arc::clone(&workers.shared), limit: LONG };
         assert_eq!(again.run(|()| 7), Ok(7));
+    }
+
+    #[test]
+    fn a_call_that_panics_after_it_was_given_up_is_not_counted_as_lost() {
+        let workers = Workers::<()>::new(1, Duration::from_millis(20));
+        let hung = Arc::new(Barrier::new(2));
+        let hangs = Arc::clone(&hung);
+        let given_up: Result<(), _> = workers.run(move |()| {
+            hangs.wait();
+            panic!("on purpose");
+        });
+        assert_eq!(given_up, Err(NoResult::TimedOut));
+        assert_eq!(workers.shared.lost.load(Ordering::SeqCst), 1);
+        hung.wait();
+        while workers.shared.lock().threads > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(workers.shared.lost.load(Ordering::SeqCst), 0);
     }
 
     #[test]
