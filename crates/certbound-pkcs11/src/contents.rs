@@ -133,7 +133,7 @@ impl OpenToken {
                 let reason = "a key with this name exists already".to_owned();
                 return Err(Pkcs11Error::KeyUnusable { key: known.shown(), reason });
             }
-            let key = generate(opened, spec, &label, selector.id.as_deref())?;
+            let key = generate(opened, spec, &label, selector.id.as_deref())?.key;
             match key.leaves {
                 Some(reason) => Err(Pkcs11Error::Extractable { key: key.shown(), reason }),
                 None => Ok(facts(key, false)),

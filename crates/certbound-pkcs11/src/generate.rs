@@ -2,12 +2,12 @@
 
 use aws_lc_rs::rand;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::Attribute;
+use cryptoki::object::{Attribute, ObjectHandle};
+use cryptoki::session::Session;
 
 use crate::der::Curve;
 use crate::error::Pkcs11Error;
-use crate::key::only_one;
-use crate::objects::{self, FoundKey, Selector};
+use crate::objects::{self, FoundKey};
 use crate::token::Opened;
 
 /// The kind of a key to generate.
@@ -26,13 +26,21 @@ pub enum KeySpec {
     P384,
 }
 
-/// Generates a key pair with this label, and returns its private key. Without an id, the id is 16 random bytes.
+/// A key pair that this process has just generated.
+pub(crate) struct Generated {
+    /// The private key.
+    pub(crate) key: FoundKey,
+    pair: [ObjectHandle; 2],
+    session: Session,
+}
+
+/// Generates a key pair with this label. Without an id, the id is 16 random bytes.
 pub(crate) fn generate(
     opened: &Opened,
     spec: KeySpec,
     label: &str,
     id: Option<&[u8]>,
-) -> Result<FoundKey, Pkcs11Error> {
+) -> Result<Generated, Pkcs11Error> {
     let id = match id {
         Some(id) => id.to_vec(),
         None => {
@@ -45,7 +53,7 @@ pub(crate) fn generate(
             id
         }
     };
-    let named = [Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(id.clone())];
+    let named = [Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(id)];
     let (mechanism, kind) = match spec {
         KeySpec::Rsa2048 => rsa(2048),
         KeySpec::Rsa3072 => rsa(3072),
@@ -68,9 +76,9 @@ pub(crate) fn generate(
     let private: Vec<_> = named.into_iter().chain(private).collect();
     // The login belongs to all sessions of the process.
     let session = opened.module.open_rw_session(opened.slot)?;
-    session.generate_key_pair(&mechanism, &public, &private)?;
-    let selector = Selector { label: Some(label.to_owned()), id: Some(id) };
-    only_one(opened, objects::keys(opened, &selector)?, &selector)
+    let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;
+    // Another key can have the same name, so the new key is read by its handle.
+    Ok(Generated { key: objects::key(&session, private)?, pair: [private, public], session })
 }
 
 fn rsa(bits: u64) -> (Mechanism<'static>, Vec<Attribute>) {
@@ -83,12 +91,12 @@ fn ec(curve: Curve) -> (Mechanism<'static>, Vec<Attribute>) {
     (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(curve.parameters())])
 }
 
-/// Removes a key pair that this process has just generated.
-pub(crate) fn remove(opened: &Opened, key: &FoundKey) -> Result<(), Pkcs11Error> {
-    let session = opened.module.open_rw_session(opened.slot)?;
-    let id = [Attribute::Token(true), Attribute::Id(key.id.clone()), Attribute::Label(key.label.clone())];
-    for object in session.find_objects(&id)? {
-        session.destroy_object(object)?;
+impl Generated {
+    /// Removes the key pair, and no other object with its name.
+    pub(crate) fn remove(self) -> Result<(), Pkcs11Error> {
+        for object in self.pair {
+            self.session.destroy_object(object)?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -10,11 +10,11 @@ use certbound::error::KeyError;
 use certbound::managed_identity::{KeyProvider, KeyStrength, MachineKey};
 
 use crate::error::Pkcs11Error;
-use crate::generate::{KeySpec, generate, remove};
-use crate::key::{TokenKey, only_one};
+use crate::generate::{KeySpec, generate};
+use crate::key::TokenKey;
 use crate::mechanism::KeyKind;
 use crate::objects::{self, FoundKey, Selector};
-use crate::token::{Opened, Token, TokenOptions};
+use crate::token::{Opened, Token, TokenOptions, Work};
 use crate::uri::Pkcs11Uri;
 
 /// The label of a key whose URI has none.
@@ -29,7 +29,7 @@ const PROBE: &[u8] = b"certbound: probe of the key of a machine";
 /// The key provider of a managed identity whose key is in a PKCS#11 token.
 ///
 /// The key is found by the label and the id of the URI. The default of the label is `certbound machine key`. If the token
-/// has no such key, the provider generates an RSA-2048 key in it, which is sensitive and not extractable. A key that could
+/// has several such keys, the key with the smallest id is used. If it has none, the provider generates an RSA-2048 key in it, which is sensitive and not extractable. A key that could
 /// leave the token is refused. If the token is missing or refuses the PIN, the provider returns an error: it never uses a
 /// software key instead.
 ///
@@ -123,9 +123,10 @@ impl Inner {
 }
 
 fn find_or_generate(opened: &Opened, selector: &Selector) -> Result<FoundKey, Pkcs11Error> {
-    let found = objects::keys(opened, selector)?;
-    if !found.is_empty() {
-        return only_one(opened, found, selector);
+    // A generation whose caller stopped waiting is still under way, so no second generation starts.
+    let _turn = opened.turn(Work::MachineKey, GENERATION)?;
+    if let Some(first) = first_of(objects::keys(opened, selector)?) {
+        return Ok(first);
     }
     // The request for a certificate is signed by RSA-PSS. A key that cannot do this would only fill the token.
     if !KeyKind::Rsa.schemes(&opened.mechanisms).contains(&SignatureScheme::RsaPssSha256) {
@@ -136,20 +137,33 @@ fn find_or_generate(opened: &Opened, selector: &Selector) -> Result<FoundKey, Pk
     let label = selector.label.as_deref().unwrap_or(LABEL);
     let generated = generate(opened, KeySpec::Rsa2048, label, selector.id.as_deref())?;
     tracing::info!(
-        key = generated.shown(),
+        key = generated.key.shown(),
         token = opened.label,
         "a key of the machine was generated in its token"
     );
-    // Another process may have generated a key at the same time. All processes keep the key with the smallest id.
-    let mut all = objects::keys(opened, selector)?;
-    all.sort_by(|one, other| one.id.cmp(&other.id));
-    match all.into_iter().next() {
-        Some(first) if first.id != generated.id => {
-            remove(opened, &generated)?;
+    // Another process may have generated a key at the same time.
+    match first_of(objects::keys(opened, selector)?) {
+        Some(first) if place(&first) < place(&generated.key) => {
+            generated.remove()?;
             Ok(first)
         }
-        _ => Ok(generated),
+        _ => Ok(generated.key),
     }
+}
+
+/// Returns the key that every process chooses if several keys have the name: the key with the smallest id.
+fn first_of(all: Vec<FoundKey>) -> Option<FoundKey> {
+    let count = all.len();
+    let first = all.into_iter().min_by(|one, other| place(one).cmp(&place(other)))?;
+    if count > 1 {
+        tracing::warn!(key = first.shown(), count, "several keys have the name of the machine's key; the one with the smallest id is used");
+    }
+    Some(first)
+}
+
+/// Two keys can have the same id too.
+fn place(key: &FoundKey) -> (&[u8], Option<&[u8]>) {
+    (&key.id, key.public.as_deref())
 }
 
 impl fmt::Debug for TokenKeys {

@@ -2,6 +2,7 @@
 
 use certbound::certificate::CertificateChain;
 use cryptoki::object::{Attribute, AttributeType, CertificateType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
 
 use crate::der::{Curve, ec_public_key, rsa_public_key};
 use crate::error::Pkcs11Error;
@@ -72,7 +73,7 @@ impl FoundKey {
 /// Returns the private keys that match.
 pub(crate) fn keys(opened: &Opened, selector: &Selector) -> Result<Vec<FoundKey>, Pkcs11Error> {
     let handles = opened.session.find_objects(&selector.template(ObjectClass::PRIVATE_KEY))?;
-    handles.into_iter().map(|handle| key(opened, handle)).collect()
+    handles.into_iter().map(|handle| key(&opened.session, handle)).collect()
 }
 
 /// Returns the certificates that match. A certificate that does not parse is left out.
@@ -95,7 +96,8 @@ pub(crate) fn certificates(
     Ok(found)
 }
 
-fn key(opened: &Opened, handle: ObjectHandle) -> Result<FoundKey, Pkcs11Error> {
+/// Reads the attributes of a private key.
+pub(crate) fn key(session: &Session, handle: ObjectHandle) -> Result<FoundKey, Pkcs11Error> {
     let wanted = [
         AttributeType::Id,
         AttributeType::Label,
@@ -110,7 +112,7 @@ fn key(opened: &Opened, handle: ObjectHandle) -> Result<FoundKey, Pkcs11Error> {
         AttributeType::PublicExponent,
         AttributeType::EcParams,
     ];
-    let all = opened.session.get_attributes(handle, &wanted)?;
+    let all = session.get_attributes(handle, &wanted)?;
     let id = bytes(&all, AttributeType::Id);
     let kind = all.iter().find_map(|it| if let Attribute::KeyType(kind) = it { Some(*kind) } else { None });
     let parameters = bytes(&all, AttributeType::EcParams);
@@ -125,7 +127,7 @@ fn key(opened: &Opened, handle: ObjectHandle) -> Result<FoundKey, Pkcs11Error> {
                 (bytes(&all, AttributeType::Modulus), bytes(&all, AttributeType::PublicExponent));
             rsa_public_key(&modulus, &exponent).filter(|_| !modulus.is_empty() && !exponent.is_empty())
         }
-        Some(KeyKind::Ec(_)) => ec_point(opened, &id)?.and_then(|point| ec_public_key(&parameters, &point)),
+        Some(KeyKind::Ec(_)) => ec_point(session, &id)?.and_then(|point| ec_public_key(&parameters, &point)),
         None => None,
     };
     Ok(FoundKey {
@@ -141,14 +143,14 @@ fn key(opened: &Opened, handle: ObjectHandle) -> Result<FoundKey, Pkcs11Error> {
 }
 
 /// Returns the point of the public key with this id. A private key does not have it.
-fn ec_point(opened: &Opened, id: &[u8]) -> Result<Option<Vec<u8>>, Pkcs11Error> {
+fn ec_point(session: &Session, id: &[u8]) -> Result<Option<Vec<u8>>, Pkcs11Error> {
     if id.is_empty() {
         return Ok(None);
     }
     let selector = Selector { label: None, id: Some(id.to_vec()) };
-    let handles = opened.session.find_objects(&selector.template(ObjectClass::PUBLIC_KEY))?;
+    let handles = session.find_objects(&selector.template(ObjectClass::PUBLIC_KEY))?;
     let [handle] = handles.as_slice() else { return Ok(None) };
-    let all = opened.session.get_attributes(*handle, &[AttributeType::EcPoint])?;
+    let all = session.get_attributes(*handle, &[AttributeType::EcPoint])?;
     Ok(Some(bytes(&all, AttributeType::EcPoint)).filter(|point| !point.is_empty()))
 }
 

@@ -2,6 +2,7 @@
 
 mod login;
 mod session;
+mod turn;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use cryptoki::slot::{Slot, TokenInfo};
 
 use self::login::Login;
 pub(crate) use self::session::Opened;
+pub(crate) use self::turn::{TokenIdentity, Work};
 use crate::error::Pkcs11Error;
 use crate::uri::{Pkcs11Uri, TokenProperties};
 use crate::workers::{NoResult, Workers};
@@ -192,7 +194,7 @@ impl Inner {
     fn open(&self, opening: u64) -> Result<Opened, Pkcs11Error> {
         let module = module::load(&self.path)?;
         let (slot, info) = self.find(&module)?;
-        let opened = Opened::new(module, slot, &info, opening)?;
+        let opened = Opened::new(module, &self.path, (slot, &info), opening)?;
         self.login.log_in(&opened.session, &info)?;
         Ok(opened)
     }

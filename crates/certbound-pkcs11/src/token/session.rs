@@ -1,6 +1,8 @@
 //! One session, with the facts of its token and the objects that were found in it.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::MechanismType;
@@ -8,6 +10,7 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 
+use super::turn::{TokenIdentity, Turn, Work};
 use crate::error::Pkcs11Error;
 
 /// An open session.
@@ -15,6 +18,9 @@ pub(crate) struct Opened {
     pub(crate) session: Session,
     pub(crate) module: Pkcs11,
     pub(crate) slot: Slot,
+    /// The path of the module, for errors.
+    path: PathBuf,
+    pub(crate) identity: TokenIdentity,
     /// The label of the token, for errors.
     pub(crate) label: String,
     pub(crate) opening: u64,
@@ -27,14 +33,24 @@ pub(crate) struct Opened {
 impl Opened {
     pub(super) fn new(
         module: Pkcs11,
-        slot: Slot,
-        info: &TokenInfo,
+        path: &Path,
+        (slot, info): (Slot, &TokenInfo),
         opening: u64,
     ) -> Result<Self, Pkcs11Error> {
         let session = module.open_ro_session(slot)?;
         let mechanisms = module.get_mechanism_list(slot)?;
         let label = info.label().trim_end().to_owned();
-        Ok(Self { session, module, slot, label, opening, mechanisms, keys: HashMap::new() })
+        let (path, identity, keys) = (path.to_owned(), TokenIdentity::of(info), HashMap::new());
+        Ok(Self { session, module, slot, path, identity, label, opening, mechanisms, keys })
+    }
+
+    /// Waits until no other thread of the process does this work on the token.
+    ///
+    /// # Errors
+    /// [`Pkcs11Error::TimedOut`], if another thread does the work for longer than `limit`.
+    pub(crate) fn turn(&self, work: Work, limit: Duration) -> Result<Turn, Pkcs11Error> {
+        let timed_out = || Pkcs11Error::TimedOut { module: self.path.display().to_string(), limit };
+        Turn::wait(&self.identity, work, limit).ok_or_else(timed_out)
     }
 
     /// Drops a session of a token that is gone. The module has closed the session itself, and closing it again would be

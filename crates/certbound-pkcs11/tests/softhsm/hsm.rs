@@ -133,7 +133,7 @@ impl Hsm {
         }
     }
 
-    /// Returns how often the module was called for this: `L` is a login, `S` a signature.
+    /// Returns how often the module was called for this: `L` is a login, `S` a signature, `G` a generation.
     pub(crate) fn count(&self, letter: char) -> usize {
         let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
         log.chars().filter(|it| *it == letter).count()

@@ -74,6 +74,42 @@ fn many_callers_share_one_new_key() {
     });
 }
 
+/// Two processes can generate a key each. All of them use the key with the smallest id.
+#[test]
+fn of_several_keys_with_the_name_the_smallest_id_is_used() {
+    isolated_async(async |hsm| {
+        let earlier = keys(hsm, "token=app;object=machine");
+        let first = public(&earlier).await;
+        let smaller = hsm.generate("token=app;object=machine;id=%00", KeySpec::Rsa2048);
+        let later = keys(hsm, "token=app;object=machine");
+        assert_eq!(public(&later).await, smaller);
+        assert_eq!(public(&earlier).await, smaller, "the earlier provider follows");
+        hsm.generate("token=app;object=machine;id=%ff%ff", KeySpec::Rsa2048);
+        assert_eq!(public(&later).await, smaller);
+        assert_ne!(first, smaller);
+    });
+}
+
+#[test]
+fn one_key_is_generated_although_several_providers_of_the_process_need_it_at_once() {
+    isolated_async(async |hsm| {
+        hsm.fault("hang-generate", true);
+        let all: Vec<_> = (0..6).map(|_| keys(hsm, "token=app;object=machine")).collect();
+        let all = all.into_iter().map(|keys| tokio::spawn(async move { public(&keys).await }));
+        let all = futures_util::future::join_all(all);
+        let release = async {
+            while hsm.count('G') == 0 {
+                tokio::task::yield_now().await;
+            }
+            hsm.fault("hang-generate", false);
+        };
+        let (all, ()) = tokio::join!(all, release);
+        let all: Vec<Vec<u8>> = all.into_iter().collect::<Result<_, _>>().unwrap();
+        assert!(all.iter().all(|public| *public == all[0]));
+        assert_eq!(hsm.count('G'), 1);
+    });
+}
+
 #[test]
 fn the_strength_is_what_the_module_says_and_the_floor_is_kept() {
     isolated_async(async |hsm| {

@@ -4,13 +4,15 @@
  *
  *   removed       the token is out: calls fail with CKR_DEVICE_REMOVED, and the sessions end
  *   hang-sign     C_Sign returns only when the file is gone
+ *   hang-generate C_GenerateKeyPair returns only when the file is gone
  *   hang-load     C_Initialize returns only when the file is gone
  *   no-rsa        the token has no mechanism that signs by RSA
  *   no-ecdsa      the token has no mechanism that signs by ECDSA
  *   hardware      the slot says that it is hardware
  *   final-try     the token says that one wrong PIN more locks it
  *
- * The file `log` gets one letter for each login (L), each signature (S) and each C_Sign that hangs (H).
+ * The file `log` gets one letter for each login (L), each signature (S), each C_Sign that hangs (H) and each
+ * generation of a key (G).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -32,7 +34,7 @@ struct list {
 enum {
 	INITIALIZE = 0, GET_FUNCTION_LIST = 3, GET_SLOT_LIST = 4, GET_SLOT_INFO = 5, GET_TOKEN_INFO = 6, GET_MECHANISM_LIST = 7,
 	OPEN_SESSION = 12, CLOSE_ALL_SESSIONS = 14, GET_SESSION_INFO = 15, LOGIN = 18, FIND_OBJECTS_INIT = 26, SIGN_INIT = 42,
-	SIGN = 43
+	SIGN = 43, GENERATE_KEY_PAIR = 59
 };
 
 static const rv DEVICE_REMOVED = 0x32, TOKEN_NOT_PRESENT = 0xe0;
@@ -176,6 +178,15 @@ static rv sign(word session, unsigned char *data, word length, unsigned char *si
 	return ((rv (*)(word, unsigned char *, word, unsigned char *, word *))real.function[SIGN])(session, data, length, signature, size);
 }
 
+static rv generate_key_pair(word session, void *mechanism, void *public_template, word public_count, void *private_template,
+	word private_count, word *public_key, word *private_key)
+{
+	note("G");
+	wait_while("hang-generate");
+	return ((rv (*)(word, void *, void *, word, void *, word, word *, word *))real.function[GENERATE_KEY_PAIR])(session,
+		mechanism, public_template, public_count, private_template, private_count, public_key, private_key);
+}
+
 rv C_GetFunctionList(struct list **list)
 {
 	if (!real.function[0]) {
@@ -197,6 +208,7 @@ rv C_GetFunctionList(struct list **list)
 		ours.function[FIND_OBJECTS_INIT] = find_objects_init;
 		ours.function[SIGN_INIT] = sign_init;
 		ours.function[SIGN] = sign;
+		ours.function[GENERATE_KEY_PAIR] = generate_key_pair;
 	}
 	*list = &ours;
 	return 0;
