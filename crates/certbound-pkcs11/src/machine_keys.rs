@@ -14,7 +14,7 @@ use crate::generate::{KeySpec, generate};
 use crate::key::TokenKey;
 use crate::mechanism::KeyKind;
 use crate::objects::{self, FoundKey, Selector};
-use crate::token::{Opened, Token, TokenOptions, Work};
+use crate::token::{Opened, Token, TokenIdentity, TokenOptions, Work};
 use crate::uri::Pkcs11Uri;
 
 /// The label of a key whose URI has none.
@@ -42,6 +42,10 @@ pub struct TokenKeys {
 
 struct Inner {
     token: Token,
+    /// The token that was opened first.
+    identity: TokenIdentity,
+    /// Whether the module said at the start that the token is hardware, and the strength depends on it.
+    must_be_hardware: bool,
     selector: Selector,
     /// The key that was returned last. The lock is held while the token is asked, by threads for blocking work only.
     made: Mutex<Option<(TokenKey, MachineKey)>>,
@@ -59,9 +63,12 @@ impl TokenKeys {
         let selector = Selector { label, id: uri.id.clone() };
         let trusted = options.trusted_as_hardware;
         let token = Token::of(uri, options)?;
-        let is_hardware = token.run_anew(|opened| Ok(opened.is_hardware()))?;
+        let (is_hardware, identity) =
+            token.run_anew(|opened| Ok((opened.is_hardware(), opened.identity.clone())))?;
         let strength = if is_hardware || trusted { KeyStrength::Hardware } else { KeyStrength::Software };
-        Ok(Self { inner: Arc::new(Inner { token, selector, made: Mutex::default() }), strength })
+        let must_be_hardware = is_hardware && !trusted;
+        let inner = Inner { token, identity, must_be_hardware, selector, made: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner), strength })
     }
 }
 
@@ -105,7 +112,20 @@ impl Inner {
 
     fn find(&self) -> Result<(TokenKey, MachineKey), Pkcs11Error> {
         let (token, selector) = (self.token.clone(), self.selector.clone());
+        let (first, must_be_hardware) = (self.identity.clone(), self.must_be_hardware);
         let key = self.token.run_long(GENERATION, move |opened| {
+            let reason = match () {
+                () if !opened.identity.is_same_token(&first) => {
+                    "another token is in its place: its serial number or manufacturer is another; restart this program to use it"
+                }
+                () if must_be_hardware && !opened.is_hardware() => {
+                    "the module does not say any more that the token is hardware"
+                }
+                () => "",
+            };
+            if !reason.is_empty() {
+                return Err(Pkcs11Error::KeyUnusable { key: selector.shown(), reason: reason.to_owned() });
+            }
             let found = find_or_generate(opened, &selector)?;
             if let Some(reason) = found.leaves {
                 return Err(Pkcs11Error::Extractable { key: found.shown(), reason });
@@ -156,7 +176,11 @@ fn first_of(all: Vec<FoundKey>) -> Option<FoundKey> {
     let count = all.len();
     let first = all.into_iter().min_by(|one, other| place(one).cmp(&place(other)))?;
     if count > 1 {
-        tracing::warn!(key = first.shown(), count, "several keys have the name of the machine's key; the one with the smallest id is used");
+        tracing::warn!(
+            key = first.shown(),
+            count,
+            "several keys have the name of the machine's key; the one with the smallest id is used"
+        );
     }
     Some(first)
 }

@@ -1,7 +1,7 @@
 //! Threads that call a module. A caller waits for a limited time, so that a module that hangs blocks no caller forever.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU8, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

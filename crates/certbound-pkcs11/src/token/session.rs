@@ -19,7 +19,7 @@ pub(crate) struct Opened {
     pub(crate) module: Pkcs11,
     pub(crate) slot: Slot,
     /// The path of the module, for errors.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(crate) identity: TokenIdentity,
     /// The label of the token, for errors.
     pub(crate) label: String,
@@ -53,16 +53,16 @@ impl Opened {
         Turn::wait(&self.identity, work, limit).ok_or_else(timed_out)
     }
 
-    /// Drops a session of a token that is gone. The module has closed the session itself, and closing it again would be
-    /// logged as an error.
+    /// Drops the session without a call of the module, which has closed it itself: the number of the session can belong to
+    /// another session now.
     pub(super) fn abandon(self) {
         std::mem::forget(self.session);
     }
 
-    /// Returns whether the module says that the token is hardware: the slot, or the mechanism that signs.
+    /// Returns whether the module says that the token is hardware: the slot, or the mechanism that signs for a machine.
     pub(crate) fn is_hardware(&self) -> bool {
         let of_slot = self.module.get_slot_info(self.slot).is_ok_and(|slot| slot.hardware_slot());
-        let signs = [MechanismType::SHA256_RSA_PKCS_PSS, MechanismType::RSA_PKCS_PSS, MechanismType::ECDSA];
+        let signs = [MechanismType::SHA256_RSA_PKCS_PSS, MechanismType::RSA_PKCS_PSS];
         let of_mechanism = signs.into_iter().any(|mechanism| {
             self.module.get_mechanism_info(self.slot, mechanism).is_ok_and(|info| info.hardware())
         });

@@ -23,6 +23,11 @@ impl TokenIdentity {
             manufacturer: text(info.manufacturer_id()),
         }
     }
+
+    /// Returns whether this is the same token, perhaps with another label.
+    pub(crate) fn is_same_token(&self, other: &Self) -> bool {
+        (&self.serial, &self.manufacturer) == (&other.serial, &other.manufacturer)
+    }
 }
 
 /// The work of a turn.

@@ -29,7 +29,7 @@ static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
     let compiled = Command::new("gcc")
         .args(["-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o"])
         .arg(&built)
-        .args([source, "-ldl"])
+        .args([source, "-ldl", "-lpthread"])
         .status();
     assert!(compiled.expect("gcc runs").success(), "gcc compiles the module");
     built
@@ -133,7 +133,8 @@ impl Hsm {
         }
     }
 
-    /// Returns how often the module was called for this: `L` is a login, `S` a signature, `G` a generation.
+    /// Returns how often the module was called for this: `L` is a login, `S` a signature, `G` a generation; `O` and
+    /// `C` are sessions that were opened and closed.
     pub(crate) fn count(&self, letter: char) -> usize {
         let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
         log.chars().filter(|it| *it == letter).count()

@@ -135,6 +135,33 @@ fn the_strength_is_what_the_module_says_and_the_floor_is_kept() {
 }
 
 #[test]
+fn a_weaker_or_another_token_in_the_place_of_the_first_is_refused() {
+    isolated_async(async |hsm| {
+        hsm.fault("hardware", true);
+        let hardware = keys(hsm, "token=app;object=machine");
+        let trusted = TokenOptions::default().trust_as_hardware();
+        let trusted = TokenKeys::open(hsm.uri("token=app;object=machine"), trusted).unwrap();
+        let public_key = public(&hardware).await;
+        hsm.fault("hardware", false);
+        let error = hardware.key().await.unwrap_err();
+        assert!(error.to_string().contains("does not say any more"), "{error}");
+        assert_eq!(public(&trusted).await, public_key, "the user vouches for the token");
+        hsm.fault("hardware", true);
+        assert_eq!(public(&hardware).await, public_key);
+        // Another token with the same label.
+        hsm.fault("removed", true);
+        hardware.key().await.unwrap_err();
+        trusted.key().await.unwrap_err();
+        hsm.fault("other-serial", true);
+        hsm.fault("removed", false);
+        for keys in [&hardware, &trusted] {
+            let error = keys.key().await.unwrap_err();
+            assert!(error.to_string().contains("another token"), "{error}");
+        }
+    });
+}
+
+#[test]
 fn a_key_that_is_gone_is_made_anew_and_one_that_is_weak_is_refused() {
     isolated_async(async |hsm| {
         let pair = Pair::new();

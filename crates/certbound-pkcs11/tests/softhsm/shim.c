@@ -6,17 +6,21 @@
  *   hang-sign     C_Sign returns only when the file is gone
  *   hang-generate C_GenerateKeyPair returns only when the file is gone
  *   hang-load     C_Initialize returns only when the file is gone
+ *   login-fails   C_Login fails with CKR_FUNCTION_FAILED, without a word about the PIN
+ *   stale-key     C_SignInit fails with CKR_KEY_HANDLE_INVALID; the sessions stay open
+ *   other-serial  the token has another serial number
  *   no-rsa        the token has no mechanism that signs by RSA
  *   no-ecdsa      the token has no mechanism that signs by ECDSA
  *   hardware      the slot says that it is hardware
  *   final-try     the token says that one wrong PIN more locks it
  *
  * The file `log` gets one letter for each login (L), each signature (S), each C_Sign that hangs (H) and each
- * generation of a key (G).
+ * generation of a key (G). `O` is a session that was opened, and `C` a session that was closed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +37,7 @@ struct list {
 
 enum {
 	INITIALIZE = 0, GET_FUNCTION_LIST = 3, GET_SLOT_LIST = 4, GET_SLOT_INFO = 5, GET_TOKEN_INFO = 6, GET_MECHANISM_LIST = 7,
-	OPEN_SESSION = 12, CLOSE_ALL_SESSIONS = 14, GET_SESSION_INFO = 15, LOGIN = 18, FIND_OBJECTS_INIT = 26, SIGN_INIT = 42,
+	OPEN_SESSION = 12, CLOSE_SESSION = 13, CLOSE_ALL_SESSIONS = 14, GET_SESSION_INFO = 15, LOGIN = 18, FIND_OBJECTS_INIT = 26, SIGN_INIT = 42,
 	SIGN = 43, GENERATE_KEY_PAIR = 59
 };
 
@@ -114,6 +118,8 @@ static rv get_token_info(word slot, unsigned char *info)
 	rv result = ((rv (*)(word, unsigned char *))real.function[GET_TOKEN_INFO])(slot, info);
 	if (result == 0 && asked("final-try"))
 		*(word *)(info + 96) |= 0x20000;
+	if (result == 0 && asked("other-serial"))
+		info[80] = '!';
 	return result;
 }
 
@@ -138,7 +144,34 @@ static rv open_session(word slot, word flags, void *application, void *notify, w
 {
 	if (removed())
 		return TOKEN_NOT_PRESENT;
-	return ((rv (*)(word, word, void *, void *, word *))real.function[OPEN_SESSION])(slot, flags, application, notify, session);
+	rv result =
+		((rv (*)(word, word, void *, void *, word *))real.function[OPEN_SESSION])(slot, flags, application, notify, session);
+	if (result == 0)
+		note("O");
+	return result;
+}
+
+/* Threads close their sessions while the process ends, and SoftHSM is gone then. */
+static pthread_mutex_t closing = PTHREAD_MUTEX_INITIALIZER;
+static int exiting;
+
+static void begin_exit(void)
+{
+	pthread_mutex_lock(&closing);
+	exiting = 1;
+	pthread_mutex_unlock(&closing);
+}
+
+static rv close_session(word session)
+{
+	rv result = 0;
+	pthread_mutex_lock(&closing);
+	if (!exiting) {
+		note("C");
+		result = ((rv (*)(word))real.function[CLOSE_SESSION])(session);
+	}
+	pthread_mutex_unlock(&closing);
+	return result;
 }
 
 static rv get_session_info(word session, void *info)
@@ -149,6 +182,8 @@ static rv get_session_info(word session, void *info)
 static rv login(word session, word user, unsigned char *pin, word length)
 {
 	note("L");
+	if (asked("login-fails"))
+		return 6;
 	return ((rv (*)(word, word, unsigned char *, word))real.function[LOGIN])(session, user, pin, length);
 }
 
@@ -163,6 +198,8 @@ static rv sign_init(word session, void *mechanism, word key)
 {
 	if (removed())
 		return DEVICE_REMOVED;
+	if (asked("stale-key"))
+		return 0x60;
 	return ((rv (*)(word, void *, word))real.function[SIGN_INIT])(session, mechanism, key);
 }
 
@@ -196,6 +233,7 @@ rv C_GetFunctionList(struct list **list)
 		if (!get || get(&found) != 0)
 			return 5;
 		real = ours = *found;
+		atexit(begin_exit);
 		ours.function[GET_FUNCTION_LIST] = C_GetFunctionList;
 		ours.function[INITIALIZE] = initialize;
 		ours.function[GET_SLOT_LIST] = get_slot_list;
@@ -203,6 +241,7 @@ rv C_GetFunctionList(struct list **list)
 		ours.function[GET_TOKEN_INFO] = get_token_info;
 		ours.function[GET_MECHANISM_LIST] = get_mechanism_list;
 		ours.function[OPEN_SESSION] = open_session;
+		ours.function[CLOSE_SESSION] = close_session;
 		ours.function[GET_SESSION_INFO] = get_session_info;
 		ours.function[LOGIN] = login;
 		ours.function[FIND_OBJECTS_INIT] = find_objects_init;
