@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use certbound::error::BindingCertificateError;
+use certbound::error::{BindingCertificateError, KeyError};
 use certbound_core::cause::Cause;
 use cryptoki::error::{Error as CallError, RvError};
 use strum::EnumProperty as _;
@@ -218,8 +218,10 @@ pub enum Pkcs11Error {
         call: String,
         /// The error of the module.
         reason: String,
-        /// Whether the token or its session is gone.
+        /// Whether the token, its session or the handle of the key is gone.
         is_gone: bool,
+        /// Whether the module has closed the sessions of the token.
+        ends_sessions: bool,
     },
     /// The certificate, or its signer, cannot be used.
     #[error(transparent)]
@@ -251,7 +253,18 @@ impl Pkcs11Error {
                 | Self::TokenNotFound { .. }
                 | Self::HandleClosed
                 | Self::Call { is_gone: true, .. }
-        )
+        ) || self.is_lost_proof()
+    }
+
+    /// Whether the handle was lost when the key had to prove by a signature that it belongs to the certificate.
+    fn is_lost_proof(&self) -> bool {
+        let Self::Certificate(BindingCertificateError::SignerFailed { reason }) = self else { return false };
+        reason.find::<KeyError>().is_some_and(KeyError::is_handle_gone)
+    }
+
+    /// Whether the module has closed the sessions of the token.
+    pub(crate) fn ends_sessions(&self) -> bool {
+        matches!(self, Self::TokenNotFound { .. } | Self::Call { ends_sessions: true, .. })
     }
 
     /// Whether the session, the token or the handle is gone, so that a new session may help.
@@ -268,11 +281,13 @@ impl From<CallError> for Pkcs11Error {
                 call: format!("C_{function:?}"),
                 reason: format!("{code:?}"),
                 is_gone: is_gone(code),
+                ends_sessions: ends_sessions(code),
             },
             other => Self::Call {
                 call: "a call of the module".to_owned(),
                 reason: other.to_string(),
                 is_gone: false,
+                ends_sessions: false,
             },
         }
     }
@@ -292,6 +307,18 @@ fn is_gone(code: RvError) -> bool {
             | RvError::UserNotLoggedIn
             | RvError::KeyHandleInvalid
             | RvError::ObjectHandleInvalid
+            | RvError::CryptokiNotInitialized
+    )
+}
+
+/// Errors after which no session of the token is open. After any other error a session is closed by certbound.
+fn ends_sessions(code: RvError) -> bool {
+    matches!(
+        code,
+        RvError::DeviceRemoved
+            | RvError::TokenNotPresent
+            | RvError::SessionHandleInvalid
+            | RvError::SessionClosed
             | RvError::CryptokiNotInitialized
     )
 }

@@ -49,6 +49,7 @@ pub(crate) fn generate(
                 call: "the random number generator".to_owned(),
                 reason: "it returned no bytes".to_owned(),
                 is_gone: false,
+                ends_sessions: false,
             })?;
             id
         }

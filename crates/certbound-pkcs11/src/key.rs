@@ -101,6 +101,7 @@ impl TokenKey {
                 call: "C_Sign".to_owned(),
                 reason: "the signature has not two halves".to_owned(),
                 is_gone: false,
+                ends_sessions: false,
             })
         })
     }

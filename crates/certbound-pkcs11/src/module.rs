@@ -27,7 +27,7 @@ const FOLDERS: [&str; 9] = [
 
 type Cell = Arc<Mutex<Option<Pkcs11>>>;
 
-/// The loaded modules. They stay loaded until the process ends, because other parts of the process can use them too.
+/// The loaded modules by canonical path. They stay loaded until the process ends, because other parts of the process can use them too.
 static LOADED: LazyLock<Mutex<HashMap<PathBuf, Cell>>> = LazyLock::new(Mutex::default);
 
 /// Returns the path of the module that a URI names.
@@ -50,11 +50,16 @@ fn find(name: &str) -> Result<PathBuf, Pkcs11Error> {
     })
 }
 
+/// Returns the path without symbolic links, by which a module is told from others. A path that does not exist stays.
+pub(crate) fn canonical(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Returns the module at `path`. The first call loads and initialises it, which can take long.
 pub(crate) fn load(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
     let cell = {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(loaded.entry(path.to_owned()).or_default())
+        Arc::clone(loaded.entry(canonical(path)).or_default())
     };
     // Only calls for this module wait for the lock.
     let mut module = cell.lock().unwrap_or_else(PoisonError::into_inner);

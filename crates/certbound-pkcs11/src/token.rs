@@ -14,7 +14,7 @@ use certbound::Secret;
 use cryptoki::context::Pkcs11;
 use cryptoki::slot::{Slot, TokenInfo};
 
-use self::login::Login;
+use self::login::{Login, forget_removed};
 pub(crate) use self::session::Opened;
 pub(crate) use self::turn::{TokenIdentity, Work};
 use crate::error::Pkcs11Error;
@@ -91,6 +91,8 @@ struct Inner {
     login: Login,
     /// The number of times that the token was lost: taken out, or its sessions ended. A key handle belongs to one number.
     opening: AtomicU64,
+    /// The sessions of openings before this number were closed by the module.
+    closed_before: AtomicU64,
 }
 
 impl Token {
@@ -102,11 +104,12 @@ impl Token {
             None => options.pin,
         };
         let inner = Inner {
-            login: Login::new(path.clone(), pin),
+            login: Login::new(pin, options.limit),
             path,
             wanted: uri.token,
             workers: Workers::new(options.sessions, options.limit),
             opening: AtomicU64::new(0),
+            closed_before: AtomicU64::new(0),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -166,13 +169,13 @@ impl Inner {
         let opened = match state.take() {
             Some(opened) if opened.opening == opening => Ok(opened),
             Some(earlier) => {
-                earlier.abandon();
+                self.end(earlier);
                 self.open(opening)
             }
             None => self.open(opening),
         };
         let result = opened.and_then(|mut opened| match work(&mut opened) {
-            Err(error) if error.is_gone() => {
+            Err(error) if error.ends_sessions() => {
                 opened.abandon();
                 Err(error)
             }
@@ -186,6 +189,9 @@ impl Inner {
         if result.as_ref().is_err_and(Pkcs11Error::is_gone) {
             // Several threads can notice the same loss.
             let next = opening + 1;
+            if result.as_ref().is_err_and(Pkcs11Error::ends_sessions) {
+                self.closed_before.fetch_max(next, Ordering::SeqCst);
+            }
             let _ = self.opening.compare_exchange(opening, next, Ordering::SeqCst, Ordering::SeqCst);
         }
         result
@@ -195,14 +201,29 @@ impl Inner {
         let module = module::load(&self.path)?;
         let (slot, info) = self.find(&module)?;
         let opened = Opened::new(module, &self.path, (slot, &info), opening)?;
-        self.login.log_in(&opened.session, &info)?;
-        Ok(opened)
+        match self.login.log_in(&opened) {
+            Err(error) if error.ends_sessions() => {
+                opened.abandon();
+                Err(error)
+            }
+            result => result.map(|()| opened),
+        }
+    }
+
+    /// Closes a session of an earlier opening, unless the module has closed it. A session that stays open counts against
+    /// the limit of the token.
+    fn end(&self, earlier: Opened) {
+        if earlier.opening < self.closed_before.load(Ordering::SeqCst) {
+            earlier.abandon();
+        }
     }
 
     /// Finds the slot with the token. Slots can have other numbers than before.
     fn find(&self, module: &Pkcs11) -> Result<(Slot, TokenInfo), Pkcs11Error> {
         let (module_path, wanted) = (self.path.display().to_string(), self.wanted.to_string());
         let mut found = tokens(module)?;
+        let present: Vec<_> = found.iter().map(|(_, info)| TokenIdentity::of(info)).collect();
+        forget_removed(&self.path, &present);
         found.retain(|(slot, info)| self.wanted.fits(*slot, info));
         match (found.len(), found.pop()) {
             (1, Some(found)) => Ok(found),
@@ -218,6 +239,7 @@ impl Inner {
                 call: "a thread for calls of the module".to_owned(),
                 reason: "it could not be started, or it panicked".to_owned(),
                 is_gone: false,
+                ends_sessions: false,
             },
         }
     }

@@ -1,7 +1,8 @@
 //! The login at a token: once, and never again with a PIN that the token refused.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use certbound::Secret;
 use cryptoki::error::{Error as CallError, RvError};
@@ -10,87 +11,139 @@ use cryptoki::slot::TokenInfo;
 use cryptoki::types::AuthPin;
 use subtle::ConstantTimeEq as _;
 
+use super::session::Opened;
+use super::turn::{TokenIdentity, Work};
 use crate::error::Pkcs11Error;
+use crate::module;
 
-/// The PIN of a token. Logins of one token are one after the other.
+/// The PIN of a token.
 pub(super) struct Login {
-    module: PathBuf,
     pin: Option<Secret>,
-    /// The lock is held during a login. It contains the error of a PIN that was refused.
+    /// The time that a thread waits for the login of another thread.
+    limit: Duration,
+    /// The error of a PIN that was refused.
     refused: Mutex<Option<Pkcs11Error>>,
 }
 
-/// A PIN that a token refused in this process. Each entry was one failed attempt, so the list stays short.
-struct Refused {
-    module: PathBuf,
-    token: [String; 3],
+/// A PIN that is not sent to a token again by this process. Each entry was one failed attempt, so the list stays short.
+struct Tried {
+    token: TokenIdentity,
     pin: Secret,
+    /// The error of an attempt whose result is unknown. `None` if the token refused the PIN.
+    unknown: Option<Unknown>,
 }
 
-/// The refused PINs of the process. A second client with the same wrong PIN must not try it again, because a few wrong
-/// attempts lock a token.
-static REFUSED: Mutex<Vec<Refused>> = Mutex::new(Vec::new());
+struct Unknown {
+    /// The canonical path of the module.
+    module: PathBuf,
+    error: Pkcs11Error,
+}
+
+/// The PINs of the process that are not sent again. A second client with the same wrong PIN must not try it again, because a
+/// few wrong attempts lock a token. A token is the same token in each module.
+static TRIED: Mutex<Vec<Tried>> = Mutex::new(Vec::new());
 
 impl Login {
-    pub(super) fn new(module: PathBuf, pin: Option<Secret>) -> Self {
-        Self { module, pin, refused: Mutex::default() }
+    pub(super) fn new(pin: Option<Secret>, limit: Duration) -> Self {
+        Self { pin, limit, refused: Mutex::default() }
     }
 
     /// Logs in, unless the token needs no login or this process is logged in already. All sessions of a process share the
     /// login.
-    pub(super) fn log_in(&self, session: &Session, token: &TokenInfo) -> Result<(), Pkcs11Error> {
-        // The value under the lock is usable even after a panic.
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+    ///
+    /// All clients of the process wait for one another, so that each of them sees what became of the PIN of the one before.
+    pub(super) fn log_in(&self, opened: &Opened) -> Result<(), Pkcs11Error> {
+        let _turn = opened.turn(Work::Login, self.limit)?;
+        let mut refused = lock(&self.refused);
         if let Some(error) = &*refused {
             return Err(error.clone());
         }
-        if !token.login_required() || is_logged_in(session)? {
+        // An attempt of another thread or process may have changed the state of the PIN.
+        let token = opened.module.get_token_info(opened.slot)?;
+        if !token.login_required() || is_logged_in(&opened.session)? {
             return Ok(());
         }
-        check_state(token)?;
-        let name = || token.label().trim_end().to_owned();
+        check_state(&token)?;
+        let name = || opened.label.clone();
         let pin = match &self.pin {
             Some(pin) => Some(pin),
             None if token.protected_authentication_path() => None,
             None => return Err(Pkcs11Error::NoPin { token: name() }),
         };
-        if pin.is_some_and(|pin| self.was_refused(token, pin)) {
-            return Err(refused.insert(Pkcs11Error::WrongPin { token: name() }).clone());
+        match pin.and_then(|pin| tried(&opened.identity, pin)) {
+            None => {}
+            Some(Some(unknown)) => return Err(unknown),
+            Some(None) => return Err(refused.insert(Pkcs11Error::WrongPin { token: name() }).clone()),
         }
         let typed = pin.map(|pin| AuthPin::new(pin.expose().into()));
-        let error = match session.login(UserType::User, typed.as_ref()) {
+        let error = match opened.session.login(UserType::User, typed.as_ref()) {
             Ok(()) | Err(CallError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => return Ok(()),
             Err(CallError::Pkcs11(code, function)) => match code {
                 RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
                     if let Some(pin) = pin {
-                        self.remember_refused(token, pin);
+                        remember(opened, pin, None);
                     }
                     Pkcs11Error::WrongPin { token: name() }
                 }
                 RvError::PinLocked => Pkcs11Error::PinLocked { token: name(), reason: "the token is locked" },
                 RvError::PinExpired => Pkcs11Error::PinLocked { token: name(), reason: "it has expired" },
-                _ => return Err(CallError::Pkcs11(code, function).into()),
+                _ => {
+                    let error = Pkcs11Error::from(CallError::Pkcs11(code, function));
+                    // The user of a keypad decides about the next attempt.
+                    let Some(pin) = pin.filter(|_| !error.ends_sessions()) else { return Err(error) };
+                    let error = not_repeated(error);
+                    remember(opened, pin, Some(error.clone()));
+                    return Err(error);
+                }
             },
             Err(error) => return Err(error.into()),
         };
         Err(refused.insert(error).clone())
     }
+}
 
-    fn was_refused(&self, token: &TokenInfo, pin: &Secret) -> bool {
-        let known = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
-        let same_pin = |known: &Secret| bool::from(known.expose().as_bytes().ct_eq(pin.expose().as_bytes()));
-        known.iter().any(|it| it.module == self.module && it.token == identity(token) && same_pin(&it.pin))
-    }
-
-    fn remember_refused(&self, token: &TokenInfo, pin: &Secret) {
-        let refused =
-            Refused { module: self.module.clone(), token: identity(token), pin: Secret::new(pin.expose()) };
-        REFUSED.lock().unwrap_or_else(PoisonError::into_inner).push(refused);
+/// Returns the error of a login whose result is unknown: the token may have counted the attempt as a wrong PIN.
+fn not_repeated(error: Pkcs11Error) -> Pkcs11Error {
+    match error {
+        Pkcs11Error::Call { call, reason, .. } => Pkcs11Error::Call {
+            call,
+            reason: format!(
+                "{reason}; the token may have counted an attempt, so the PIN is sent again only after the token was taken out or this program was restarted"
+            ),
+            is_gone: false,
+            ends_sessions: false,
+        },
+        other => other,
     }
 }
 
-fn identity(token: &TokenInfo) -> [String; 3] {
-    [token.label(), token.serial_number(), token.manufacturer_id()].map(str::to_owned)
+/// Returns whether the PIN was sent to this token without success, with the error if the result is unknown.
+fn tried(token: &TokenIdentity, pin: &Secret) -> Option<Option<Pkcs11Error>> {
+    let same_pin = |known: &Secret| bool::from(known.expose().as_bytes().ct_eq(pin.expose().as_bytes()));
+    let known = lock(&TRIED);
+    let known = known.iter().find(|it| it.token == *token && same_pin(&it.pin))?;
+    Some(known.unknown.as_ref().map(|unknown| unknown.error.clone()))
+}
+
+fn remember(opened: &Opened, pin: &Secret, unknown: Option<Pkcs11Error>) {
+    let unknown = unknown.map(|error| Unknown { module: module::canonical(&opened.path), error });
+    let tried = Tried { token: opened.identity.clone(), pin: Secret::new(pin.expose()), unknown };
+    lock(&TRIED).push(tried);
+}
+
+/// Allows another attempt for tokens of the module that are out now, if the result of the attempt before is unknown.
+/// `present` are the tokens that are in.
+pub(super) fn forget_removed(path: &Path, present: &[TokenIdentity]) {
+    let path = module::canonical(path);
+    let is_out = |it: &Tried| {
+        it.unknown.as_ref().is_some_and(|unknown| unknown.module == path) && !present.contains(&it.token)
+    };
+    lock(&TRIED).retain(|it| !is_out(it));
+}
+
+/// The values under the locks are usable even after a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_logged_in(session: &Session) -> Result<bool, Pkcs11Error> {

@@ -126,6 +126,20 @@ fn a_key_that_was_imported_is_refused_where_the_policy_forbids_it() {
     });
 }
 
+/// The key is there, and its handle is lost when it has to sign the proof.
+#[test]
+fn a_loss_during_the_proof_of_the_key_is_transient() {
+    isolated(|hsm| {
+        let emulator = Emulator::new(World::built_in()).unwrap();
+        hsm.certified(&emulator, "key", KeySpec::P256);
+        hsm.fault("stale-key", true);
+        let error = open(hsm, "token=app;object=key").unwrap_err();
+        assert_eq!((error.code(), error.is_transient()), ("cryptographic_error", true), "{error}");
+        hsm.fault("stale-key", false);
+        open(hsm, "token=app;object=key").unwrap();
+    });
+}
+
 #[test]
 fn a_token_without_the_mechanism_says_so() {
     isolated(|hsm| {

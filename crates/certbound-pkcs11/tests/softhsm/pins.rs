@@ -1,6 +1,7 @@
 //! PINs: wrong ones, missing ones, and those in files.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Barrier;
 
 use certbound::Secret;
 use certbound_pkcs11::{
@@ -35,6 +36,59 @@ fn a_wrong_pin_is_tried_once_and_never_again() {
         assert_eq!(hsm.count('L'), 2);
         OpenToken::open(hsm.uri("token=app"), TokenOptions::default()).unwrap();
         assert_eq!(hsm.count('L'), 3);
+    });
+}
+
+#[test]
+fn many_clients_at_once_send_a_wrong_pin_once() {
+    isolated(|hsm| {
+        let start = Barrier::new(8);
+        let codes: Vec<_> = std::thread::scope(|scope| {
+            let client = || {
+                let wrong = hsm.uri_with("token=app;object=key", "&pin-value=9999-wrong");
+                start.wait();
+                refused(wrong, TokenOptions::default()).code()
+            };
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(client)).collect();
+            all.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        assert_eq!(codes, ["pkcs11_pin_refused"; 8]);
+        assert_eq!(hsm.count('L'), 1);
+    });
+}
+
+#[test]
+fn another_path_of_the_module_does_not_send_the_pin_again() {
+    isolated(|hsm| {
+        let wrong = "&pin-value=9999-wrong";
+        assert_eq!(
+            refused(hsm.uri_with("token=app", wrong), TokenOptions::default()).code(),
+            "pkcs11_pin_refused"
+        );
+        let link = hsm.path("link.so");
+        std::os::unix::fs::symlink(std::env::var("CERTBOUND_SHIM_MODULE").unwrap(), &link).unwrap();
+        let uri =
+            Pkcs11Uri::parse(&format!("pkcs11:token=app?module-path={}{wrong}", link.display())).unwrap();
+        assert_eq!(refused(uri, TokenOptions::default()).code(), "pkcs11_pin_refused");
+        assert_eq!(hsm.count('L'), 1);
+    });
+}
+
+#[test]
+fn a_login_with_an_unknown_result_is_repeated_only_after_a_removal() {
+    isolated(|hsm| {
+        let error = || refused(hsm.uri("token=app"), TokenOptions::default());
+        hsm.fault("login-fails", true);
+        let first = error();
+        assert_eq!((first.code(), first.is_transient()), ("pkcs11_call_failed", false));
+        assert!(first.to_string().contains("FunctionFailed"), "{first}");
+        hsm.fault("login-fails", false);
+        assert_eq!((error(), hsm.count('L')), (first, 1), "the PIN is not sent again");
+        hsm.fault("removed", true);
+        assert_eq!(error().code(), "pkcs11_token_not_found");
+        hsm.fault("removed", false);
+        OpenToken::open(hsm.uri("token=app"), TokenOptions::default()).unwrap();
+        assert_eq!(hsm.count('L'), 2);
     });
 }
 

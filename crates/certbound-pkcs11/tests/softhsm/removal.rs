@@ -67,6 +67,24 @@ fn a_session_that_cannot_be_opened_ends_the_opening_too() {
     });
 }
 
+/// The key is gone, but the sessions are not, so certbound has to close them.
+#[test]
+fn sessions_that_the_module_keeps_are_closed() {
+    isolated(|hsm| {
+        hsm.generate("token=app;object=key", KeySpec::Rsa2048);
+        let token = OpenToken::open(hsm.uri("token=app;object=key"), TokenOptions::default()).unwrap();
+        for _ in 0..5 {
+            let key = token.key().unwrap();
+            key.sign(PSS, b"text").unwrap();
+            hsm.fault("stale-key", true);
+            assert!(key.sign(PSS, b"text").unwrap_err().is_handle_gone());
+            hsm.fault("stale-key", false);
+        }
+        let open = hsm.count('O') - hsm.count('C');
+        assert!(open <= 4, "{open} sessions are open");
+    });
+}
+
 #[test]
 fn an_application_goes_on_over_new_connections_after_one_more_login() {
     isolated_async(async |hsm| {
