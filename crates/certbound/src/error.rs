@@ -281,6 +281,11 @@ impl Error {
         matches!(self, Self::Transport { cause: TransportError::Signer { .. }, .. })
     }
 
+    /// Whether the handle of the private key did not sign: in the TLS handshake, or because it will never sign again.
+    pub(crate) fn is_unsigned(&self) -> bool {
+        self.is_of_signer() || self.key_is_gone()
+    }
+
     /// Whether the signer of the certificate reported that its handle of the key will never sign again.
     pub(crate) fn key_is_gone(&self) -> bool {
         let cause = match self {

@@ -126,8 +126,8 @@ impl Resource {
         let again = request.clone();
         let answer = match self.send(request, &token, &profile, attempt).await {
             // The signer failed in the handshake, so nothing of the request was sent.
-            Err(error) if error.key_is_gone() => {
-                token = self.token_of_reopened_key(&token, error).await?;
+            Err(error) if error.is_of_signer() => {
+                token = self.token_of_new_handle(&token, error).await?;
                 attempt += 1;
                 self.send(again.clone(), &token, &profile, attempt).await?
             }
@@ -147,13 +147,17 @@ impl Resource {
         self.send(again, &renewed, &profile, attempt + 1).await
     }
 
-    /// Returns a token for the replacement of a certificate whose key handle is gone.
+    /// Returns a token for another handle of the key, or for a replacement of the certificate, after the handle of the key
+    /// did not sign.
     ///
     /// # Errors
     /// `error` itself, if there is no replacement, or if the caller chose the token.
-    async fn token_of_reopened_key(&self, token: &BoundToken, error: Error) -> Result<BoundToken, Error> {
+    async fn token_of_new_handle(&self, token: &BoundToken, error: Error) -> Result<BoundToken, Error> {
+        let is_gone = error.key_is_gone();
         match &self.tokens {
-            Tokens::Of { issuer, .. } if issuer.replace_gone(token.binding()).await? => self.token().await,
+            Tokens::Of { issuer, .. } if issuer.replace_handle(token.binding(), is_gone).await? => {
+                self.token().await
+            }
             _ => Err(error),
         }
     }

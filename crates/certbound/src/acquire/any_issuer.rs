@@ -38,7 +38,7 @@ pub(crate) trait AnyIssuer: Send + Sync {
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
 
     /// Looks for a replacement of a certificate whose key handle is gone. The future owns its data.
-    fn replace_gone(&self, certificate: &BindingCertificate) -> Boxed<bool>;
+    fn replace_handle(&self, certificate: &BindingCertificate, is_gone: bool) -> Boxed<bool>;
 
     /// Runs the acquisition. The future owns its data.
     fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<Loaded>;
@@ -67,9 +67,11 @@ impl<I: Issuer> AnyIssuer for I {
         Issuer::reopened(self, known)
     }
 
-    fn replace_gone(&self, certificate: &BindingCertificate) -> Boxed<bool> {
+    fn replace_handle(&self, certificate: &BindingCertificate, is_gone: bool) -> Boxed<bool> {
         let (issuer, certificate) = (self.clone(), certificate.clone());
-        Box::pin(async move { Issuer::replace_gone(&issuer, &certificate, CorrelationId::random()).await })
+        Box::pin(async move {
+            Issuer::replace_handle(&issuer, &certificate, is_gone, CorrelationId::random()).await
+        })
     }
 
     fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<Loaded> {

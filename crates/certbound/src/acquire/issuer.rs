@@ -88,11 +88,13 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
-    /// Looks for a replacement of a certificate whose key handle is gone. Returns whether there is one: another
-    /// certificate, or the same certificate with a key that was opened anew.
-    fn replace_gone(
+    /// Looks for a replacement of a certificate whose key handle did not sign. Returns whether there is one: another
+    /// certificate, or the same certificate with a key that was opened anew. `is_gone` means that the handle will never
+    /// sign again.
+    fn replace_handle(
         &self,
         certificate: &BindingCertificate,
+        is_gone: bool,
         id: CorrelationId,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 

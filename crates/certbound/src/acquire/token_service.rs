@@ -95,7 +95,7 @@ impl Issuer for TokenService {
         error: Error,
         _: CorrelationId,
     ) -> Result<Option<BindingCertificate>, Error> {
-        let unsigned = failed.filter(|_| error.is_of_signer());
+        let unsigned = failed.filter(|_| error.is_unsigned());
         if let Some(reopened) = unsigned.and_then(|known| self.credential.reopened(known)) {
             return Ok(Some(reopened));
         }
@@ -108,8 +108,18 @@ impl Issuer for TokenService {
         if replaced { self.credential.certificate().await } else { Err(error) }
     }
 
-    async fn replace_gone(&self, certificate: &BindingCertificate, _: CorrelationId) -> Result<bool, Error> {
-        self.credential.replace(certificate, Blame::KeyGone).await
+    /// Uses the handle that another caller opened. A handle that can sign later is no reason to ask the source.
+    async fn replace_handle(
+        &self,
+        certificate: &BindingCertificate,
+        is_gone: bool,
+        _: CorrelationId,
+    ) -> Result<bool, Error> {
+        let reopened = self.credential.reopened(certificate);
+        if reopened.is_some_and(|in_use| in_use.is_reopening_of(certificate)) {
+            return Ok(true);
+        }
+        if is_gone { self.credential.replace(certificate, Blame::KeyGone).await } else { Ok(false) }
     }
 
     async fn fetch(

@@ -100,7 +100,12 @@ impl Issuer for Platform {
         self.0.replacement_after(failed, error, None, id).await.map(Some)
     }
 
-    async fn replace_gone(&self, certificate: &BindingCertificate, id: CorrelationId) -> Result<bool, Error> {
+    async fn replace_handle(
+        &self,
+        certificate: &BindingCertificate,
+        _: bool,
+        id: CorrelationId,
+    ) -> Result<bool, Error> {
         Ok(self.0.with_new_handle(certificate, id).await.is_some())
     }
 
