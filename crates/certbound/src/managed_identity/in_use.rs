@@ -43,12 +43,22 @@ impl Machine {
         Some(certificate.binding.thumbprint())
     }
 
-    /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
+    /// Returns the certificate `known` with the handle of its key in use, if that is another handle. `known` can be an
+    /// earlier certificate.
     pub(super) fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         let cell = self.cell.load();
-        let current = cell.as_ref()?.current();
-        let binding = &current.as_ref()?.binding;
-        binding.is_reopening_of(known).then(|| binding.clone())
+        let cell = cell.as_ref()?;
+        let reopened = |certificate: &IssuedCertificate| {
+            let binding = &certificate.binding;
+            binding.is_reopening_of(known).then(|| binding.clone())
+        };
+        if let Some(current) = cell.current().as_ref()
+            && current.binding.thumbprint() == known.thumbprint()
+        {
+            return reopened(current);
+        }
+        // A valid token can be bound to an earlier certificate.
+        reopened(&*cell.find(known.thumbprint(), self.context.clock.now())?)
     }
 
     /// Returns the certificate of [`Machine::current_thumbprint`].
@@ -192,7 +202,7 @@ impl Machine {
         leg: Option<Leg>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, Error> {
-        if error.is_of_signer() {
+        if error.is_unsigned() {
             let reopened = Box::pin(self.with_new_handle(&certificate.binding, correlation_id)).await;
             return reopened.ok_or(error);
         }

@@ -1,8 +1,10 @@
 //! A key of a machine whose handle fails: a hardware token that is taken out and put back.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use certbound::certificate::Blame;
 use certbound::credential::{ByAssertion, Leg1 as _};
 use certbound::error::KeyError;
 use certbound::managed_identity::{
@@ -17,19 +19,27 @@ use crate::signer::{Device, RSA, read};
 
 /// A slot for a hardware token. Each insertion has a new handle of the token's key.
 #[derive(Clone)]
-struct Slot(Arc<Mutex<(Device, MachineKey)>>);
+struct Slot {
+    opened: Arc<Mutex<(Device, MachineKey)>>,
+    asked: Arc<AtomicUsize>,
+}
 
 impl Slot {
     fn with(name: &str) -> Self {
-        Self(Arc::new(Mutex::new(opened(name))))
+        Self { opened: Arc::new(Mutex::new(opened(name))), asked: Arc::default() }
     }
 
     fn device(&self) -> Device {
-        self.0.lock().unwrap().0.clone()
+        self.opened.lock().unwrap().0.clone()
     }
 
     fn insert(&self, name: &str) {
-        *self.0.lock().unwrap() = opened(name);
+        *self.opened.lock().unwrap() = opened(name);
+    }
+
+    /// Returns how often the key was asked for since the last call.
+    fn asked(&self) -> usize {
+        self.asked.swap(0, Ordering::SeqCst)
     }
 }
 
@@ -45,7 +55,12 @@ impl KeyProvider for Slot {
     }
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
-        Ok(self.0.lock().unwrap().1.clone())
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        // Other callers can come in between.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        Ok(self.opened.lock().unwrap().1.clone())
     }
 }
 
@@ -181,5 +196,72 @@ async fn a_second_handle_does_not_get_the_connections_of_the_first() {
     assert_eq!((new.binding(), call(&new).await), (old.binding(), Ok(200)));
     assert_eq!(cloud.minted(), 1, "one certificate for one key");
     assert!(live.device().signed() >= 2, "{}", live.device().signed());
+    cloud.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn callers_at_once_ask_the_provider_for_a_new_handle_once() {
+    let cloud = Cloud::start().await;
+    let slot = Slot::with("rsa");
+    let identity = cloud.identity(&slot, &MachineCertificates::new());
+    let binding = identity.binding().await.unwrap();
+    slot.asked();
+    let replace =
+        || futures_util::future::join_all((0..8).map(|_| identity.replace(&binding, Blame::KeyGone)));
+    // The handle is the same, so it does not help.
+    assert!(replace().await.into_iter().all(|replaced| !replaced.unwrap()));
+    assert_eq!(slot.asked(), 1);
+    slot.insert("rsa");
+    assert!(replace().await.into_iter().all(|replaced| replaced.unwrap()));
+    assert_eq!(slot.asked(), 1);
+    assert!(identity.reopened(&binding).is_some());
+    cloud.emulator.clear_journal();
+    slot.insert("other");
+    let reopened = identity.binding().await.unwrap();
+    let replace = (0..8).map(|_| identity.replace(&reopened, Blame::KeyGone));
+    assert!(futures_util::future::join_all(replace).await.into_iter().all(|replaced| replaced.unwrap()));
+    assert_ne!(identity.binding().await.unwrap().thumbprint(), binding.thumbprint());
+    assert_eq!((slot.asked(), cloud.minted()), (2, 1), "the search and the request for a certificate");
+    cloud.server.shutdown().await;
+}
+
+/// A token that is still valid is bound to the certificate before the last one.
+#[tokio::test]
+async fn an_earlier_certificate_gets_the_new_handle_too() {
+    let cloud = Cloud::start().await;
+    let slot = Slot::with("rsa");
+    let identity = cloud.identity(&slot, &MachineCertificates::new());
+    let scope = ResourceScope::parse(&format!("{}/.default", builtin::ORDERS)).unwrap();
+    let earlier = identity.bound_token(&scope).await.unwrap().binding().clone();
+    let current = identity.bound_token(&scope).force_refresh().await.unwrap().binding().clone();
+    assert_ne!(earlier.thumbprint(), current.thumbprint());
+    slot.device().unplug();
+    slot.insert("rsa");
+    assert!(identity.replace(&current, Blame::KeyGone).await.unwrap());
+    for known in [&earlier, &current] {
+        let reopened = identity.reopened(known).unwrap();
+        assert_eq!(reopened.thumbprint(), known.thumbprint());
+        assert!(identity.reopened(&reopened).is_none(), "it is the handle in use");
+    }
+    cloud.server.shutdown().await;
+}
+
+/// The signer does not say that its handle will never sign again.
+#[tokio::test]
+async fn a_call_of_a_resource_goes_on_with_the_new_handle_after_any_failure_of_the_signer() {
+    let cloud = Cloud::start().await;
+    let slot = Slot::with("rsa");
+    let identity = cloud.identity(&slot, &MachineCertificates::new());
+    let scope = ResourceScope::parse(&format!("{}/.default", builtin::ORDERS)).unwrap();
+    let orders = identity.resource(&scope);
+    orders.token().await.unwrap();
+    slot.device().unplug();
+    let get =
+        || http::Request::get(format!("https://{}/orders", builtin::ORDERS_HOST)).body(Bytes::new()).unwrap();
+    assert_eq!(orders.call(get()).await.unwrap_err().code(), "cryptographic_error");
+    slot.insert("rsa");
+    cloud.emulator.clear_journal();
+    assert_eq!(orders.call(get()).await.unwrap().status(), 200);
+    assert_eq!(cloud.emulator.journal().len(), 1, "the cached token is used");
     cloud.server.shutdown().await;
 }
