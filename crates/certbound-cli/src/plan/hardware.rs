@@ -37,7 +37,8 @@ impl MachineKeys {
 pub(crate) fn options(named: Option<&str>) -> Result<TokenOptions, Usage> {
     let pin = match named {
         Some(_) => super::certificate::password(named)?,
-        None => std::env::var(PIN).ok().map(Secret::new),
+        // An empty variable is unset. An empty PIN would cost an attempt.
+        None => std::env::var(PIN).ok().filter(|pin| !pin.is_empty()).map(Secret::new),
     };
     let options = TokenOptions::default();
     Ok(match pin {
