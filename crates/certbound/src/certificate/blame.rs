@@ -25,8 +25,8 @@ pub enum Blame {
 }
 
 impl Blame {
-    /// Returns the certainty with which an error blames the certificate of a client. It is `None` if a different certificate would not
-    /// help.
+    /// Returns the certainty with which an error blames the certificate of a client. It is `None` if a different
+    /// certificate would not help.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         Self::by(error, |row| row.source)
     }

@@ -66,7 +66,8 @@ pub trait CertificateSource: Send + Sync + 'static {
 
     /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew, for example
     /// because a token was taken out and put back. Cached tokens are then used with the new handle of the key. Every
-    /// cache hit of a bound token calls it; a different certificate than `known` is ignored. The default compares `known` with [`CertificateSource::current`].
+    /// cache hit of a bound token calls it; a different certificate than `known` is ignored. The default compares `known`
+    /// with [`CertificateSource::current`].
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         Some(self.current()).filter(|current| current.is_reopening_of(known))
     }
@@ -74,10 +75,11 @@ pub trait CertificateSource: Send + Sync + 'static {
     /// Looks for a replacement of the certificate `refused`. If the source finds a replacement,
     /// [`CertificateSource::current`] must return it afterwards, and the acquisition is repeated once with the
     /// replacement. A client calls this function after the token service refused the certificate, or may have refused
-    /// it; `blame` distinguishes these two cases, and has the AADSTS number of a refusal. A client also calls this function if
-    /// the handle of the key is gone ([`Blame::KeyGone`]): the same certificate with a key that was opened anew is then a
-    /// replacement too. A client makes only one call at a time, and callers that wait for the call use the certificate that it found. After 60 seconds the client cancels the
-    /// call and reports a transient error. By default, the function does nothing.
+    /// it; `blame` distinguishes these two cases, and has the AADSTS number of a refusal. A client also calls this
+    /// function if the handle of the key is gone ([`Blame::KeyGone`]): the same certificate with a key that was opened
+    /// anew is then a replacement too. A client makes only one call at a time, and callers that wait for the call use the
+    /// certificate that it found. After 60 seconds the client cancels the call and reports a transient error. By default,
+    /// the function does nothing.
     ///
     /// # Errors
     /// [`ProviderError`], if the source is unavailable. The acquisition then fails with [`Error::Provider`], unless the
