@@ -1,7 +1,7 @@
 //! PINs: wrong ones, missing ones, and those in files.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Barrier;
+use std::time::Duration;
 
 use certbound::Secret;
 use certbound_pkcs11::{
@@ -42,14 +42,18 @@ fn a_wrong_pin_is_tried_once_and_never_again() {
 #[test]
 fn many_clients_at_once_send_a_wrong_pin_once() {
     isolated(|hsm| {
-        let start = Barrier::new(8);
+        hsm.fault("hang-login", true);
         let codes: Vec<_> = std::thread::scope(|scope| {
             let client = || {
                 let wrong = hsm.uri_with("token=app;object=key", "&pin-value=9999-wrong");
-                start.wait();
-                refused(wrong, TokenOptions::default()).code()
+                refused(wrong, TokenOptions::default().limit(Duration::from_secs(60))).code()
             };
             let all: Vec<_> = (0..8).map(|_| scope.spawn(client)).collect();
+            // Each client has a session, and the login of one of them is under way.
+            while hsm.count('O') < 8 || hsm.count('L') == 0 {
+                std::thread::yield_now();
+            }
+            hsm.fault("hang-login", false);
             all.into_iter().map(|it| it.join().unwrap()).collect()
         });
         assert_eq!(codes, ["pkcs11_pin_refused"; 8]);

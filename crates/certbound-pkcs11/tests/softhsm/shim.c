@@ -7,6 +7,7 @@
  *   hang-generate C_GenerateKeyPair returns only when the file is gone
  *   hang-load     C_Initialize returns only when the file is gone
  *   login-fails   C_Login fails with CKR_FUNCTION_FAILED, without a word about the PIN
+ *   hang-login    C_Login returns only when the file is gone
  *   stale-key     C_SignInit fails with CKR_KEY_HANDLE_INVALID; the sessions stay open
  *   other-serial  the token has another serial number
  *   no-rsa        the token has no mechanism that signs by RSA
@@ -182,6 +183,7 @@ static rv get_session_info(word session, void *info)
 static rv login(word session, word user, unsigned char *pin, word length)
 {
 	note("L");
+	wait_while("hang-login");
 	if (asked("login-fails"))
 		return 6;
 	return ((rv (*)(word, word, unsigned char *, word))real.function[LOGIN])(session, user, pin, length);
