@@ -29,7 +29,8 @@ const PROBE: &[u8] = b"certbound: probe of the key of a machine";
 /// The key provider of a managed identity whose key is in a PKCS#11 token.
 ///
 /// The key is found by the label and the id of the URI. The default of the label is `certbound machine key`. If the token
-/// has several such keys, the key with the smallest id is used. If it has none, the provider generates an RSA-2048 key in it, which is sensitive and not extractable. A key that could
+/// has several such keys, the key with the smallest id is used. If it has none, the provider
+/// generates an RSA-2048 key in it, which is sensitive and not extractable. A key that could
 /// leave the token is refused. If the token is missing or refuses the PIN, the provider returns an error: it never uses a
 /// software key instead.
 ///

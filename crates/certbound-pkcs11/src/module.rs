@@ -27,7 +27,9 @@ const FOLDERS: [&str; 9] = [
 
 type Cell = Arc<Mutex<Option<Pkcs11>>>;
 
-/// The loaded modules by canonical path. They stay loaded until the process ends, because other parts of the process can use them too.
+/// The loaded modules by canonical path.
+///
+/// They stay loaded until the process ends, because other parts of the process can use them too.
 static LOADED: LazyLock<Mutex<HashMap<PathBuf, Cell>>> = LazyLock::new(Mutex::default);
 
 /// Returns the path of the module that a URI names.
