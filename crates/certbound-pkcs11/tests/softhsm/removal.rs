@@ -178,12 +178,11 @@ fn a_machine_goes_on_with_its_certificate_when_the_token_is_back() {
         assert_eq!(hsm.count('S'), 3, "the probe, the request for the certificate, and one handshake");
 
         hsm.fault("removed", true);
+        // The text depends on the session that a thread has: the module reports the removal, or finds no token.
         let error = graph.call(get(GRAPH)).await.unwrap_err();
-        assert_eq!(
-            (error.code(), error.to_string().contains("DeviceRemoved")),
-            ("cryptographic_error", true),
-            "{error}"
-        );
+        let text = error.to_string();
+        assert_eq!(error.code(), "cryptographic_error", "{error}");
+        assert!(text.contains("DeviceRemoved") || text.contains("no token"), "{error}");
         hsm.fault("removed", false);
         assert_eq!(graph.call(get(GRAPH)).await.unwrap().status(), 200);
         let after = graph.token().await.unwrap();
