@@ -62,7 +62,7 @@ fn in_child(name: &str, test: impl FnOnce(&Hsm)) {
         .unwrap();
     let said =
         format!("{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
-    assert!(child.status.success() && said.contains("1 passed"), "{name} failed:\n{said}");
+    assert!(child.status.success() && said.contains("1 passed"), "{name} failed ({}):\n{said}", child.status);
 }
 
 /// Does the same with an async test, on a runtime with several threads.

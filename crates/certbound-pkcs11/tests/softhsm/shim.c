@@ -90,12 +90,6 @@ static int removed(void)
 	return 1;
 }
 
-static rv initialize(void *arguments)
-{
-	wait_while("hang-load");
-	return ((rv (*)(void *))real.function[INITIALIZE])(arguments);
-}
-
 static rv get_slot_list(unsigned char present, word *slots, word *count)
 {
 	if (removed()) {
@@ -141,43 +135,82 @@ static rv get_mechanism_list(word slot, word *list, word *count)
 	return 0;
 }
 
+/* Threads sign and close their sessions while the process ends. SoftHSM is gone after that, so the end waits for them. */
+static pthread_mutex_t ending = PTHREAD_MUTEX_INITIALIZER;
+static int exiting, busy;
+
+static void begin_exit(void)
+{
+	int waited, left = 1;
+	for (waited = 0; left && waited < 2000; waited++) {
+		pthread_mutex_lock(&ending);
+		exiting = 1;
+		left = busy;
+		pthread_mutex_unlock(&ending);
+		if (left)
+			usleep(1000);
+	}
+}
+
+/* Begins a call. Returns 0 if the process ends. */
+static int enter(void)
+{
+	int may_call;
+	pthread_mutex_lock(&ending);
+	may_call = !exiting;
+	busy += may_call;
+	pthread_mutex_unlock(&ending);
+	return may_call;
+}
+
+static rv leave(rv result)
+{
+	pthread_mutex_lock(&ending);
+	busy--;
+	pthread_mutex_unlock(&ending);
+	return result;
+}
+
+static const rv FUNCTION_FAILED = 0x6;
+
+static rv initialize(void *arguments)
+{
+	wait_while("hang-load");
+	rv result = ((rv (*)(void *))real.function[INITIALIZE])(arguments);
+	/* What is registered last runs first: SoftHSM and its OpenSSL have registered their ends before. */
+	if (result == 0)
+		atexit(begin_exit);
+	return result;
+}
+
 static rv open_session(word slot, word flags, void *application, void *notify, word *session)
 {
 	if (removed())
 		return TOKEN_NOT_PRESENT;
+	if (!enter())
+		return FUNCTION_FAILED;
 	rv result =
 		((rv (*)(word, word, void *, void *, word *))real.function[OPEN_SESSION])(slot, flags, application, notify, session);
 	if (result == 0)
 		note("O");
-	return result;
-}
-
-/* Threads close their sessions while the process ends, and SoftHSM is gone then. */
-static pthread_mutex_t closing = PTHREAD_MUTEX_INITIALIZER;
-static int exiting;
-
-static void begin_exit(void)
-{
-	pthread_mutex_lock(&closing);
-	exiting = 1;
-	pthread_mutex_unlock(&closing);
+	return leave(result);
 }
 
 static rv close_session(word session)
 {
-	rv result = 0;
-	pthread_mutex_lock(&closing);
-	if (!exiting) {
-		note("C");
-		result = ((rv (*)(word))real.function[CLOSE_SESSION])(session);
-	}
-	pthread_mutex_unlock(&closing);
-	return result;
+	if (!enter())
+		return 0;
+	note("C");
+	return leave(((rv (*)(word))real.function[CLOSE_SESSION])(session));
 }
 
 static rv get_session_info(word session, void *info)
 {
-	return removed() ? DEVICE_REMOVED : ((rv (*)(word, void *))real.function[GET_SESSION_INFO])(session, info);
+	if (removed())
+		return DEVICE_REMOVED;
+	if (!enter())
+		return FUNCTION_FAILED;
+	return leave(((rv (*)(word, void *))real.function[GET_SESSION_INFO])(session, info));
 }
 
 static rv login(word session, word user, unsigned char *pin, word length)
@@ -193,7 +226,9 @@ static rv find_objects_init(word session, void *template, word count)
 {
 	if (removed())
 		return DEVICE_REMOVED;
-	return ((rv (*)(word, void *, word))real.function[FIND_OBJECTS_INIT])(session, template, count);
+	if (!enter())
+		return FUNCTION_FAILED;
+	return leave(((rv (*)(word, void *, word))real.function[FIND_OBJECTS_INIT])(session, template, count));
 }
 
 static rv sign_init(word session, void *mechanism, word key)
@@ -202,7 +237,9 @@ static rv sign_init(word session, void *mechanism, word key)
 		return DEVICE_REMOVED;
 	if (asked("stale-key"))
 		return 0x60;
-	return ((rv (*)(word, void *, word))real.function[SIGN_INIT])(session, mechanism, key);
+	if (!enter())
+		return FUNCTION_FAILED;
+	return leave(((rv (*)(word, void *, word))real.function[SIGN_INIT])(session, mechanism, key));
 }
 
 static rv sign(word session, unsigned char *data, word length, unsigned char *signature, word *size)
@@ -212,9 +249,11 @@ static rv sign(word session, unsigned char *data, word length, unsigned char *si
 	wait_while("hang-sign");
 	if (removed())
 		return DEVICE_REMOVED;
+	if (!enter())
+		return FUNCTION_FAILED;
 	if (signature)
 		note("S");
-	return ((rv (*)(word, unsigned char *, word, unsigned char *, word *))real.function[SIGN])(session, data, length, signature, size);
+	return leave(((rv (*)(word, unsigned char *, word, unsigned char *, word *))real.function[SIGN])(session, data, length, signature, size));
 }
 
 static rv generate_key_pair(word session, void *mechanism, void *public_template, word public_count, void *private_template,
@@ -235,7 +274,6 @@ rv C_GetFunctionList(struct list **list)
 		if (!get || get(&found) != 0)
 			return 5;
 		real = ours = *found;
-		atexit(begin_exit);
 		ours.function[GET_FUNCTION_LIST] = C_GetFunctionList;
 		ours.function[INITIALIZE] = initialize;
 		ours.function[GET_SLOT_LIST] = get_slot_list;
