@@ -36,7 +36,7 @@ const ENTRIES: &[Entry] = &[
         "use the host that asks for certificates, or a Bearer token"),
     entry("renegotiation_refused", CLIENT,
         "the server renegotiated TLS again, or within an answer, so the connection was closed",
-        &["the server asks for the certificate on every request", "the server resumes TLS sessions and then asks again"],
+        &["the server asks for the certificate on every request", "the server presents another certificate in the renegotiation"],
         "ask the server's operator; a server may renegotiate once, before its first answer"),
     entry("key_not_exportable", CLIENT,
         "the server does not ask for the certificate in the first handshake, and this program does not have the bytes of the key",
