@@ -1,5 +1,6 @@
 //! The public part of a certificate, and its thumbprint.
 
+mod key;
 mod usage;
 
 use std::fmt;
@@ -9,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 use x509_parser::prelude::*;
-use x509_parser::public_key::PublicKey as SubjectKey;
 
+pub use self::key::{Curve, KeyAlgorithm};
 pub use self::usage::CertificateUsage;
 use crate::time::UnixTime;
 
@@ -68,50 +69,6 @@ impl fmt::Debug for Thumbprint {
     }
 }
 
-/// The kind of a certificate's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyAlgorithm {
-    /// RSA.
-    Rsa {
-        /// The size of the modulus in bits.
-        bits: usize,
-    },
-    /// An elliptic curve.
-    Ec {
-        /// The curve. `None` if the key does not name one of the known curves.
-        curve: Option<Curve>,
-    },
-    /// Any other kind of key.
-    Other,
-}
-
-/// A named curve of NIST (RFC 5480, section 2.1.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
-#[non_exhaustive]
-pub enum Curve {
-    /// P-256, also called secp256r1 and prime256v1.
-    #[strum(serialize = "P-256")]
-    P256,
-    /// P-384, also called secp384r1.
-    #[strum(serialize = "P-384")]
-    P384,
-    /// P-521, also called secp521r1.
-    #[strum(serialize = "P-521")]
-    P521,
-}
-
-impl KeyAlgorithm {
-    /// Returns the kind of a public key. `der` is a `SubjectPublicKeyInfo` in DER. `None` if the bytes are not exactly
-    /// one public key.
-    pub fn of_public_key(der: &[u8]) -> Option<Self> {
-        match SubjectPublicKeyInfo::from_der(der) {
-            Ok(([], key)) => Some(key_algorithm(&key)),
-            _ => None,
-        }
-    }
-}
-
 /// A certificate with its issuers, leaf first, each in DER.
 ///
 /// Every certificate was parsed. The signatures, the dates and the purpose were not verified.
@@ -152,7 +109,7 @@ impl CertificateChain {
             not_after: moment(leaf.validity().not_after),
             subject: leaf.subject().to_string(),
             issuer: leaf.issuer().to_string(),
-            key_algorithm: key_algorithm(leaf.public_key()),
+            key_algorithm: KeyAlgorithm::of(leaf.public_key()),
             public_key_info: leaf.public_key().raw.to_vec(),
             // The encoded number of version 1 is 0.
             version: leaf.version().0.saturating_add(1),
@@ -244,25 +201,6 @@ fn parse(at: usize, der: &[u8]) -> Result<X509Certificate<'_>, CertificateError>
 /// Converts a time. Times before 1970 become 1970, which does not change a comparison with the current time.
 fn moment(time: ASN1Time) -> UnixTime {
     UnixTime::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
-}
-
-fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
-    match key.parsed() {
-        Ok(SubjectKey::RSA(key)) => KeyAlgorithm::Rsa { bits: key.key_size() },
-        Ok(SubjectKey::EC(_)) => KeyAlgorithm::Ec { curve: curve(&key.algorithm) },
-        _ => KeyAlgorithm::Other,
-    }
-}
-
-/// Returns the curve that the parameters of a key name.
-fn curve(algorithm: &AlgorithmIdentifier<'_>) -> Option<Curve> {
-    let name = algorithm.parameters.as_ref()?.as_oid().ok()?;
-    match name.to_id_string().as_str() {
-        "1.2.840.10045.3.1.7" => Some(Curve::P256),
-        "1.3.132.0.34" => Some(Curve::P384),
-        "1.3.132.0.35" => Some(Curve::P521),
-        _ => None,
-    }
 }
 
 /// The reason why bytes are not a certificate chain.

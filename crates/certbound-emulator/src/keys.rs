@@ -18,6 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use self::ca::{CertificateAuthority, ClientIdentity, IssueOptions, KeyKind};
 use self::machine_ca::MachineAuthority;
+pub(crate) use self::public_key::RSA_BITS;
 use self::seed::KeySource;
 pub(crate) use self::token_key::{SigningKeys, TokenKey};
 use self::vault::VaultKeys;

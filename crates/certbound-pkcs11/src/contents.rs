@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use certbound_core::certificate::Curve;
+
 use crate::error::Pkcs11Error;
 use crate::generate::{KeySpec, generate};
 use crate::key::{TokenKey, only_one};
 use crate::mechanism::KeyKind;
+use crate::module;
 use crate::objects::{self, FoundKey, Selector};
 use crate::token::{Token, TokenOptions, tokens};
 use crate::uri::Pkcs11Uri;
 use crate::workers::{NoResult, Workers};
-use crate::{der, module};
 
 /// The time limit for the generation of a key. A smart card needs minutes for a large RSA key.
 const GENERATION: Duration = Duration::from_secs(300);
@@ -159,10 +161,10 @@ fn facts(key: FoundKey, has_certificate: bool) -> KeyFacts {
         label: String::from_utf8_lossy(&key.label).into_owned(),
         kind: match key.kind {
             Some(KeyKind::Rsa) => "RSA",
-            Some(KeyKind::Ec(der::Curve::P256)) => "EC P-256",
-            Some(KeyKind::Ec(der::Curve::P384)) => "EC P-384",
-            Some(KeyKind::Ec(der::Curve::P521)) => "EC P-521",
-            None => "other",
+            Some(KeyKind::Ec(Curve::P256)) => "EC P-256",
+            Some(KeyKind::Ec(Curve::P384)) => "EC P-384",
+            Some(KeyKind::Ec(Curve::P521)) => "EC P-521",
+            _ => "other",
         },
         id: key.id,
         public_key: key.public,

@@ -1,5 +1,6 @@
 //! DER of public keys and of ECDSA signatures, by the `der` crate.
 
+use certbound_core::certificate::Curve;
 use x509_cert::der::asn1::{AnyRef, BitStringRef, Null, ObjectIdentifier, OctetStringRef, UintRef};
 use x509_cert::der::{Decode as _, Encode as _, Tag};
 use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
@@ -7,40 +8,25 @@ use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
-/// A named curve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Curve {
-    P256,
-    P384,
-    P521,
+/// Returns the curve of a key's `CKA_EC_PARAMS`, which is DER of the name of the curve.
+pub(crate) fn curve_of_parameters(der: &[u8]) -> Option<Curve> {
+    let name: ObjectIdentifier = ObjectIdentifier::from_der(der).ok()?;
+    Curve::of_oid(&name.to_string())
 }
 
-const CURVES: [(Curve, ObjectIdentifier); 3] = [
-    (Curve::P256, ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7")),
-    (Curve::P384, ObjectIdentifier::new_unwrap("1.3.132.0.34")),
-    (Curve::P521, ObjectIdentifier::new_unwrap("1.3.132.0.35")),
-];
+/// Returns the value of `CKA_EC_PARAMS` of a curve.
+pub(crate) fn curve_parameters(curve: Curve) -> Vec<u8> {
+    let name: Option<ObjectIdentifier> = ObjectIdentifier::new(curve.oid()).ok();
+    name.and_then(|name| name.to_der().ok()).unwrap_or_default()
+}
 
-impl Curve {
-    /// Returns the curve of a key's `CKA_EC_PARAMS`, which is DER of the name of the curve.
-    pub(crate) fn of_parameters(der: &[u8]) -> Option<Self> {
-        let name = ObjectIdentifier::from_der(der).ok()?;
-        CURVES.into_iter().find(|(_, known)| *known == name).map(|(curve, _)| curve)
-    }
-
-    /// Returns the length of an uncompressed point in bytes: one byte, and two coordinates.
-    fn point_len(self) -> usize {
-        match self {
-            Self::P256 => 65,
-            Self::P384 => 97,
-            Self::P521 => 133,
-        }
-    }
-
-    /// Returns the value of `CKA_EC_PARAMS`.
-    pub(crate) fn parameters(self) -> Vec<u8> {
-        let name = CURVES.into_iter().find(|(curve, _)| *curve == self).map(|(_, name)| name);
-        name.and_then(|name| name.to_der().ok()).unwrap_or_default()
+/// Returns the length of an uncompressed point in bytes: one byte, and two coordinates.
+fn point_len(curve: Curve) -> Option<usize> {
+    match curve {
+        Curve::P256 => Some(65),
+        Curve::P384 => Some(97),
+        Curve::P521 => Some(133),
+        _ => None,
     }
 }
 
@@ -53,8 +39,8 @@ pub(crate) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>>
 /// Returns the `SubjectPublicKeyInfo` of an EC key. `point` is `CKA_EC_POINT`: DER of an octet string. Some tokens return
 /// the bare point. Both begin with 4, and a bare point can look like DER, so the length decides first.
 pub(crate) fn ec_public_key(parameters: &[u8], point: &[u8]) -> Option<Vec<u8>> {
-    let bare = match Curve::of_parameters(parameters) {
-        Some(curve) if point.len() == curve.point_len() => point,
+    let bare = match curve_of_parameters(parameters).and_then(point_len) {
+        Some(length) if point.len() == length => point,
         _ => <&OctetStringRef>::from_der(point).map_or(point, OctetStringRef::as_bytes),
     };
     public_key(EC, AnyRef::from_der(parameters).ok()?, bare)
@@ -95,7 +81,7 @@ mod tests {
     /// The second byte is the length of an octet string that fills the rest, so the point parses as DER too.
     #[test]
     fn a_bare_point_is_told_by_its_length() {
-        let parameters = Curve::P256.parameters();
+        let parameters = curve_parameters(Curve::P256);
         for second in [63, 7] {
             let mut bare = vec![5; 65];
             (bare[0], bare[1]) = (4, second);
@@ -107,9 +93,15 @@ mod tests {
 
     #[test]
     fn a_curve_is_its_own_parameters() {
-        for (curve, _) in CURVES {
-            assert_eq!(Curve::of_parameters(&curve.parameters()), Some(curve));
+        for (curve, der) in [
+            (Curve::P256, &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7][..]),
+            (Curve::P384, &[6, 5, 0x2b, 0x81, 4, 0, 0x22]),
+            (Curve::P521, &[6, 5, 0x2b, 0x81, 4, 0, 0x23]),
+        ] {
+            assert_eq!(curve_parameters(curve), der);
+            assert_eq!(curve_of_parameters(der), Some(curve));
         }
-        assert_eq!(Curve::of_parameters(&[0x13, 1, 65]), None);
+        assert_eq!(curve_of_parameters(&[6, 5, 0x2b, 0x81, 4, 0, 0x0a]), None, "secp256k1");
+        assert_eq!(curve_of_parameters(&[0x13, 1, 65]), None);
     }
 }

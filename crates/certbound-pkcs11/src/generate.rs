@@ -1,11 +1,12 @@
 //! Generates keys in a token: sensitive and not extractable from the beginning.
 
 use aws_lc_rs::rand;
+use certbound_core::certificate::Curve;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 
-use crate::der::Curve;
+use crate::der::curve_parameters;
 use crate::error::Pkcs11Error;
 use crate::objects::{self, FoundKey};
 use crate::token::Opened;
@@ -89,7 +90,7 @@ fn rsa(bits: u64) -> (Mechanism<'static>, Vec<Attribute>) {
 }
 
 fn ec(curve: Curve) -> (Mechanism<'static>, Vec<Attribute>) {
-    (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(curve.parameters())])
+    (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(curve_parameters(curve))])
 }
 
 impl Generated {

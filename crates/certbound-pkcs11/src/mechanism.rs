@@ -2,10 +2,11 @@
 
 use aws_lc_rs::digest;
 use certbound::certificate::SignatureScheme;
+use certbound_core::certificate::Curve;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 
-use crate::der::{Curve, ecdsa_signature};
+use crate::der::ecdsa_signature;
 
 /// The kind of a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ impl KeyKind {
             Self::Ec(Curve::P256) => &[SignatureScheme::EcdsaP256Sha256],
             Self::Ec(Curve::P384) => &[SignatureScheme::EcdsaP384Sha384],
             Self::Ec(Curve::P521) => &[SignatureScheme::EcdsaP521Sha512],
+            Self::Ec(_) => &[],
         };
         all.iter().copied().filter(|scheme| Way::of(*scheme, mechanisms).is_some()).collect()
     }

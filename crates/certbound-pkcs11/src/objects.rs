@@ -4,7 +4,7 @@ use certbound::certificate::CertificateChain;
 use cryptoki::object::{Attribute, AttributeType, CertificateType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use crate::der::{Curve, ec_public_key, rsa_public_key};
+use crate::der::{curve_of_parameters, ec_public_key, rsa_public_key};
 use crate::error::Pkcs11Error;
 use crate::mechanism::KeyKind;
 use crate::token::Opened;
@@ -118,7 +118,7 @@ pub(crate) fn key(session: &Session, handle: ObjectHandle) -> Result<FoundKey, P
     let parameters = bytes(&all, AttributeType::EcParams);
     let kind = match kind {
         Some(KeyType::RSA) => Some(KeyKind::Rsa),
-        Some(KeyType::EC) => Curve::of_parameters(&parameters).map(KeyKind::Ec),
+        Some(KeyType::EC) => curve_of_parameters(&parameters).map(KeyKind::Ec),
         _ => None,
     };
     let public = match kind {

@@ -9,13 +9,12 @@ use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyCom
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
-use x509_parser::oid_registry::OID_EC_P256;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey as SubjectKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
 
 use self::curve::{Curve, P256};
 use super::Algorithm;
+use crate::certificate;
 
 /// A public key that verifies signatures. It is parsed once and is cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -123,8 +122,10 @@ impl PublicKey {
         let info = certificate.public_key();
         match info.parsed() {
             Ok(SubjectKey::RSA(key)) => Self::rsa(key.modulus, key.exponent),
+            // The curve's OID is compared too, because other curves have points of the same length.
             Ok(SubjectKey::EC(point))
-                if is_on_p256(info) && point.data().len() == 1 + 2 * P256.coordinate_bytes =>
+                if certificate::Curve::of(&info.algorithm) == Some(certificate::Curve::P256)
+                    && point.data().len() == 1 + 2 * P256.coordinate_bytes =>
             {
                 Self::ec(&P256, point.data())
             }
@@ -207,12 +208,6 @@ impl PublicKey {
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         self.parsed_for(algorithm).is_some_and(|key| key.verify_sig(message, signature).is_ok())
     }
-}
-
-/// Whether the key is on P-256. The curve's OID is compared, because other curves have points of the same length.
-fn is_on_p256(info: &SubjectPublicKeyInfo<'_>) -> bool {
-    let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-    curve.is_some_and(|curve| curve == OID_EC_P256)
 }
 
 fn without_leading_zeros(bytes: &[u8]) -> &[u8] {

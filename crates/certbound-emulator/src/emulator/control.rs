@@ -215,10 +215,11 @@ impl Emulator {
     }
 
     /// Does the same for a public key whose private half is elsewhere, for example in a token. `key` is DER of a
-    /// `SubjectPublicKeyInfo` of RSA, P-256 or P-384. Returns the chain, DER, leaf first. The key in `options` is ignored.
+    /// `SubjectPublicKeyInfo`. Returns the chain, DER, leaf first. The key in `options` is ignored.
     ///
     /// # Errors
-    /// [`EmulatorError`] if the subject or the key cannot be used in a certificate.
+    /// [`EmulatorError`] if the subject cannot be used in a certificate, or if the key is neither RSA with 2048 to 8192
+    /// bits nor EC on P-256, P-384 or P-521.
     pub fn issue_for_public_key(
         &self,
         options: &IssueOptions,

@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use certbound_core::certificate::KeyAlgorithm;
 use certbound_core::jws::{Algorithm, UnverifiedJws};
 use serde_json::{Value, json};
 use x509_cert::der::Decode as _;
@@ -11,11 +12,11 @@ use x509_cert::der::asn1::Utf8StringRef;
 use x509_cert::request::CertReq;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
-use x509_parser::public_key::PublicKey;
 use x509_parser::signature_algorithm::SignatureAlgorithm;
 use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use super::Platform;
+use crate::keys::RSA_BITS;
 use crate::paths::ATTESTATION_SERVICE;
 use crate::world::World;
 
@@ -40,9 +41,9 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
         return Err(format!("The request's subject is '{}', not '{expected}'.", info.subject));
     }
     let key = &info.subject_pki;
-    let is_rsa_2048 = matches!(key.parsed(), Ok(PublicKey::RSA(rsa)) if rsa.key_size() >= 2048);
-    if !is_rsa_2048 {
-        return Err("The request's key is not RSA of 2048 bits or more.".to_owned());
+    if !matches!(KeyAlgorithm::of_public_key(key.raw), Some(KeyAlgorithm::Rsa { bits }) if RSA_BITS.contains(&bits))
+    {
+        return Err("The request's key is not RSA of 2048 to 8192 bits.".to_owned());
     }
     let mut expected = json!({ "vmId": world.machine.vm_id });
     if !world.machine.vmss_id.is_empty() {

@@ -171,6 +171,10 @@ fn s83_a_certificate_request_is_exactly_what_it_must_be() {
     let emulator = emulator();
     let other = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap().subject_public_key_info();
     let ec = rcgen::KeyPair::generate().unwrap().subject_public_key_info();
+    let mut unnamed = SubjectPublicKeyInfoOwned::from_der(&ec).unwrap();
+    unnamed.algorithm.parameters = None;
+    let unnamed = unnamed.to_der().unwrap();
+    let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().subject_public_key_info();
     let weak = rsa::PrivateKey::new(&mut ChaCha20Rng::from_seed([7; 32]), 1024).unwrap();
     let weak = weak.to_public_key().to_public_key_der().unwrap().into_vec();
     let this = || unit(&format!(r#"{{"vmId":"{VM}"}}"#));
@@ -207,8 +211,10 @@ fn s83_a_certificate_request_is_exactly_what_it_must_be() {
         ("SHA-384", signed(|it| it.algorithm = pss(2, 1, 32)), "not signed"),
         ("another mask", signed(|it| it.algorithm = pss(1, 2, 32)), "not signed"),
         ("another salt", signed(|it| it.algorithm = pss(1, 1, 20)), "not signed"),
-        ("a weak key", changed(public_key(&weak)), "2048 bits"),
-        ("an elliptic curve", changed(public_key(&ec)), "2048 bits"),
+        ("a weak key", changed(public_key(&weak)), "2048 to 8192 bits"),
+        ("an elliptic curve", changed(public_key(&ec)), "2048 to 8192 bits"),
+        ("a curve without a name", changed(public_key(&unnamed)), "2048 to 8192 bits"),
+        ("another algorithm", changed(public_key(&ed25519)), "2048 to 8192 bits"),
         ("another identity", subject(vec![vec![domain(TENANT)], vec![common(USER_IDENTITY)]]), "subject"),
         (
             "another tenant",
