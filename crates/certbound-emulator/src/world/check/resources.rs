@@ -3,7 +3,7 @@
 
 use super::{Mistakes, Seen, is_host_name};
 use crate::world::hosts::Host;
-use crate::world::{Resource, ResourceHost, ResourceStyle, World};
+use crate::world::{BoundTokens, Resource, ResourceHost, ResourceStyle, TokenBindingMode, World};
 
 pub(super) fn check(world: &World, found: &mut Mistakes) {
     let (mut ids, mut uris, mut hosts) = (Seen::new(), Seen::new(), Seen::new());
@@ -32,14 +32,33 @@ pub(super) fn check(world: &World, found: &mut Mistakes) {
             late(resource, host, &at, found);
         }
         vault(resource, &at, found);
-        if resource.token_binding_parameters.is_some() && resource.style != ResourceStyle::Vault {
-            let at = format!("{at}.token_binding_parameters");
-            found.add(
-                &at,
-                "only a resource with the style 'vault' has these rules: remove it, or use bound_tokens",
-            );
-        }
+        token_binding(resource, &at, found);
     }
+}
+
+/// Checks the rules of a vault for bound tokens. `bound_tokens` decides which tokens the token service issues, so it must
+/// leave a kind of token that the rules accept.
+fn token_binding(resource: &Resource, at: &str, found: &mut Mistakes) {
+    let Some(rules) = resource.token_binding_parameters else { return };
+    let at = format!("{at}.token_binding_parameters");
+    if resource.style != ResourceStyle::Vault {
+        found.add(
+            &at,
+            "only a resource with the style 'vault' has these rules: remove it, or use bound_tokens",
+        );
+    }
+    let contradiction = match (resource.bound_tokens, rules.mode) {
+        (BoundTokens::Refused, TokenBindingMode::Enforced) => {
+            "is 'Enforced', so the vault accepts only bound tokens, but with bound_tokens = 'refused' no bound token is \
+             issued: set bound_tokens to 'allowed' or 'required', or the mode to 'NotEnforced'"
+        }
+        (BoundTokens::Required, TokenBindingMode::NotEnforced) => {
+            "is 'NotEnforced', so the vault rejects bound tokens, but bound_tokens = 'required' rejects all others: set \
+             bound_tokens to 'allowed' or 'refused', or the mode to 'Enforced'"
+        }
+        _ => return,
+    };
+    found.add(format!("{at}.mode"), contradiction);
 }
 
 /// Checks a host that requests the certificate late. Clients ask for this by a header that only vaults know.

@@ -1,6 +1,9 @@
 use super::*;
 use crate::world::builtin::{APP, CLIENT_SUBJECT, OTHER_TENANT, SECRET_APP, TENANT};
-use crate::world::{FederatedCredential, VaultCertificate, VaultKeyKind};
+use crate::world::{
+    BoundTokens, FederatedCredential, TokenBindingMode, TokenBindingParameters, VaultCertificate,
+    VaultKeyKind,
+};
 
 /// Returns the mistakes of the built-in world after a change, each as `path: text`.
 fn mistakes(change: impl FnOnce(&mut World)) -> Vec<String> {
@@ -190,4 +193,28 @@ fn all_mistakes_are_told_at_once_and_the_built_in_world_has_none() {
     });
     // There are four mistakes, because the application of both tenants now also refers to a tenant that does not exist.
     assert_eq!(found.len(), 4, "{found:?}");
+}
+
+#[test]
+fn the_mode_of_a_vault_must_not_contradict_its_bound_tokens() {
+    use BoundTokens::{Allowed, Refused, Required};
+    use TokenBindingMode::{Enforced, NotEnforced};
+
+    for (bound_tokens, mode, expected) in [
+        (Refused, Enforced, "so the vault accepts only bound tokens"),
+        (Required, NotEnforced, "so the vault rejects bound tokens"),
+        (Refused, NotEnforced, ""),
+        (Allowed, NotEnforced, ""),
+        (Allowed, Enforced, ""),
+        (Required, Enforced, ""),
+    ] {
+        let found = mistakes(|it| {
+            it.resources[1].bound_tokens = bound_tokens;
+            let rules = TokenBindingParameters { mode, ..TokenBindingParameters::default() };
+            it.resources[1].token_binding_parameters = Some(rules);
+        });
+        assert_eq!(found.len(), usize::from(!expected.is_empty()), "{bound_tokens:?} {mode:?}: {found:?}");
+        let place = "resources[1].token_binding_parameters.mode: is '";
+        assert!(found.iter().all(|it| it.starts_with(place) && it.contains(expected)), "{found:?}");
+    }
 }
