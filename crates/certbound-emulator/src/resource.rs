@@ -62,8 +62,9 @@ impl ResourceServer<'_> {
         response
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Response<Bytes> {
-        let style = match self.resource.style {
+    /// Returns the form of the verifier's answers.
+    fn style(&self) -> AnswerStyle {
+        match self.resource.style {
             ResourceStyle::Custom => AnswerStyle::MtlsPop,
             ResourceStyle::Graph => AnswerStyle::Graph,
             ResourceStyle::Vault => {
@@ -72,10 +73,13 @@ impl ResourceServer<'_> {
                 let tenant = self.world.tenants.first().map(|tenant| tenant.id.clone()).unwrap_or_default();
                 AnswerStyle::Vault { tenant, resource: format!("https://{host}") }
             }
-        };
-        let answer = Answer::new(refusal, &style);
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response<Bytes> {
+        let answer = Answer::new(refusal, &self.style());
         let mut response = answer.response();
-        if style == AnswerStyle::Graph {
+        if self.resource.style == ResourceStyle::Graph {
             // The verifier determines the text. The other members are the same in every error of Graph.
             let body = graph::error(self, answer.status(), answer.code(), answer.message());
             *response.body_mut() = body.into_body();

@@ -16,7 +16,7 @@ mod store;
 
 use bytes::Bytes;
 use certbound_core::time::UnixTime;
-use certbound_verifier::Refusal;
+use certbound_verifier::{Answer, Refusal};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -72,9 +72,9 @@ pub(super) fn answer(
 /// Adds the challenge that every answer of a vault with status 401 has.
 fn challenged(server: &ResourceServer<'_>, mut response: Response<Bytes>) -> Response<Bytes> {
     if response.status() == StatusCode::UNAUTHORIZED {
-        // The challenge is the same for each refusal of the verifier.
-        let usual = server.refuse(&Refusal::BindingRequired);
-        let challenges = usual.headers().get_all(WWW_AUTHENTICATE).iter().cloned();
+        // The verifier's challenge is the same for each refusal of a token.
+        let answer = Answer::new(&Refusal::BindingRequired, &server.style());
+        let challenges = answer.challenges().filter_map(|text| HeaderValue::from_str(text).ok());
         response.headers_mut().extend(challenges.map(|challenge| (WWW_AUTHENTICATE, challenge)));
     }
     response
