@@ -296,7 +296,8 @@ impl Emulator {
         let path = request.uri().path();
         let leg = LegKind::of(host, path, request.body());
         let has_token = request.headers().contains_key(AUTHORIZATION);
-        let asked = RequestFacts { host: name, path, leg, has_token, ..RequestFacts::default() };
+        let is_vault = host.is_vault();
+        let asked = RequestFacts { host: name, path, leg, has_token, is_vault, ..RequestFacts::default() };
         let context = AnswerContext::new(now, host.cloud().login_host(), request.headers());
         let (world, keys) = (&self.world, &self.signing);
         self.with_fault(&asked, &context, |fault| match *host {
@@ -326,6 +327,9 @@ impl Emulator {
                 keys,
                 directory: &self.directory,
                 resource,
+                token_binding: fault
+                    .and_then(FaultResult::token_binding)
+                    .or(resource.token_binding_parameters),
                 now,
                 tls,
                 host: name,

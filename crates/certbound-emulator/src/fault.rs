@@ -52,8 +52,8 @@ impl Fault {
         let of_request = path_contains.is_some() || leg.is_some();
         let of_machine = platform.is_some() || endpoint.is_some();
         match &self.result {
-            FaultResult::ClaimsChallenge { .. }
-                if of_machine || leg.is_some_and(|leg| leg != LegKind::Resource) =>
+            result
+                if result.is_of_call() && (of_machine || leg.is_some_and(|leg| leg != LegKind::Resource)) =>
             {
                 Err(
                     "this result applies to calls of a resource only: remove `platform` and `endpoint` from the condition, and give no `leg` other than `resource`",
@@ -98,11 +98,13 @@ impl Faults {
     }
 
     /// Returns the result of the first rule that matches the request, and reduces the count of the rule. Skips rules of
-    /// the handshake, and claims challenges for a request that is not a call of a resource with a token.
+    /// the handshake, and for a request that is not a call of a resource with a token also the rules of such calls. The
+    /// rules of a vault are skipped at any other resource.
     pub(crate) fn take(&self, asked: &RequestFacts<'_>) -> Option<FaultResult> {
         let is_call = asked.leg == Some(LegKind::Resource) && asked.has_token;
         self.first(asked, |result| match result {
-            FaultResult::ClaimsChallenge { .. } => is_call,
+            FaultResult::TokenBindingParameters(_) => is_call && asked.is_vault,
+            result if result.is_of_call() => is_call,
             result => !result.is_of_handshake(),
         })
     }
@@ -180,12 +182,13 @@ mod tests {
             (r#""platform":"imds""#, false),
             (r#""endpoint":"token""#, false),
         ] {
-            let rule = format!(r#"{{"condition":{{{condition}}},"result":{{"claims_challenge":{{}}}}}}"#);
-            assert_eq!(
-                serde_json::from_str::<Fault>(&rule).unwrap().check().is_ok(),
-                is_right,
-                "{condition}"
-            );
+            for result in
+                [r#"{"claims_challenge":{}}"#, r#"{"token_binding_parameters":{"mode":"Enforced"}}"#]
+            {
+                let rule = format!(r#"{{"condition":{{{condition}}},"result":{result}}}"#);
+                let rule: Fault = serde_json::from_str(&rule).unwrap();
+                assert_eq!(rule.check().is_ok(), is_right, "{condition} {result}");
+            }
         }
     }
 

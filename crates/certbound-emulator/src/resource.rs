@@ -20,7 +20,9 @@ use crate::directory::Directory;
 use crate::keys::SigningKeys;
 use crate::keys::vault::VaultKeys;
 use crate::tls_facts::TlsFacts;
-use crate::world::{BoundTokens, Resource, ResourceStyle, TokenBindingMode, TokenVersion, World};
+use crate::world::{
+    BoundTokens, Resource, ResourceStyle, TokenBindingMode, TokenBindingParameters, TokenVersion, World,
+};
 
 /// A resource, with the context of one request.
 pub(crate) struct ResourceServer<'e> {
@@ -28,6 +30,8 @@ pub(crate) struct ResourceServer<'e> {
     pub(crate) keys: &'e SigningKeys,
     pub(crate) directory: &'e Directory,
     pub(crate) resource: &'e Resource,
+    /// The rules of a vault for bound tokens: those of the world, or those of a fault.
+    pub(crate) token_binding: Option<TokenBindingParameters>,
     pub(crate) now: UnixTime,
     pub(crate) tls: &'e TlsFacts,
     pub(crate) host: &'e str,
@@ -129,11 +133,12 @@ impl ResourceServer<'_> {
                 builder = builder.audience(uri).audience(format!("{uri}/"));
             }
         }
-        let mode = self.resource.token_binding_parameters.map(|rules| rules.mode);
-        let policy = match (self.resource.bound_tokens, mode) {
-            (BoundTokens::Required, _) | (_, Some(TokenBindingMode::Enforced)) => BindingPolicy::Required,
-            (BoundTokens::Refused | BoundTokens::Allowed, _) => BindingPolicy::WhenBound,
+        // The rules of a vault decide alone. Without rules `bound_tokens` decides.
+        let requires_bound = match self.token_binding {
+            Some(rules) => rules.mode == TokenBindingMode::Enforced,
+            None => self.resource.bound_tokens == BoundTokens::Required,
         };
+        let policy = if requires_bound { BindingPolicy::Required } else { BindingPolicy::WhenBound };
         // The verifier accepts every caller. `ResourceServer::check` then requires a role.
         builder.binding(policy).dangerous_any_caller().build().ok().map(|verifier| (verifier, keys))
     }

@@ -17,6 +17,8 @@ use crate::support::{APP, Emulator, TENANT, has_token, json, stderr, stdout};
 const GRAPH: &str = "https://graph.microsoft.com/.default";
 /// The host of Graph that requests the certificate at the first handshake.
 const GRAPH_URL: &str = "https://mtlstb.graph.microsoft.com/v1.0/applications";
+const VAULT: &str = "https://vault.azure.net/.default";
+const VAULT_URL: &str = "https://demo.vault.azure.net/secrets/demo?api-version=7.4";
 const TARGET: &str = "c2e9a640-7b15-4d8f-a3c1-5f60e8d2b794";
 /// The secret of the emulated platforms.
 const SECRET: &str = "certbound-emulator-platform";
@@ -28,6 +30,8 @@ enum Flow {
     Certificate,
     /// The same with a region that the metadata service names.
     Detected,
+    /// The certificate of the emulator's application, with a vault as the resource.
+    Vault,
     /// A managed identity of a virtual machine.
     Machine,
     /// Managed identities of platforms that cannot bind tokens.
@@ -36,10 +40,10 @@ enum Flow {
 }
 
 impl Flow {
-    /// Returns the command `doctor` for this flow, with Graph as the resource.
+    /// Returns the command `doctor` for this flow. The resource is Graph, except for the vault.
     fn command(self, emulator: &Emulator) -> Command {
         let mut command = emulator.certbound();
-        command.args(["doctor", "--scope", GRAPH]);
+        command.args(["doctor", "--scope", if self == Self::Vault { VAULT } else { GRAPH }]);
         let imds = emulator.text("imds");
         match self {
             Self::Certificate => {
@@ -49,6 +53,9 @@ impl Flow {
                 command.env("AZURE_REGIONAL_AUTHORITY_NAME", "TryAutoDetect");
                 command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", imds);
                 command.args(["--leg1-certificate", emulator.certificate()]);
+            }
+            Self::Vault => {
+                command.args(["--leg1-certificate", emulator.certificate(), "--resource-url", VAULT_URL]);
             }
             Self::Machine => {
                 command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", imds);

@@ -40,6 +40,8 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) endpoint: Option<PlatformEndpoint>,
     /// Whether the request has the header `Authorization`.
     pub(crate) has_token: bool,
+    /// Whether the resource is a vault.
+    pub(crate) is_vault: bool,
 }
 
 impl Condition {

@@ -19,6 +19,7 @@ use strum::IntoStaticStr;
 
 use crate::answers::{AnswerContext, nested_error_response, refusal};
 use crate::issue::{Alteration, TokenForm};
+use crate::world::TokenBindingParameters;
 
 /// The longest delay.
 const MAX_DELAY: Duration = Duration::from_secs(10 * 60);
@@ -72,6 +73,9 @@ pub enum FaultResult {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         claims: Option<String>,
     },
+    /// A vault answers as if its rules for bound tokens were these, whatever the world says. The fault applies only to
+    /// calls of a vault with a token.
+    TokenBindingParameters(TokenBindingParameters),
     /// A Bearer token with the `token_type` `Bearer`, although a bound token was requested.
     BearerForMtlsPop,
     /// A token that is bound to a certificate that does not exist.
@@ -162,6 +166,19 @@ impl FaultResult {
     /// Returns whether the fault happens before any request: when a connection is opened, or in the TLS handshake.
     pub(super) fn is_of_handshake(&self) -> bool {
         matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused | Self::Unreachable)
+    }
+
+    /// Returns whether the fault applies only to calls of a resource with a token.
+    pub(super) fn is_of_call(&self) -> bool {
+        matches!(self, Self::ClaimsChallenge { .. } | Self::TokenBindingParameters(_))
+    }
+
+    /// Returns the rules that replace those of the vault.
+    pub(crate) fn token_binding(&self) -> Option<TokenBindingParameters> {
+        match self {
+            Self::TokenBindingParameters(rules) => Some(*rules),
+            _ => None,
+        }
     }
 
     /// Returns the alteration of the token or of its answer, or `None` if this fault alters neither.

@@ -3,7 +3,7 @@
 use certbound_core::environment::{Cloud, known_environment};
 use certbound_core::region::Region;
 
-use crate::world::{Resource, ResourceHost, World};
+use crate::world::{Resource, ResourceHost, ResourceStyle, World};
 
 /// The part of the token endpoint's path after the tenant.
 pub(crate) const TOKEN_PATH: &str = "/oauth2/v2.0/token";
@@ -48,6 +48,11 @@ impl Host<'_> {
     /// Returns whether a renegotiation after a request requests the client certificate.
     pub(crate) fn asks_late(&self) -> bool {
         matches!(self, Host::Resource(_, host) if host.late_certificate)
+    }
+
+    /// Returns whether the host is a vault.
+    pub(crate) fn is_vault(&self) -> bool {
+        matches!(self, Host::Resource(resource, _) if resource.style == ResourceStyle::Vault)
     }
 
     /// Returns whether the TLS handshake offers HTTP/2. Only resources offer HTTP/2. HTTP/2 forbids a renegotiation

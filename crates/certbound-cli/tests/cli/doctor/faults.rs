@@ -142,7 +142,9 @@ fn the_table_has_every_fault_of_the_emulator() {
 #[test]
 fn without_a_fault_every_flow_is_ok() {
     let emulator = Emulator::start();
-    for flow in [Flow::Certificate, Flow::Detected, Flow::Machine, Flow::AppService, Flow::ServiceFabric] {
+    for flow in
+        [Flow::Certificate, Flow::Detected, Flow::Vault, Flow::Machine, Flow::AppService, Flow::ServiceFabric]
+    {
         let report = Report::of(&mut flow.command(&emulator));
         assert_eq!(report.problems(), [], "{flow:?}: {:#}", report.0);
         for line in ["leg1.answer", "leg2.provider", "leg2.assertion", "leg2.assertion_type", "leg2.answer"] {

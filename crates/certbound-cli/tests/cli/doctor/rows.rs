@@ -28,6 +28,7 @@ type At = (&'static str, &'static str);
 const LEG1: At = ("Leg 1", r#"{"leg":"leg1"}"#);
 const LEG2: At = ("Leg 2", r#"{"leg":"leg2"}"#);
 const CALL: At = ("call of the resource", r#"{"leg":"resource","path_contains":"/v1.0"}"#);
+const VAULT_CALL: At = ("call of the vault", r#"{"leg":"resource","path_contains":"/secrets"}"#);
 const HOST: At = ("token service's host", r#"{"host_suffix":"westus3.mtlsauth.microsoft.com"}"#);
 const RESOURCE: At = ("resource's host", r#"{"host_suffix":"graph.microsoft.com"}"#);
 const METADATA: At = ("IMDS, metadata", r#"{"platform":"imds","endpoint":"platform_metadata"}"#);
@@ -41,6 +42,10 @@ const REFUSAL: &str = r#"{"refusal":{"aadsts":700016}}"#;
 const REDIRECT: &str = r#"{"redirect307":{"location":"https://elsewhere.example/"}}"#;
 const WITHOUT_TOKEN: &str = r#"{"without_member":{"name":"access_token"}}"#;
 const WITHOUT_TYPE: &str = r#"{"without_member":{"name":"token_type"}}"#;
+const NOT_ENFORCED: &str = r#"{"token_binding_parameters":{"mode":"NotEnforced"}}"#;
+const ENFORCED: &str = r#"{"token_binding_parameters":{"mode":"Enforced"}}"#;
+const ATTESTED: &str =
+    r#"{"token_binding_parameters":{"mode":"Enforced","minimum_strength":"AttestedConfidential"}}"#;
 const SLOW: &str = r#"{"delay":{"milliseconds":3000}}"#;
 const OPAQUE: &str = r#"{"token_form":"opaque"}"#;
 const ENCRYPTED: &str = r#"{"token_form":"encrypted"}"#;
@@ -48,7 +53,7 @@ const CNF_TWICE: &str = r#"{"token_form":"cnf_twice"}"#;
 const PADDED: &str = r#"{"token_form":"padded_payload"}"#;
 const FOURTH: &str = r#"{"token_form":"fourth_part"}"#;
 
-use Flow::{AppService, Certificate, Detected, Machine, ServiceFabric};
+use Flow::{AppService, Certificate, Detected, Machine, ServiceFabric, Vault};
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
@@ -103,6 +108,11 @@ pub(super) const ROWS: &[Row] = &[
     row(Certificate, CALL, r#""connection_reset""#, &[("resource.scheme", "connection_interrupted")]),
     row(Certificate, CALL, r#""truncated_body""#, &[("resource.scheme", "connection_interrupted")]),
     row(Certificate, CALL, r#"{"delay":{"milliseconds":50}}"#, &[]),
+
+    row(Vault, VAULT_CALL, NOT_ENFORCED, &[("resource.scheme", "resource_refused")]),
+    row(Vault, VAULT_CALL, ATTESTED, &[("resource.scheme", "resource_refused")]),
+    row(Vault, VAULT_CALL, ENFORCED, &[]),
+    Row { more: &["--bearer"], ..row(Vault, VAULT_CALL, ENFORCED, &[("resource.scheme", "resource_refused")]) },
 
     row(Certificate, HOST, r#""unreachable""#, &[("network.token_service", "proxy_failed")]),
     Row {

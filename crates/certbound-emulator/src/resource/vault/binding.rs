@@ -10,7 +10,7 @@ use crate::world::{TokenBindingMode, TokenBindingStrength};
 
 /// Refuses a bound token at a vault that does not enforce the binding, and a token below the minimum strength.
 pub(super) fn check(server: &ResourceServer<'_>, caller: &Caller) -> Result<(), VaultRefusal> {
-    let Some(rules) = server.resource.token_binding_parameters else { return Ok(()) };
+    let Some(rules) = server.token_binding else { return Ok(()) };
     match rules.mode {
         TokenBindingMode::NotEnforced if caller.bound_to.is_some() => {
             Err(VaultRefusal::binding("NotEnforced rejects bound tokens"))
