@@ -12,6 +12,14 @@ pub enum EmulatorError {
         /// The error message of the library.
         reason: String,
     },
+    /// The world has a host that requests the certificate late, and the server has no TLS for it.
+    #[error(
+        "the world's host {host} has late_certificate = true, which needs OpenSSL, and this build has no OpenSSL"
+    )]
+    NoLateTls {
+        /// The name of the host.
+        host: String,
+    },
     /// The world is invalid.
     #[error("the world is not usable: {reason}")]
     World {

@@ -29,6 +29,7 @@ pub use self::current::CurrentEmulator;
 pub use self::late::{BoxedIo, Io, LateAccepting, LateClient, LateConnection, LateTls, Requesting};
 pub use self::metadata_address::{MetadataAddressError, check_metadata_address};
 use crate::emulator::Emulator;
+use crate::error::EmulatorError;
 use crate::paths::SERVICE_FABRIC;
 
 /// A running emulator. It stops when this value is dropped.
@@ -109,7 +110,10 @@ impl Server {
         options: ServerOptions,
     ) -> io::Result<Server> {
         let ServerOptions { listen, machine, limits, load, late_tls } = options;
-        let current = CurrentEmulator::new(emulator, late_tls)?;
+        let current = CurrentEmulator::new(emulator, late_tls).map_err(|error| match error {
+            EmulatorError::NoLateTls { .. } => io::Error::new(io::ErrorKind::Unsupported, error),
+            error => io::Error::other(error),
+        })?;
         let proxy = match listen {
             Port::Address(address) => TcpListener::bind(address).await?,
             Port::Socket(listener) => tokio_listener(listener)?,

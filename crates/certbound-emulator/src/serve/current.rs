@@ -1,67 +1,69 @@
 //! The emulator of a server, which can be replaced while the server runs.
 
 use std::fmt;
-use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use super::late::{self, LateTls};
 use super::tls::Configurations;
 use crate::emulator::Emulator;
+use crate::error::EmulatorError;
+use crate::world::World;
 
 /// The emulator that answers the requests of a [`Server`](super::Server). Clones refer to the same server.
 #[derive(Clone)]
 pub struct CurrentEmulator {
-    running: Arc<RwLock<Running>>,
+    running: Arc<ArcSwap<Running>>,
     /// The TLS library of hosts that request the certificate late.
     late_tls: Option<Arc<dyn LateTls>>,
 }
 
-#[derive(Clone)]
-struct Running {
-    emulator: Arc<Emulator>,
-    tls: Arc<Configurations>,
+/// An emulator with the TLS configurations of its hosts. They are replaced together.
+pub(super) struct Running {
+    pub(super) emulator: Arc<Emulator>,
+    pub(super) tls: Configurations,
 }
 
 impl CurrentEmulator {
-    pub(super) fn new(emulator: Arc<Emulator>, late_tls: Option<Arc<dyn LateTls>>) -> io::Result<Self> {
+    pub(super) fn new(
+        emulator: Arc<Emulator>,
+        late_tls: Option<Arc<dyn LateTls>>,
+    ) -> Result<Self, EmulatorError> {
         let running = Running::new(emulator, late_tls.clone())?;
-        Ok(Self { running: Arc::new(RwLock::new(running)), late_tls })
+        Ok(Self { running: Arc::new(ArcSwap::from_pointee(running)), late_tls })
     }
 
     /// Returns the emulator that answers requests now.
     pub fn get(&self) -> Arc<Emulator> {
-        self.state().emulator
+        Arc::clone(&self.state().emulator)
     }
 
-    /// Replaces the emulator. `emulator` must be made by [`Emulator::with_world`], because clients trust the certificates
-    /// of the earlier emulator. It answers every later request, on open connections too. Requests in progress are
-    /// answered by the earlier emulator.
+    /// Replaces the world. The new world answers every later request, on open connections too. Requests in progress are
+    /// answered by the earlier world. The rest is as in [`Emulator::with_world`]: keys and certificates stay. The call can
+    /// take some tenths of a second, because an external issuer that the emulator serves may need a new key.
     ///
     /// # Errors
-    /// An I/O error if TLS cannot be configured. [`io::ErrorKind::Unsupported`], if the world has a host that requests the
-    /// certificate late, and the server has no TLS for it.
-    pub fn replace(&self, emulator: Arc<Emulator>) -> io::Result<()> {
-        let running = Running::new(emulator, self.late_tls.clone())?;
-        // The value is replaced in one step, so it is usable even after a panic.
-        *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;
+    /// The errors of [`Emulator::with_world`]. [`EmulatorError::NoLateTls`], if the world has a host that requests the
+    /// certificate late, and the server has no TLS for it. The earlier world then stays.
+    pub fn replace(&self, world: World) -> Result<(), EmulatorError> {
+        let emulator = Arc::new(self.state().emulator.with_world(world)?);
+        self.running.store(Arc::new(Running::new(emulator, self.late_tls.clone())?));
         Ok(())
     }
 
-    /// Returns the TLS configurations of the emulator.
-    pub(super) fn tls(&self) -> Arc<Configurations> {
-        self.state().tls
-    }
-
-    fn state(&self) -> Running {
-        self.running.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns the emulator with its TLS configurations. A connection uses both of one state, because between two calls
+    /// the emulator can be replaced.
+    pub(super) fn state(&self) -> Arc<Running> {
+        self.running.load_full()
     }
 }
 
 impl Running {
-    fn new(emulator: Arc<Emulator>, late_tls: Option<Arc<dyn LateTls>>) -> io::Result<Self> {
+    fn new(emulator: Arc<Emulator>, late_tls: Option<Arc<dyn LateTls>>) -> Result<Self, EmulatorError> {
         let late = late::Hosts::new(&emulator, late_tls)?;
-        let tls = Configurations::new(Arc::clone(&emulator), late).map_err(io::Error::other)?;
-        Ok(Self { tls: Arc::new(tls), emulator })
+        let tls = Configurations::new(Arc::clone(&emulator), late)?;
+        Ok(Self { emulator, tls })
     }
 }
 

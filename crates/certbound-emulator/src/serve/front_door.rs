@@ -53,7 +53,7 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, curren
 /// Serves one client that connects to a real host name. The TLS handshake names the host.
 pub(super) async fn direct(stream: TcpStream, connection: Connection, current: CurrentEmulator) {
     let (stream, reset) = Resettable::new(stream);
-    let served = match current.tls().late().exist() {
+    let served = match current.state().tls.late().exist() {
         true => by_name(stream, &connection, current, reset).await,
         false => serve(stream, &connection, None, current, reset).await,
     };
@@ -134,7 +134,8 @@ async fn serve(
     reset: Arc<AtomicBool>,
 ) -> io::Result<()> {
     let handshake = async {
-        let (emulator, tls) = (current.get(), current.tls());
+        let state = current.state();
+        let (emulator, tls) = (&state.emulator, &state.tls);
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let name = start.client_hello().server_name().map(str::to_ascii_lowercase).unwrap_or_default();
         let same = match host {

@@ -21,6 +21,7 @@ use super::connection::{ResponseBody, whole};
 use super::current::CurrentEmulator;
 use super::front_door::respond_to_whole;
 use crate::emulator::Emulator;
+use crate::error::EmulatorError;
 use crate::tls_facts::TlsFacts;
 
 /// A stream of bytes in both directions.
@@ -79,16 +80,11 @@ pub(super) struct Hosts(Option<Arc<dyn LateTls>>);
 
 impl Hosts {
     /// Checks that there is a library if the world has such a host.
-    pub(super) fn new(emulator: &Emulator, tls: Option<Arc<dyn LateTls>>) -> io::Result<Self> {
+    pub(super) fn new(emulator: &Emulator, tls: Option<Arc<dyn LateTls>>) -> Result<Self, EmulatorError> {
         match (emulator.late_host(), tls) {
             (None, _) => Ok(Self(None)),
             (Some(_), Some(tls)) => Ok(Self(Some(tls))),
-            (Some(host), None) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!(
-                    "the world's host {host} has late_certificate = true, which needs OpenSSL, and this build has no OpenSSL"
-                ),
-            )),
+            (Some(host), None) => Err(EmulatorError::NoLateTls { host: host.to_owned() }),
         }
     }
 
@@ -106,10 +102,10 @@ pub(super) async fn serve(
     current: CurrentEmulator,
     reset: Arc<AtomicBool>,
 ) -> io::Result<()> {
-    let configurations = current.tls();
-    let tls = configurations.late().0.as_ref();
+    let state = current.state();
+    let tls = state.tls.late().0.as_ref();
     let tls = tls.ok_or_else(|| io::Error::other("there is no TLS library for this host"))?;
-    let (chain, key) = current.get().host_certificate(name).map_err(io::Error::other)?;
+    let (chain, key) = state.emulator.host_certificate(name).map_err(io::Error::other)?;
     let chain: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
     let accepted = connection.handshake(tls.accept(stream, &chain, key.secret_der())).await??;
     let LateConnection { stream, client } = accepted;

@@ -41,8 +41,9 @@ pub(super) async fn node_connection(
 ) {
     let (stream, reset) = Resettable::new(stream);
     let stream = async {
-        let foreign = current.get().node_is_foreign();
-        let config = current.tls().of_service_fabric(foreign).map_err(io::Error::other)?;
+        let state = current.state();
+        let foreign = state.emulator.node_is_foreign();
+        let config = state.tls.of_service_fabric(foreign).map_err(io::Error::other)?;
         connection.handshake(TlsAcceptor::from(config).accept(stream)).await?
     };
     let stream = match stream.await {

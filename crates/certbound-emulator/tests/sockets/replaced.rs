@@ -1,5 +1,8 @@
 //! A server whose emulator is replaced by an emulator of another world.
 
+use certbound_emulator::EmulatorError;
+use certbound_emulator::world::ResourceStyle;
+
 use super::*;
 
 /// A world whose tokens are valid for 90 seconds.
@@ -32,7 +35,7 @@ async fn another_world_answers_on_open_connections_and_accepts_earlier_tokens() 
     fixture.emulator.advance(1_000_000);
 
     let current = fixture.server.current();
-    current.replace(Arc::new(current.get().with_world(short()).unwrap())).unwrap();
+    current.replace(short()).unwrap();
     assert!((80..=90).contains(&token().await.1));
     let call = Request::get("/orders").header("host", ORDERS_HOST);
     let call = call.header("authorization", format!("mtls_pop {earlier}")).body(Full::default()).unwrap();
@@ -48,14 +51,29 @@ async fn another_world_answers_on_open_connections_and_accepts_earlier_tokens() 
 
 /// The authority's name constraints contain the hosts of the first world. A host that was removed may return.
 #[tokio::test]
-async fn a_world_with_a_new_host_is_refused() {
-    let emulator = Emulator::new(World::built_in()).unwrap();
+async fn a_world_with_a_new_host_is_refused_and_the_earlier_world_stays() {
+    let fixture = start().await;
+    let current = fixture.server.current();
     let mut fewer = World::built_in();
     fewer.resources.retain(|resource| resource.hosts.iter().all(|host| host.name != ORDERS_HOST));
-    let smaller = emulator.with_world(fewer).unwrap();
-    assert!(!smaller.is_emulated(ORDERS_HOST));
-    assert!(smaller.with_world(World::built_in()).unwrap().is_emulated(ORDERS_HOST));
+    current.replace(fewer).unwrap();
+    assert!(!current.get().is_emulated(ORDERS_HOST));
+    current.replace(World::built_in()).unwrap();
+    assert!(current.get().is_emulated(ORDERS_HOST));
     let text = World::built_in().to_toml().unwrap().replace(ORDERS_HOST, "new.contoso.example");
-    let error = emulator.with_world(World::from_toml(&text).unwrap()).unwrap_err().to_string();
+    let error = current.replace(World::from_toml(&text).unwrap()).unwrap_err().to_string();
     assert!(error.contains("`new.contoso.example` is a new host") && error.contains("restart"), "{error}");
+    assert!(current.get().is_emulated(ORDERS_HOST));
+}
+
+/// This server has no TLS library that renegotiates.
+#[tokio::test]
+async fn a_world_with_a_late_host_is_refused_without_a_library_for_it() {
+    let server = start().await.server;
+    let mut world = World::built_in();
+    let vault = world.resources.iter_mut().find(|it| it.style == ResourceStyle::Vault).unwrap();
+    let host = vault.hosts[0].name.clone();
+    vault.hosts[0].late_certificate = true;
+    assert_eq!(server.current().replace(world), Err(EmulatorError::NoLateTls { host }));
+    assert_eq!(server.current().get().late_host(), None);
 }

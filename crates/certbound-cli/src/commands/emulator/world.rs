@@ -1,7 +1,6 @@
 //! `emulator world`, and the world file of --world.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use certbound_emulator::World;
@@ -41,16 +40,16 @@ pub(super) fn load(flags: &WhatFlags) -> Result<What, Failure> {
 ///
 /// If a mount hangs, a read can block its thread forever. That thread has no effect on the emulator.
 pub(super) async fn reload(file: &Path, current: &CurrentEmulator) -> Result<(), Failure> {
-    let (file, running) = (file.to_owned(), current.get());
     let unusable = |reason: String| Usage::World { path: file.display().to_string(), reason };
-    let path = file.clone();
-    let read = move || Ok::<_, Failure>(running.with_world(world(Some(&path))?));
-    // The runtime still serves requests while the file is read and keys are made.
-    let read = tokio::time::timeout(RELOAD_WITHIN, tokio::task::spawn_blocking(read)).await;
+    // The runtime still serves requests while the file is read, and while keys are made.
+    let path = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || world(Some(&path)));
+    let read = tokio::time::timeout(RELOAD_WITHIN, read).await;
     let late = || unusable(format!("it was not read within {} s", RELOAD_WITHIN.as_secs()));
-    let read = read.map_err(|_| late())?.map_err(|panic| unusable(panic.to_string()))?;
-    let emulator = read?.map_err(|error| unusable(error.to_string()))?;
-    current.replace(Arc::new(emulator)).map_err(|error| unusable(error.to_string()))?;
+    let world = read.map_err(|_| late())?.map_err(|panic| unusable(panic.to_string()))??;
+    let current = current.clone();
+    let replaced = tokio::task::spawn_blocking(move || current.replace(world)).await;
+    replaced.map_err(|panic| unusable(panic.to_string()))?.map_err(|error| unusable(error.to_string()))?;
     Ok(())
 }
 
