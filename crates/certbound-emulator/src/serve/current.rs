@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::late::{self, LateTls};
+use super::late::LateTls;
 use super::tls::Configurations;
 use crate::emulator::Emulator;
 use crate::error::EmulatorError;
@@ -30,7 +30,7 @@ impl CurrentEmulator {
         emulator: Arc<Emulator>,
         late_tls: Option<Arc<dyn LateTls>>,
     ) -> Result<Self, EmulatorError> {
-        let running = Running::new(emulator, late_tls.clone())?;
+        let running = Running::new(emulator, late_tls.as_ref())?;
         Ok(Self { running: Arc::new(ArcSwap::from_pointee(running)), late_tls })
     }
 
@@ -48,8 +48,13 @@ impl CurrentEmulator {
     /// certificate late, and the server has no TLS for it. The earlier world then stays.
     pub fn replace(&self, world: World) -> Result<(), EmulatorError> {
         let emulator = Arc::new(self.state().emulator.with_world(world)?);
-        self.running.store(Arc::new(Running::new(emulator, self.late_tls.clone())?));
+        self.running.store(Arc::new(Running::new(emulator, self.late_tls.as_ref())?));
         Ok(())
+    }
+
+    /// Returns the TLS library of hosts that request the certificate late.
+    pub(super) fn late_tls(&self) -> Option<&dyn LateTls> {
+        self.late_tls.as_deref()
     }
 
     /// Returns the emulator with its TLS configurations. A connection uses both of one state, because between two calls
@@ -60,9 +65,11 @@ impl CurrentEmulator {
 }
 
 impl Running {
-    fn new(emulator: Arc<Emulator>, late_tls: Option<Arc<dyn LateTls>>) -> Result<Self, EmulatorError> {
-        let late = late::Hosts::new(&emulator, late_tls)?;
-        let tls = Configurations::new(Arc::clone(&emulator), late)?;
+    fn new(emulator: Arc<Emulator>, late_tls: Option<&Arc<dyn LateTls>>) -> Result<Self, EmulatorError> {
+        if let (Some(host), None) = (emulator.late_host(), late_tls) {
+            return Err(EmulatorError::NoLateTls { host: host.to_owned() });
+        }
+        let tls = Configurations::new(Arc::clone(&emulator))?;
         Ok(Self { emulator, tls })
     }
 }

@@ -53,7 +53,7 @@ pub(super) async fn connection(stream: TcpStream, connection: Connection, curren
 /// Serves one client that connects to a real host name. The TLS handshake names the host.
 pub(super) async fn direct(stream: TcpStream, connection: Connection, current: CurrentEmulator) {
     let (stream, reset) = Resettable::new(stream);
-    let served = match current.state().tls.late().exist() {
+    let served = match current.get().late_host().is_some() {
         true => by_name(stream, &connection, current, reset).await,
         false => serve(stream, &connection, None, current, reset).await,
     };
@@ -157,9 +157,10 @@ async fn serve(
     };
     let (stream, name) = connection.handshake(handshake).await??;
     let by_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
-    let facts = Arc::new(facts(stream.get_ref().1, &name));
-    let service =
-        move |request: Request<Body>| respond(request, current.get(), Arc::clone(&facts), Arc::clone(&reset));
+    let client = Arc::new(Client::Early(facts(stream.get_ref().1, &name)));
+    let service = move |request: Request<Body>| {
+        respond(request, current.get(), Arc::clone(&client), Arc::clone(&reset))
+    };
     match by_http2 {
         true => connection.http2(stream, service).await,
         false => connection.http1(stream, service).await,
@@ -187,33 +188,37 @@ pub(super) fn facts(connection: &ServerConnection, host: &str) -> TlsFacts {
     }
 }
 
-async fn respond(
+/// The client of a connection to an emulated host.
+pub(super) enum Client {
+    /// The handshake determined the facts of all requests.
+    Early(TlsFacts),
+    /// The host may request the certificate after a request.
+    Late(late::Peer),
+}
+
+/// Answers a request to an emulated host.
+pub(super) async fn respond(
     request: Request<Body>,
     emulator: Arc<Emulator>,
-    facts: Arc<TlsFacts>,
+    client: Arc<Client>,
     reset: Arc<AtomicBool>,
 ) -> io::Result<Response<ResponseBody>> {
     let is_head = request.method() == Method::HEAD;
-    let response = match whole(request).await {
-        Ok(request) => respond_to_whole(request, &emulator, &facts, &reset).await?,
+    let request = match whole(request).await {
+        Ok(request) => request,
         Err(response) => return Ok(response),
     };
-    Ok(if is_head { without_body(response) } else { response })
-}
-
-/// Answers a request whose body was read.
-pub(super) async fn respond_to_whole(
-    request: Request<Bytes>,
-    emulator: &Arc<Emulator>,
-    facts: &TlsFacts,
-    reset: &AtomicBool,
-) -> io::Result<Response<ResponseBody>> {
-    fetch::learn(emulator, &request).await;
+    let facts = match &*client {
+        Client::Early(facts) => facts,
+        Client::Late(peer) => peer.facts(request.headers(), &emulator).await?,
+    };
+    fetch::learn(&emulator, &request).await;
     let now = emulator.now();
     let mut response = emulator.handle(now, facts, request);
     if let Ok(date) = HeaderValue::from_str(&http_date(now)) {
         // Without this header the server would send the real time. A fault can set the header too.
         response.headers_mut().entry(DATE).or_insert(date);
     }
-    carry_out(response, reset).await
+    let response = carry_out(response, &reset).await?;
+    Ok(if is_head { without_body(response) } else { response })
 }

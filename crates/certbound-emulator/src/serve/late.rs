@@ -12,16 +12,14 @@ use std::time::Duration;
 
 use certbound_serve::{Body, Connection};
 use certbound_verifier::opted_in;
-use http::{Request, Response};
+use http::{HeaderMap, Request};
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::OnceCell;
 
-use super::connection::{ResponseBody, whole};
 use super::current::CurrentEmulator;
-use super::front_door::respond_to_whole;
+use super::front_door::{Client, respond};
 use crate::emulator::Emulator;
-use crate::error::EmulatorError;
 use crate::tls_facts::TlsFacts;
 
 /// A stream of bytes in both directions.
@@ -75,25 +73,6 @@ pub trait LateClient: Send + Sync {
     fn refuse_certificate(&self) -> Requesting<'_>;
 }
 
-/// The TLS library of the hosts that request the certificate late.
-pub(super) struct Hosts(Option<Arc<dyn LateTls>>);
-
-impl Hosts {
-    /// Checks that there is a library if the world has such a host.
-    pub(super) fn new(emulator: &Emulator, tls: Option<Arc<dyn LateTls>>) -> Result<Self, EmulatorError> {
-        match (emulator.late_host(), tls) {
-            (None, _) => Ok(Self(None)),
-            (Some(_), Some(tls)) => Ok(Self(Some(tls))),
-            (Some(host), None) => Err(EmulatorError::NoLateTls { host: host.to_owned() }),
-        }
-    }
-
-    /// Returns whether the world has such a host.
-    pub(super) fn exist(&self) -> bool {
-        self.0.is_some()
-    }
-}
-
 /// Serves one client of the host `name`.
 pub(super) async fn serve(
     stream: BoxedIo,
@@ -102,10 +81,9 @@ pub(super) async fn serve(
     current: CurrentEmulator,
     reset: Arc<AtomicBool>,
 ) -> io::Result<()> {
-    let state = current.state();
-    let tls = state.tls.late().0.as_ref();
-    let tls = tls.ok_or_else(|| io::Error::other("there is no TLS library for this host"))?;
-    let (chain, key) = state.emulator.host_certificate(name).map_err(io::Error::other)?;
+    // A world with such a host is served only with a library, so this error cannot happen.
+    let tls = current.late_tls().ok_or_else(|| io::Error::other("there is no TLS library for this host"))?;
+    let (chain, key) = current.get().host_certificate(name).map_err(io::Error::other)?;
     let chain: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
     let accepted = connection.handshake(tls.accept(stream, &chain, key.secret_der())).await??;
     let LateConnection { stream, client } = accepted;
@@ -119,14 +97,16 @@ pub(super) async fn serve(
         protocol: Some("TLSv1_2".to_owned()),
     };
     let limit = connection.limits().head;
-    let peer = Arc::new(Peer { before: facts(None), after: OnceCell::new(), client, limit });
-    let service =
-        move |request: Request<Body>| respond(request, current.get(), Arc::clone(&peer), Arc::clone(&reset));
+    let peer = Peer { before: facts(None), after: OnceCell::new(), client, limit };
+    let client = Arc::new(Client::Late(peer));
+    let service = move |request: Request<Body>| {
+        respond(request, current.get(), Arc::clone(&client), Arc::clone(&reset))
+    };
     connection.http1(stream, service).await
 }
 
 /// The client of a connection, with the facts before and after the certificate was requested.
-struct Peer {
+pub(super) struct Peer {
     before: TlsFacts,
     after: OnceCell<TlsFacts>,
     client: Arc<dyn LateClient>,
@@ -135,6 +115,15 @@ struct Peer {
 }
 
 impl Peer {
+    /// Returns the facts with which a request with these headers is answered. A request that opts in requests the
+    /// certificate.
+    pub(super) async fn facts(&self, headers: &HeaderMap, emulator: &Emulator) -> io::Result<&TlsFacts> {
+        match opted_in(headers) {
+            true => self.with_certificate(emulator).await,
+            false => Ok(self.after.get().unwrap_or(&self.before)),
+        }
+    }
+
     /// Requests the certificate, but only once on each connection. A client that does not renegotiate in time loses the
     /// connection.
     async fn with_certificate(&self, emulator: &Emulator) -> io::Result<&TlsFacts> {
@@ -151,23 +140,6 @@ impl Peer {
         };
         self.after.get_or_try_init(request).await
     }
-}
-
-async fn respond(
-    request: Request<Body>,
-    emulator: Arc<Emulator>,
-    peer: Arc<Peer>,
-    reset: Arc<AtomicBool>,
-) -> io::Result<Response<ResponseBody>> {
-    let request = match whole(request).await {
-        Ok(request) => request,
-        Err(response) => return Ok(response),
-    };
-    let facts = match opted_in(request.headers()) {
-        true => peer.with_certificate(&emulator).await?,
-        false => peer.after.get().unwrap_or(&peer.before),
-    };
-    respond_to_whole(request, &emulator, facts, &reset).await
 }
 
 /// Reads the server name of a handshake, in lower case. Returns it with a stream that begins with the same bytes. The name

@@ -16,7 +16,6 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::late;
 use crate::emulator::Emulator;
 use crate::error::EmulatorError;
 use crate::keys::ServerCertificate;
@@ -34,19 +33,13 @@ pub(super) struct Configurations {
     provider: Arc<CryptoProvider>,
     by_host: Cache<String, Arc<ServerConfig>>,
     refusing: Arc<ServerConfig>,
-    late: late::Hosts,
 }
 
 impl Configurations {
-    pub(super) fn new(emulator: Arc<Emulator>, late: late::Hosts) -> Result<Self, EmulatorError> {
+    pub(super) fn new(emulator: Arc<Emulator>) -> Result<Self, EmulatorError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let refusing = builder(&provider)?.with_no_client_auth().with_cert_resolver(Arc::new(NoCertificate));
-        Ok(Self { emulator, provider, by_host: Cache::new(MAX_HOSTS), refusing: Arc::new(refusing), late })
-    }
-
-    /// Returns the TLS of hosts that request the certificate late.
-    pub(super) fn late(&self) -> &late::Hosts {
-        &self.late
+        Ok(Self { emulator, provider, by_host: Cache::new(MAX_HOSTS), refusing: Arc::new(refusing) })
     }
 
     /// Returns the configuration for `host`, which is in lower case. The caller has checked that the host is emulated.

@@ -42,13 +42,17 @@ fn world() -> World {
     World::from_toml(&text.replace(usual, &format!("{late}{usual}"))).unwrap()
 }
 
-#[tokio::test]
-async fn a_client_that_does_not_renegotiate_in_time_loses_the_connection() {
+async fn start_late() -> Server {
     let emulator = Arc::new(Emulator::new(world()).unwrap());
     let mut limits = Limits::default();
     limits.head = Duration::from_millis(100);
     let options = ServerOptions { limits, late_tls: Some(Arc::new(Plain)), ..ServerOptions::default() };
-    let server = Server::start_anyone_can_mint_tokens(emulator, options).await.unwrap();
+    Server::start_anyone_can_mint_tokens(emulator, options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_renegotiate_in_time_loses_the_connection() {
+    let server = start_late().await;
     let mut tunnel = connect(server.proxy_address(), &format!("{LATE}:443")).await.unwrap();
     let head = format!("GET /secrets/demo HTTP/1.1\r\nHost: {LATE}\r\nx-ms-tokenboundauth: true\r\n\r\n");
     tunnel.write_all(head.as_bytes()).await.unwrap();
@@ -57,4 +61,22 @@ async fn a_client_that_does_not_renegotiate_in_time_loses_the_connection() {
     // The connection can end by a reset.
     let _ = ended.expect("the client holds the connection");
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+}
+
+/// A request without the header needs no renegotiation. The answer to HEAD has no body, so the second answer follows
+/// directly.
+#[tokio::test]
+async fn a_request_that_does_not_opt_in_is_answered_without_a_renegotiation() {
+    let server = start_late().await;
+    let mut tunnel = connect(server.proxy_address(), &format!("{LATE}:443")).await.unwrap();
+    let request =
+        |method: &str, more: &str| format!("{method} /secrets HTTP/1.1\r\nHost: {LATE}\r\n{more}\r\n");
+    let both = request("HEAD", "") + &request("GET", "Connection: close\r\n");
+    tunnel.write_all(both.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), tunnel.read_to_string(&mut answers)).await;
+    read.expect("the connection ends after the second answer").unwrap();
+    let (head, get) = answers.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 401 ") && head.contains("content-length: "), "{answers}");
+    assert!(get.starts_with("HTTP/1.1 401 ") && get.ends_with('}'), "{answers}");
 }
