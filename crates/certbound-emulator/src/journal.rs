@@ -13,11 +13,12 @@ use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::text::text;
 use crate::answers::Aadsts;
+use crate::paths::without_slash;
 use crate::tls_facts::TlsFacts;
 
 /// The maximum number of entries. The oldest entry is dropped first.
@@ -83,9 +84,9 @@ pub struct JournalEntry {
     pub protocol: Option<String>,
     /// The AADSTS number, if the answer is a refusal.
     pub aadsts: Option<u32>,
-    /// The `token_type` of the answer, if the answer is JSON with this member.
+    /// The `token_type` of the answer of a token endpoint.
     pub token_type: Option<String>,
-    /// The `expires_in` of the answer in seconds, if the answer is JSON with this member as a number.
+    /// The `expires_in` of the answer of a token endpoint in seconds, if it is a number. Platforms write a text.
     pub expires_in: Option<u64>,
     /// The name of the fault that was applied, if a rule matched the request.
     pub fault: Option<&'static str>,
@@ -152,12 +153,28 @@ impl JournalEntry {
     pub(crate) fn end(mut self, response: &Response<Bytes>, fault: Option<&'static str>) -> Self {
         self.status = response.status().as_u16();
         self.aadsts = response.extensions().get::<Aadsts>().map(|number| number.0);
-        let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-        self.token_type = body["token_type"].as_str().map(short);
-        self.expires_in = body["expires_in"].as_u64();
+        let token = self.token_answer(response);
+        self.token_type = token.token_type.as_str().map(short);
+        self.expires_in = token.expires_in.as_u64();
         self.fault = fault;
         self
     }
+
+    /// Reads the answer of a token endpoint. Answers of resources can be large, and have no such members.
+    fn token_answer(&self, response: &Response<Bytes>) -> TokenAnswer {
+        match without_slash(&self.path).ends_with("/token") {
+            true => serde_json::from_slice(response.body()).unwrap_or_default(),
+            false => TokenAnswer::default(),
+        }
+    }
+}
+
+/// The recorded members of an answer with a token. Platforms write `expires_in` as a text, and faults can write anything.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TokenAnswer {
+    token_type: Value,
+    expires_in: Value,
 }
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
@@ -329,14 +346,22 @@ mod tests {
 
     #[test]
     fn the_type_and_the_lifetime_of_a_token_are_recorded_and_the_token_is_not() {
-        let answer = |body: &'static str| {
-            let request = Request::post("/t").body(Bytes::new()).unwrap();
+        let answer_at = |path: &str, body: &'static str| {
+            let request = Request::post(path).body(Bytes::new()).unwrap();
             let entry = JournalEntry::begin(UnixTime::from_secs(1), &TlsFacts::default(), "h", &request);
             entry.end(&Response::new(Bytes::from_static(body.as_bytes())), None)
         };
-        let token = answer(r#"{"token_type":"mtls_pop","expires_in":3599,"access_token":"a.b.c"}"#);
-        assert_eq!((token.token_type.as_deref(), token.expires_in), (Some("mtls_pop"), Some(3599)));
-        assert!(!serde_json::to_string(&token).unwrap().contains("a.b.c"));
+        let answer = |body| answer_at("/tenant/oauth2/v2.0/token", body);
+        let whole = r#"{"token_type":"mtls_pop","expires_in":3599,"access_token":"a.b.c"}"#;
+        for path in ["/tenant/oauth2/v2.0/token", "/app-service/token/", "/token"] {
+            let token = answer_at(path, whole);
+            assert_eq!((token.token_type.as_deref(), token.expires_in), (Some("mtls_pop"), Some(3599)));
+            assert!(!serde_json::to_string(&token).unwrap().contains("a.b.c"));
+        }
+        let elsewhere = answer_at("/v1.0/applications", whole);
+        assert_eq!((elsewhere.token_type, elsewhere.expires_in), (None, None));
+        let of_a_platform = answer(r#"{"token_type":"Bearer","expires_in":"3599"}"#);
+        assert_eq!((of_a_platform.token_type.as_deref(), of_a_platform.expires_in), (Some("Bearer"), None));
         for other in ["", "text", "[1]", r#"{"error":"invalid_client"}"#, r#"{"expires_in":"3599"}"#] {
             let other = answer(other);
             assert_eq!((other.token_type, other.expires_in), (None, None));
