@@ -268,8 +268,7 @@ impl Emulator {
         response
     }
 
-    /// Records a request and its answer in the journal, and reports it to the observer, and writes a line
-    /// to the log.
+    /// Records a request and its answer in the journal, reports them to the observer, and writes a line to the log.
     fn record(
         &self,
         entry: JournalEntry,

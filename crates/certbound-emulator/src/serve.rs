@@ -60,15 +60,15 @@ pub enum Port {
 pub struct ServerOptions {
     /// The port of the proxy. Default: any free port on loopback.
     pub listen: Port,
-    /// The port of the machine's metadata service. [`check_metadata_address`] has the rules of an address. A socket must
-    /// listen on loopback. Default: any free port on loopback.
+    /// The port of the machine's metadata service. [`check_metadata_address`] says which addresses are allowed. A
+    /// [`Port::Socket`] must listen at an address of loopback. Default: any free port on loopback.
     pub machine: Port,
-    /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero. So an
+    /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero, so an
     /// emulator that stops does not finish its answers.
     pub limits: Limits,
     /// Counts the connections and requests of all ports.
     pub load: Load,
-    /// The TLS of hosts that request the certificate late. Default: none. A world with such a host then does not start.
+    /// The TLS of hosts that request the certificate late. Default: none. A world with such a host is then refused.
     pub late_tls: Option<Arc<dyn LateTls>>,
 }
 
@@ -212,7 +212,8 @@ impl Server {
         });
     }
 
-    /// Accepts connections until `shutdown` is called or the server is dropped. Then closes all connections.
+    /// Accepts connections until `shutdown` is called or the server is dropped. Then the answers in progress have the time
+    /// [`Limits::stop`], and all connections are closed.
     fn accept<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         listener: TcpListener,
@@ -262,7 +263,7 @@ impl Server {
         format!("http://{}/{}", self.admin, self.admin_token)
     }
 
-    /// Stops listening and closes every connection.
+    /// Stops listening, waits at most [`Limits::stop`] for the answers in progress, and closes every connection.
     pub async fn shutdown(mut self) {
         // `send` fails only if all listeners have already ended.
         let _ = self.stop.send(true);

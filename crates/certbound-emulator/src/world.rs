@@ -20,7 +20,7 @@ pub(crate) use self::cloud::{is_exchange_elsewhere, is_only_elsewhere};
 pub use self::error::{WorldError, WorldMistake};
 pub use self::token_binding::{TokenBindingMode, TokenBindingParameters, TokenBindingStrength};
 
-/// The configuration of the emulator. It does not change while the emulator runs.
+/// The configuration of an emulator. Requests do not change it. A running server can replace it by another world.
 ///
 /// The world contains no private keys and no users. References between its entries are compared byte for byte, so write
 /// GUIDs in lower case.
