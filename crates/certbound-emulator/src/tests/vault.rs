@@ -9,7 +9,7 @@ mod secrets;
 use serde_json::json;
 
 use super::*;
-use crate::world::builtin::{MULTI_TENANT_APP, VAULT_HOST};
+use crate::world::builtin::{MULTI_TENANT_APP, SECRET, SECRET_APP, VAULT_HOST};
 
 /// The first version of a secret that the world declares.
 const FIRST: &str = "00000000000000000000000000000001";
@@ -87,6 +87,18 @@ impl<'e> Client<'e> {
     fn inner(&self, method: &str, path: &str, body: &Value) -> Value {
         json_of(&self.send(method, path, &body.to_string()))["error"]["innererror"]["code"].clone()
     }
+}
+
+/// Returns a Bearer token for the vault.
+fn bearer_token(emulator: &Emulator) -> String {
+    let secret = [
+        ("client_id", SECRET_APP),
+        ("client_secret", SECRET),
+        ("grant_type", "client_credentials"),
+        ("scope", VAULT_SCOPE),
+    ];
+    let answer = emulator.handle(NOW, &TlsFacts::without_certificate(LOGIN), post(TENANT, form(&secret)));
+    json_of(&answer)["access_token"].as_str().unwrap().to_owned()
 }
 
 /// Returns the version in the id of a secret.

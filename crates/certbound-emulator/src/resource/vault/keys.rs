@@ -79,14 +79,12 @@ pub(super) fn sign(
     version: &str,
     body: &Bytes,
 ) -> Result<Value, VaultRefusal> {
-    let declared = found(server, name, version)?;
-    let body = Body::of(body)?;
-    let algorithm = algorithm(&body, &declared, server)?;
+    let Asked { key, body, algorithm } = Asked::of(server, name, version, body)?;
     let digest = digest(&body, "value", algorithm)?;
-    let signature = material(server, &declared)?
+    let signature = material(server, &key)?
         .sign(algorithm, &digest)
         .ok_or_else(|| VaultRefusal::internal("The key could not sign."))?;
-    Ok(json!({ "kid": declared.id(server), "value": URL_SAFE_NO_PAD.encode(signature) }))
+    Ok(json!({ "kid": key.id(server), "value": URL_SAFE_NO_PAD.encode(signature) }))
 }
 
 pub(super) fn verify(
@@ -95,13 +93,32 @@ pub(super) fn verify(
     version: &str,
     body: &Bytes,
 ) -> Result<Value, VaultRefusal> {
-    let declared = found(server, name, version)?;
-    let body = Body::of(body)?;
-    let algorithm = algorithm(&body, &declared, server)?;
+    let Asked { key, body, algorithm } = Asked::of(server, name, version, body)?;
     let digest = digest(&body, "digest", algorithm)?;
     let signature = decoded(&body, "value")?;
-    let valid = material(server, &declared)?.verify(algorithm, &digest, &signature);
+    let valid = material(server, &key)?.verify(algorithm, &digest, &signature);
     Ok(json!({ "value": valid.unwrap_or(false) }))
+}
+
+/// A request to sign or to verify: its key, its body, and an algorithm that the key has.
+struct Asked<'s> {
+    key: Declared<'s>,
+    body: Body,
+    algorithm: Algorithm,
+}
+
+impl<'s> Asked<'s> {
+    fn of(
+        server: &'s ResourceServer<'_>,
+        name: &str,
+        version: &str,
+        body: &Bytes,
+    ) -> Result<Self, VaultRefusal> {
+        let key = found(server, name, version)?;
+        let body = Body::of(body)?;
+        let algorithm = algorithm(&body, &key, server)?;
+        Ok(Self { key, body, algorithm })
+    }
 }
 
 impl Declared<'_> {

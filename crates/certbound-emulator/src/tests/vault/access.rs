@@ -1,5 +1,5 @@
 use super::*;
-use crate::world::builtin::{GRAPH, SECRET, SECRET_APP};
+use crate::world::builtin::GRAPH;
 
 /// The operations: a request for each of them, and the roles that allow it.
 const OPERATIONS: [(&str, &str, &str, &[&str]); 19] = [
@@ -77,15 +77,7 @@ fn the_built_in_world_has_readers_and_writers() {
     };
     assert_eq!(write(&Client::of(&emulator, APP).token, "mtls_pop"), 403);
     assert_eq!(write(&Client::of(&emulator, MULTI_TENANT_APP).token, "mtls_pop"), 200);
-    let secret = [
-        ("client_id", SECRET_APP),
-        ("client_secret", SECRET),
-        ("grant_type", "client_credentials"),
-        ("scope", VAULT_SCOPE),
-    ];
-    let answer = emulator.handle(NOW, &TlsFacts::without_certificate(LOGIN), post(TENANT, form(&secret)));
-    let token = json_of(&answer)["access_token"].as_str().unwrap().to_owned();
-    assert_eq!(write(&token, "Bearer"), 200);
+    assert_eq!(write(&bearer_token(&emulator), "Bearer"), 200);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The rules of a vault for bound tokens, and the strength in the token.
 
 use super::*;
-use crate::world::builtin::{GRAPH, GRAPH_HOST, SECRET, SECRET_APP};
+use crate::world::builtin::{GRAPH, GRAPH_HOST};
 use crate::world::token_binding::STRENGTH_CLAIM;
 use crate::world::{
     BoundTokens, ResourceStyle, TokenBindingMode, TokenBindingParameters, TokenBindingStrength,
@@ -21,14 +21,7 @@ fn ruled(rules: TokenBindingParameters, strength: Option<TokenBindingStrength>) 
 
 /// Reads a secret with a Bearer token.
 fn with_bearer(emulator: &Emulator) -> (u16, Value) {
-    let secret = [
-        ("client_id", SECRET_APP),
-        ("client_secret", SECRET),
-        ("grant_type", "client_credentials"),
-        ("scope", VAULT_SCOPE),
-    ];
-    let answer = emulator.handle(NOW, &TlsFacts::without_certificate(LOGIN), post(TENANT, form(&secret)));
-    let token = json_of(&answer)["access_token"].as_str().unwrap().to_owned();
+    let token = bearer_token(emulator);
     let request = Request::get(format!("{SECRET_PATH}?api-version=7.4"))
         .header("authorization", format!("Bearer {token}"))
         .body(Bytes::new());
