@@ -4,7 +4,10 @@ mod codes;
 
 use bytes::Bytes;
 use certbound_core::time::UnixTime;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use certbound_verifier::{Answer, AnswerStyle};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA, SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -151,6 +154,18 @@ pub(crate) fn error_response(status: u16, error: &str, description: &str) -> Res
 /// Returns a refusal in the form of most Azure services.
 pub(crate) fn nested_error_response(status: u16, code: &str, message: &str) -> Response<Bytes> {
     json_response(status, &json!({ "error": { "code": code, "message": message } }))
+}
+
+/// Adds the challenges that the verifier writes for this refusal.
+pub(crate) fn add_challenges(
+    response: &mut Response<Bytes>,
+    refusal: &certbound_verifier::Refusal,
+    style: &AnswerStyle,
+) {
+    let answer = Answer::new(refusal, style);
+    for challenge in answer.challenges().filter_map(|text| HeaderValue::from_str(text).ok()) {
+        response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+    }
 }
 
 /// Returns whether the request's `Content-Type` is that of a form.

@@ -16,8 +16,7 @@ mod store;
 
 use bytes::Bytes;
 use certbound_core::time::UnixTime;
-use certbound_verifier::{Answer, Refusal};
-use http::header::WWW_AUTHENTICATE;
+use certbound_verifier::Refusal;
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,7 +27,7 @@ use self::refusal::VaultRefusal;
 use self::routes::{Operation, Route};
 pub(crate) use self::store::Vaults;
 use super::{Caller, ResourceServer};
-use crate::answers::{json_response, no_content};
+use crate::answers::{add_challenges, json_response, no_content};
 use crate::issue::BACKDATED;
 
 /// The version of an object that the world declares.
@@ -73,9 +72,7 @@ pub(super) fn answer(
 fn challenged(server: &ResourceServer<'_>, mut response: Response<Bytes>) -> Response<Bytes> {
     if response.status() == StatusCode::UNAUTHORIZED {
         // The verifier's challenge is the same for each refusal of a token.
-        let answer = Answer::new(&Refusal::BindingRequired, &server.style());
-        let challenges = answer.challenges().filter_map(|text| HeaderValue::from_str(text).ok());
-        response.headers_mut().extend(challenges.map(|challenge| (WWW_AUTHENTICATE, challenge)));
+        add_challenges(&mut response, &Refusal::BindingRequired, &server.style());
     }
     response
 }
