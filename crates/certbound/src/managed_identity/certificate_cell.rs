@@ -37,9 +37,6 @@ pub(crate) struct CertificateCell {
     renewal: AtomicU64,
     /// The lock for requesting a certificate.
     turn: ArcSwap<tokio::sync::Mutex<()>>,
-    /// The lock for asking the provider for another handle of its key, and the number of times that this was done.
-    opening: ArcSwap<tokio::sync::Mutex<()>>,
-    opened: AtomicU64,
 }
 
 #[derive(Default)]
@@ -176,26 +173,6 @@ impl CertificateCell {
     /// Replaces a lock whose owner does not release it.
     pub(super) fn give_up_turn(&self, turn: &Arc<tokio::sync::Mutex<()>>) {
         self.turn.compare_and_swap(turn, Arc::default());
-    }
-
-    /// Returns the lock for asking the provider for another handle of its key.
-    pub(super) fn opening(&self) -> Arc<tokio::sync::Mutex<()>> {
-        self.opening.load_full()
-    }
-
-    /// Replaces that lock, if its owner does not release it.
-    pub(super) fn give_up_opening(&self, opening: &Arc<tokio::sync::Mutex<()>>) {
-        self.opening.compare_and_swap(opening, Arc::default());
-    }
-
-    /// Returns how often the provider was asked for another handle.
-    pub(super) fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Acquire)
-    }
-
-    /// Counts a request for another handle that has ended.
-    pub(super) fn count_opening(&self) {
-        self.opened.fetch_add(1, Ordering::Release);
     }
 
     /// Returns whether a renewal must start. Only one caller gets `true`. After that, all callers get `false` for two

@@ -13,6 +13,7 @@ use super::certificate_cell::CertificateCell;
 use super::issued_certificate::IssuedCertificate;
 use super::keys::{MachineKey, ProviderId};
 use super::mint_reason::MintReason;
+use super::reopened_key::Openings;
 use crate::cache::single_flight::SingleFlight;
 use crate::error::{KeyStrength, PlatformError};
 use crate::state::StateDirectory;
@@ -37,6 +38,7 @@ struct Inner {
     /// The same cells, by the identity as the application names it.
     names: Mutex<HashMap<Name, Arc<CertificateCell>>>,
     mints: Mints,
+    openings: Openings,
     attested: Attested,
 }
 
@@ -133,6 +135,10 @@ impl MachineCertificates {
 
     pub(super) fn mints(&self) -> &Mints {
         &self.inner.mints
+    }
+
+    pub(super) fn openings(&self) -> &Openings {
+        &self.inner.openings
     }
 
     pub(super) fn attested(&self) -> &Attested {

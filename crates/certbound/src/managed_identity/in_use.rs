@@ -136,12 +136,7 @@ impl Machine {
         };
         let key = (self.requested_name(), not, reason, this_runtime());
         let (issued, _) = self.certificates.mints().run(key, load).await;
-        issued.unwrap_or_else(|failure| match failure {
-            LoadFailure::Panicked => {
-                Err(KeyError::new("the key provider or the attestation hook panicked").into())
-            }
-            LoadFailure::RuntimeEnded => Err(PlatformError::ShuttingDown),
-        })
+        issued.unwrap_or_else(|failure| Err(without_result(failure)))
     }
 
     /// Returns whether a request for a token of this kind presents the certificate of the machine.
@@ -305,5 +300,13 @@ impl Machine {
             strength: self.strength,
             key,
         }
+    }
+}
+
+/// Returns the error of a request for a key or a certificate that ended without a result.
+pub(super) fn without_result(failure: LoadFailure) -> PlatformError {
+    match failure {
+        LoadFailure::Panicked => KeyError::new("the key provider or the attestation hook panicked").into(),
+        LoadFailure::RuntimeEnded => PlatformError::ShuttingDown,
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{KeyError, PlatformError};
 /// The time limit of a key store for returning the key, and for each signature.
 const KEY_LIMIT: Duration = Duration::from_secs(60);
 /// The time limit for the lock for requesting a certificate for one identity.
-pub(super) const TURN_LIMIT: Duration = Duration::from_secs(180);
+const TURN_LIMIT: Duration = Duration::from_secs(180);
 
 impl Machine {
     /// Requests a certificate from the platform. The platform may have a different name for the identity, and a

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use certbound_core::certificate::Thumbprint;
-
 use super::Machine;
-use super::certificate_cell::CertificateCell;
+use super::certificates::Name;
+use super::in_use::without_result;
 use super::issued_certificate::IssuedCertificate;
-use super::mint::TURN_LIMIT;
 use super::mint_reason::MintReason;
-use crate::certificate::BindingCertificate;
+use crate::cache::single_flight::{Load, SingleFlight, this_runtime};
+use crate::certificate::{BindingCertificate, KeyId};
 use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
+
+/// Running requests to key providers for another handle, by the identity's name and the handle that did not sign. The
+/// runtime is part of the key for the reason that `Mints` names.
+pub(super) type Openings =
+    SingleFlight<(Name, KeyId, Option<tokio::runtime::Id>), Option<Arc<IssuedCertificate>>>;
 
 impl Machine {
     /// Returns the certificate `known` with a new handle of its key, after the handle of `known` did not sign. If the
@@ -22,42 +26,35 @@ impl Machine {
         known: &BindingCertificate,
         correlation_id: CorrelationId,
     ) -> Option<Arc<IssuedCertificate>> {
-        let (cell, thumbprint) = (self.known_cell()?, known.thumbprint());
-        let (begun, opening) = (cell.opened(), cell.opening());
-        let turn = tokio::time::timeout(TURN_LIMIT, opening.lock()).await;
-        if turn.is_err() {
-            // The owner's runtime does not poll its tasks. The owner's lock must not block later callers.
-            cell.give_up_opening(&opening);
-        }
-        // Another caller may have opened the key in the meantime.
-        let other = |found: &Arc<IssuedCertificate>| found.binding.key_id() != known.key_id();
-        if let Some(found) = cell.find(thumbprint, self.context.clock.now()).filter(other) {
+        if let Some(found) = self.find_certificate(known.thumbprint()).filter(|it| is_other(it, known)) {
             return Some(found);
         }
-        if cell.opened() != begun {
-            // What that caller found is valid for this caller too: a certificate for another key, or nothing.
-            let key = known.chain().public_key_info();
-            let fresh = self.known_cell()?.fresh(self.context.clock.now());
-            return fresh.filter(|fresh| fresh.binding.chain().public_key_info() != key);
-        }
-        let found = self.opened_anew(&cell, thumbprint, correlation_id).await;
-        cell.count_opening();
-        found.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the key of the machine could not be opened again");
-            None
-        })
+        let key = (self.requested_name(), known.key_id(), this_runtime());
+        let (machine, known) = (Arc::clone(self), known.clone());
+        let load = move || -> Load<_> {
+            Box::pin(async move {
+                let opened = machine.opened_anew(&known, correlation_id).await;
+                opened.unwrap_or_else(|error| not_opened(&error))
+            })
+        };
+        let (opened, _) = self.certificates.openings().run(key, load).await;
+        opened.unwrap_or_else(|failure| not_opened(&without_result(failure)))
     }
 
     /// Asks the provider for its key. The result is `None` if the provider returns the same handle as before.
     async fn opened_anew(
         self: &Arc<Self>,
-        cell: &CertificateCell,
-        thumbprint: Thumbprint,
+        known: &BindingCertificate,
         correlation_id: CorrelationId,
     ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
-        let find = || cell.find(thumbprint, self.context.clock.now());
         let key = self.key().await?;
+        let Some(cell) = self.known_cell() else { return Ok(None) };
+        let find = || cell.find(known.thumbprint(), self.context.clock.now());
         let Some(found) = find() else { return self.certificate(None, correlation_id).await.map(Some) };
+        // A request for another certificate, or a caller in another runtime, may have opened the key in the meantime.
+        if is_other(&found, known) {
+            return Ok(Some(found));
+        }
         if key.is_same_handle(found.key()) {
             return Ok(None);
         }
@@ -65,6 +62,16 @@ impl Machine {
             cell.reopen(&key);
             return Ok(find());
         }
-        self.shared_mint(Some(thumbprint), MintReason::Needed, correlation_id).await.map(Some)
+        self.shared_mint(Some(known.thumbprint()), MintReason::Needed, correlation_id).await.map(Some)
     }
+}
+
+/// Returns whether a certificate has another handle of the key than the handle that did not sign.
+fn is_other(found: &IssuedCertificate, known: &BindingCertificate) -> bool {
+    found.binding.key_id() != known.key_id()
+}
+
+fn not_opened(error: &PlatformError) -> Option<Arc<IssuedCertificate>> {
+    tracing::warn!(%error, "the key of the machine could not be opened again");
+    None
 }

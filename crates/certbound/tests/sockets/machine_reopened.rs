@@ -1,6 +1,6 @@
 //! A key of a machine whose handle fails: a hardware token that is taken out and put back.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -22,11 +22,12 @@ use crate::signer::{Device, RSA, read};
 struct Slot {
     opened: Arc<Mutex<(Device, MachineKey)>>,
     asked: Arc<AtomicUsize>,
+    panics: Arc<AtomicBool>,
 }
 
 impl Slot {
     fn with(name: &str) -> Self {
-        Self { opened: Arc::new(Mutex::new(opened(name))), asked: Arc::default() }
+        Self { opened: Arc::new(Mutex::new(opened(name))), asked: Arc::default(), panics: Arc::default() }
     }
 
     fn device(&self) -> Device {
@@ -60,6 +61,7 @@ impl KeyProvider for Slot {
         for _ in 0..8 {
             tokio::task::yield_now().await;
         }
+        assert!(!self.panics.load(Ordering::SeqCst), "the test told the provider to panic");
         Ok(self.opened.lock().unwrap().1.clone())
     }
 }
@@ -222,6 +224,25 @@ async fn callers_at_once_ask_the_provider_for_a_new_handle_once() {
     assert!(futures_util::future::join_all(replace).await.into_iter().all(|replaced| replaced.unwrap()));
     assert_ne!(identity.binding().await.unwrap().thumbprint(), binding.thumbprint());
     assert_eq!((slot.asked(), cloud.minted()), (2, 1), "the search and the request for a certificate");
+    cloud.server.shutdown().await;
+}
+
+/// The provider panics in the request that all callers share. It is not asked again for each of them.
+#[tokio::test]
+async fn a_provider_that_panics_gives_no_handle_and_is_asked_again_by_a_later_caller() {
+    let cloud = Cloud::start().await;
+    let slot = Slot::with("rsa");
+    let identity = cloud.identity(&slot, &MachineCertificates::new());
+    let binding = identity.binding().await.unwrap();
+    slot.asked();
+    slot.insert("rsa");
+    slot.panics.store(true, Ordering::SeqCst);
+    let replace = (0..8).map(|_| identity.replace(&binding, Blame::KeyGone));
+    assert!(futures_util::future::join_all(replace).await.into_iter().all(|replaced| !replaced.unwrap()));
+    assert_eq!(slot.asked(), 1);
+    slot.panics.store(false, Ordering::SeqCst);
+    assert!(identity.replace(&binding, Blame::KeyGone).await.unwrap());
+    assert_eq!(slot.asked(), 1);
     cloud.server.shutdown().await;
 }
 
