@@ -2,12 +2,8 @@
 
 mod blame;
 mod encrypted;
-#[cfg(feature = "foreign-tls")]
-mod exported;
-#[cfg(not(feature = "foreign-tls"))]
-#[path = "certificate/not_exported.rs"]
-mod exported;
 mod file;
+mod key_place;
 mod observed;
 mod opened;
 mod pem;
@@ -32,10 +28,10 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme as TlsScheme};
 
 pub use self::blame::Blame;
-pub(crate) use self::exported::Exported;
-#[cfg(feature = "foreign-tls")]
-pub use self::exported::PrivateKey;
 use self::file::{Files, read_file};
+pub(crate) use self::key_place::KeyPlace;
+#[cfg(feature = "foreign-tls")]
+pub use self::key_place::PrivateKey;
 pub(crate) use self::observed::observe;
 use self::opened::Opened;
 pub(crate) use self::opened::{ForgetKey, KeyId};
@@ -52,14 +48,6 @@ use crate::error::{BindingCertificateError, CertificateNotValid};
 /// The hash of the chain that TLS presents: the leaf and its issuers. The same leaf can have different issuers later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ChainHash(Thumbprint);
-
-/// The place of a private key.
-pub(crate) enum KeyPlace {
-    /// The memory of this process. Other TLS libraries get a copy of the key, if it is allowed.
-    Memory(Exported),
-    /// A vault, an agent or a device. A signature blocks until it answers.
-    Elsewhere,
-}
 
 /// A certificate chain with the private key of its leaf. A token is bound to it, and TLS presents it.
 ///
@@ -289,13 +277,13 @@ impl BindingCertificate {
     ) -> Result<Self, BindingCertificateError> {
         let chain = CertificateChain::from_der(ders)
             .map_err(|error| BindingCertificateError::from(error).in_file(files.chain))?;
-        let exported = Exported::of(&key);
+        let place = KeyPlace::of(&key);
         let key = provider().key_provider.load_private_key(key).ok();
         // The token service accepts only these two kinds of keys.
         let key =
             key.filter(|key| matches!(key.algorithm(), SignatureAlgorithm::RSA | SignatureAlgorithm::ECDSA));
         let key = key.ok_or_else(|| BindingCertificateError::KeyUnusable.in_file(files.key))?;
-        Self::new(chain, key, KeyPlace::Memory(exported), files)
+        Self::new(chain, key, place, files)
     }
 
     /// Creates a certificate without issuers from its DER and the key that it was issued for.
@@ -340,7 +328,7 @@ impl BindingCertificate {
     /// Returns the same certificate with a different key object.
     #[cfg(test)]
     pub(crate) fn with_key(&self, key: Arc<dyn SigningKey>) -> Self {
-        Self::join(self.chain().clone(), key, KeyPlace::Memory(Exported::nothing()), None)
+        Self::join(self.chain().clone(), key, KeyPlace::memory(), None)
     }
 
     /// Returns the public chain, leaf first.
@@ -384,10 +372,7 @@ impl BindingCertificate {
     /// The key is a secret: the caller must not log it, and must wipe its own copies.
     #[cfg(feature = "foreign-tls")]
     pub fn dangerous_private_key(&self) -> Option<&PrivateKey> {
-        match &self.inner.place {
-            KeyPlace::Memory(exported) => exported.key(),
-            KeyPlace::Elsewhere => None,
-        }
+        self.inner.place.bytes()
     }
 
     /// Returns the number that identifies the opened key.

@@ -12,7 +12,7 @@ use certbound_core::certificate::KeyAlgorithm;
 use rustls::SignatureAlgorithm;
 use rustls::sign::SigningKey;
 
-use crate::certificate::{Exported, KeyPlace, SignatureScheme, Signer, SignerKey};
+use crate::certificate::{KeyPlace, SignatureScheme, Signer, SignerKey};
 use crate::error::{KeyError, KeyStrength};
 use crate::state::StateDirectory;
 
@@ -70,7 +70,7 @@ impl MachineKey {
 
     /// Returns the place of the private key.
     pub(crate) fn place(&self) -> KeyPlace {
-        if software::is_in_memory(self) { KeyPlace::Memory(Exported::nothing()) } else { KeyPlace::Elsewhere }
+        if software::is_in_memory(self) { KeyPlace::memory() } else { KeyPlace::Elsewhere }
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
