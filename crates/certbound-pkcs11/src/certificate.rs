@@ -157,7 +157,7 @@ impl CertificateSource for TokenCertificate {
             // The number under the lock is right even after a panic.
             let mut opening = inner.opening.lock().unwrap_or_else(PoisonError::into_inner);
             let is_open = *opening == inner.place.token.opening();
-            if blame == Blame::KeyGone && is_open { Ok(()) } else { inner.read_again(&mut opening) }
+            if matches!(blame, Blame::NotSigned { .. }) && is_open { Ok(()) } else { inner.read_again(&mut opening) }
         });
         read.await.map_err(ProviderError::new)?.map_err(|error| match error.is_transient() {
             true => ProviderError::new(error),

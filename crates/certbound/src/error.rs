@@ -276,24 +276,15 @@ impl Error {
         }
     }
 
-    /// Whether the handle of the private key did not sign in the TLS handshake.
-    pub(crate) fn is_of_signer(&self) -> bool {
-        matches!(self, Self::Transport { cause: TransportError::Signer { .. }, .. })
-    }
-
-    /// Whether the handle of the private key did not sign: in the TLS handshake, or because it will never sign again.
-    pub(crate) fn is_unsigned(&self) -> bool {
-        self.is_of_signer() || self.key_is_gone()
-    }
-
-    /// Whether the signer of the certificate reported that its handle of the key will never sign again.
-    pub(crate) fn key_is_gone(&self) -> bool {
+    /// Returns whether the handle of the private key will never sign again, if the handle did not sign a TLS handshake or
+    /// an assertion. The result is `None` for every other failure.
+    pub(crate) fn not_signed(&self) -> Option<bool> {
         let cause = match self {
             Self::Transport { cause: TransportError::Signer { reason, .. }, .. } => reason,
             Self::Provider { what: ProviderError::Signer { cause }, .. } => cause,
-            _ => return false,
+            _ => return None,
         };
-        cause.find::<KeyError>().is_some_and(KeyError::is_handle_gone)
+        Some(cause.find::<KeyError>().is_some_and(KeyError::is_handle_gone))
     }
 
     /// The claims challenge of a refusal, verbatim, for [`Acquire::claims`](crate::Acquire::claims).

@@ -125,13 +125,12 @@ impl Resource {
         };
         let again = request.clone();
         let answer = match self.send(request, &token, &profile, attempt).await {
-            // The signer failed in the handshake, so nothing of the request was sent.
-            Err(error) if error.is_of_signer() => {
+            Err(error) => {
                 token = self.token_of_new_handle(&token, error).await?;
                 attempt += 1;
                 self.send(again.clone(), &token, &profile, attempt).await?
             }
-            answer => answer?,
+            Ok(answer) => answer,
         };
         let challenge = challenge::claims_of(&answer).filter(|_| answer.status() == StatusCode::UNAUTHORIZED);
         let Some(claims) = challenge else { return Ok(answer) };
@@ -148,12 +147,12 @@ impl Resource {
     }
 
     /// Returns a token for another handle of the key, or for a replacement of the certificate, after the handle of the key
-    /// did not sign.
+    /// did not sign in the handshake. Nothing of the request was sent then.
     ///
     /// # Errors
-    /// `error` itself, if there is no replacement, or if the caller chose the token.
+    /// `error` itself, if it has another cause, if there is no replacement, or if the caller chose the token.
     async fn token_of_new_handle(&self, token: &BoundToken, error: Error) -> Result<BoundToken, Error> {
-        let is_gone = error.key_is_gone();
+        let Some(is_gone) = error.not_signed() else { return Err(error) };
         match &self.tokens {
             Tokens::Of { issuer, .. } if issuer.replace_handle(token.binding(), is_gone).await? => {
                 self.token().await

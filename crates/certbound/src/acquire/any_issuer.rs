@@ -12,7 +12,6 @@ use super::issuer::Issuer;
 use super::options::Options;
 use crate::cache::{Kind, Loaded};
 use crate::certificate::BindingCertificate;
-use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
@@ -37,7 +36,7 @@ pub(crate) trait AnyIssuer: Send + Sync {
     /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
 
-    /// Looks for a replacement of a certificate whose key handle is gone. The future owns its data.
+    /// Looks for a replacement of a certificate whose key handle did not sign. The future owns its data.
     fn replace_handle(&self, certificate: &BindingCertificate, is_gone: bool) -> Boxed<bool>;
 
     /// Runs the acquisition. The future owns its data.
@@ -69,9 +68,7 @@ impl<I: Issuer> AnyIssuer for I {
 
     fn replace_handle(&self, certificate: &BindingCertificate, is_gone: bool) -> Boxed<bool> {
         let (issuer, certificate) = (self.clone(), certificate.clone());
-        Box::pin(async move {
-            Issuer::replace_handle(&issuer, &certificate, is_gone, CorrelationId::random()).await
-        })
+        Box::pin(async move { Issuer::replace_handle(&issuer, &certificate, is_gone).await })
     }
 
     fn run(&self, parameters: AcquireParameters<'_>) -> Boxed<Loaded> {

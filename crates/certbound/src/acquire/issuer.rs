@@ -95,7 +95,6 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         &self,
         certificate: &BindingCertificate,
         is_gone: bool,
-        id: CorrelationId,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Returns the number of certificates that were issued to this process so far. By default, it is zero.

@@ -95,31 +95,17 @@ impl Issuer for TokenService {
         error: Error,
         _: CorrelationId,
     ) -> Result<Option<BindingCertificate>, Error> {
-        let unsigned = failed.filter(|_| error.is_unsigned());
-        if let Some(reopened) = unsigned.and_then(|known| self.credential.reopened(known)) {
-            return Ok(Some(reopened));
-        }
         let changed = matches!(error, Error::Misuse { what: Misuse::BindingChanged { .. }, .. });
         let replaced = changed
             || match failed.and_then(|binding| Some((binding, self.blame_of(binding, &error)?))) {
-                Some((binding, blame)) => self.credential.replace(binding, blame).await?,
+                Some((binding, blame)) => self.is_replaced(binding, blame).await?,
                 None => false,
             };
         if replaced { self.credential.certificate().await } else { Err(error) }
     }
 
-    /// Uses the handle that another caller opened. A handle that can sign later is no reason to ask the source.
-    async fn replace_handle(
-        &self,
-        certificate: &BindingCertificate,
-        is_gone: bool,
-        _: CorrelationId,
-    ) -> Result<bool, Error> {
-        let reopened = self.credential.reopened(certificate);
-        if reopened.is_some_and(|in_use| in_use.is_reopening_of(certificate)) {
-            return Ok(true);
-        }
-        if is_gone { self.credential.replace(certificate, Blame::KeyGone).await } else { Ok(false) }
+    async fn replace_handle(&self, certificate: &BindingCertificate, is_gone: bool) -> Result<bool, Error> {
+        self.is_replaced(certificate, Blame::NotSigned { is_gone }).await
     }
 
     async fn fetch(
@@ -160,11 +146,24 @@ impl Issuer for TokenService {
 }
 
 impl TokenService {
+    /// Returns whether a replacement of the certificate is in use: another certificate or, if its handle did not sign,
+    /// another handle of its key. If another caller has opened no other handle yet, the credential looks for one.
+    async fn is_replaced(&self, failed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
+        if let Blame::NotSigned { .. } = blame
+            && self.credential.reopened(failed).is_some_and(|in_use| in_use.is_reopening_of(failed))
+        {
+            return Ok(true);
+        }
+        self.credential.replace(failed, blame).await
+    }
+
     /// Returns whether an error blames the certificate of this acquisition.
     fn blame_of(&self, certificate: &BindingCertificate, error: &Error) -> Option<Blame> {
         let presented = error.target().and_then(|target| target.certificate);
         match (self.leg(), error.leg()) {
             (Some(Leg::Two), Some(Leg::Two)) => Blame::of_leg1(error),
+            // Leg 1 has already looked for another handle of its key.
+            (own, other) if own != other && error.not_signed().is_some() => None,
             // An error of Leg 1 can be about another certificate, if Leg 1 uses one.
             (own, other) if own != other && presented != Some(certificate.thumbprint()) => {
                 Blame::of(error).map(Blame::of_another)

@@ -19,9 +19,13 @@ pub enum Blame {
         /// The number of the refusal. `None` if the connection ended, and for a refusal without a number.
         aadsts: Option<u32>,
     },
-    /// The certificate is good, but the handle of its key will never sign again, for example because its token was taken out.
-    /// Nothing was sent. The source can return the same certificate with a key that was opened anew.
-    KeyGone,
+    /// The certificate is good, but the handle of its key did not sign, for example because its token was taken out.
+    /// Nothing was sent. The same certificate with a key that was opened anew is a replacement.
+    NotSigned {
+        /// Whether the handle will never sign again ([`KeyError::handle_gone`](crate::error::KeyError::handle_gone)). If
+        /// this is false, the handle can perhaps sign later.
+        is_gone: bool,
+    },
 }
 
 impl Blame {
@@ -42,8 +46,8 @@ impl Blame {
     }
 
     fn by(error: &Error, column: fn(&Recovery) -> CertificateAction) -> Option<Self> {
-        if error.key_is_gone() {
-            return Some(Self::KeyGone);
+        if let Some(is_gone) = error.not_signed() {
+            return Some(Self::NotSigned { is_gone });
         }
         match column(&error.failure()?.recovery()) {
             CertificateAction::Refuse => Some(Self::Refused { aadsts: error.deciding_aadsts() }),
@@ -56,7 +60,7 @@ impl Blame {
     pub(crate) fn of_another(self) -> Self {
         match self {
             Self::Refused { aadsts } | Self::Suspected { aadsts } => Self::Suspected { aadsts },
-            Self::KeyGone => Self::KeyGone,
+            Self::NotSigned { .. } => self,
         }
     }
 }

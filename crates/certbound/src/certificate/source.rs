@@ -76,8 +76,8 @@ pub trait CertificateSource: Send + Sync + 'static {
     /// [`CertificateSource::current`] must return it afterwards, and the acquisition is repeated once with the
     /// replacement. A client calls this function after the token service refused the certificate, or may have refused
     /// it; `blame` distinguishes these two cases, and has the AADSTS number of a refusal. A client also calls this
-    /// function if the handle of the key is gone ([`Blame::KeyGone`]): the same certificate with a key that was opened
-    /// anew is then a replacement too. A client makes only one call at a time, and callers that wait for the call use the
+    /// function if the handle of the key will never sign again ([`Blame::NotSigned`] with `is_gone`): the same certificate
+    /// with a key that was opened anew is then a replacement too. A client makes only one call at a time, and callers that wait for the call use the
     /// certificate that it found. After 60 seconds the client cancels the call and reports a transient error. By default,
     /// the function does nothing.
     ///
@@ -169,7 +169,8 @@ impl ClientCertificate {
     }
 
     /// Looks for a replacement of `refused`. Returns whether a different certificate, or the same certificate with
-    /// different issuers, is in use now. If the handle of the key is gone, the same certificate with a new handle counts too.
+    /// different issuers, is in use now. If the handle of the key did not sign, the same certificate with a new handle counts
+    /// too. A handle that can perhaps sign later is no reason to ask the source.
     pub(crate) async fn replace(
         &self,
         refused: &BindingCertificate,
@@ -179,9 +180,12 @@ impl ClientCertificate {
         let Inner { looking, looked, source } = &*self.inner;
         let is_replaced = || {
             let current = source.current();
-            let is_reopened = blame == Blame::KeyGone && current.is_reopening_of(refused);
-            is_reopened || current.chain_hash() != refused.chain_hash()
+            let is_unsigned = matches!(blame, Blame::NotSigned { .. });
+            (is_unsigned && current.is_reopening_of(refused)) || current.chain_hash() != refused.chain_hash()
         };
+        if blame == (Blame::NotSigned { is_gone: false }) {
+            return Ok(is_replaced());
+        }
         let begun = looked.load(Ordering::Relaxed);
         let _turn = looking.lock().await;
         // A search that ended while this caller waited is valid for this caller too.

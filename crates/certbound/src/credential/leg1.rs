@@ -52,8 +52,8 @@ pub trait Leg1: Send + Sync + 'static {
     /// Looks for a replacement of the certificate `blamed`, and returns whether a replacement is in use now. It is called
     /// after the token service refused the certificate, or may have refused it; `blame` distinguishes these two cases, and
     /// has the AADSTS number of a refusal. A suspected certificate can still be valid. It is also called if the handle of
-    /// the key is gone ([`Blame::KeyGone`]): the same certificate with a key that was opened anew is then a replacement
-    /// too. If several callers call it at the same time, it must look only once for each certificate. If it returns true,
+    /// the key did not sign ([`Blame::NotSigned`]): the same certificate with a key that was opened anew is then a
+    /// replacement too. If several callers call it at the same time, it must look only once for each certificate. If it returns true,
     /// the exchange or the call of a resource is repeated with the replacement. By default, it returns false.
     ///
     /// # Errors

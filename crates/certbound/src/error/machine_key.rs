@@ -43,8 +43,9 @@ impl KeyError {
     }
 
     /// Creates the error of a handle that will never sign again, for example because its token was taken out. A client then
-    /// asks the source of its certificate for a replacement ([`Blame::KeyGone`](crate::certificate::Blame::KeyGone)), and
-    /// repeats the request once with it. Nothing of the request was sent.
+    /// asks the source of its certificate for a replacement
+    /// ([`Blame::NotSigned`](crate::certificate::Blame::NotSigned)), and repeats the request once with it. Nothing of the
+    /// request was sent.
     pub fn handle_gone(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { reason: Cause::new(reason), is_gone: true }
     }

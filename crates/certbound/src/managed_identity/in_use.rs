@@ -197,25 +197,25 @@ impl Machine {
         leg: Option<Leg>,
         correlation_id: CorrelationId,
     ) -> Result<Arc<IssuedCertificate>, Error> {
-        if error.is_unsigned() {
-            let reopened = Box::pin(self.with_new_handle(&certificate.binding, correlation_id)).await;
-            return reopened.ok_or(error);
-        }
         let Some(why) = Blame::of_machine(&error) else { return Err(error) };
         // The future is boxed because this case is rare.
-        let replacement = Box::pin(self.replacement(certificate.binding.thumbprint(), why, correlation_id));
+        let replacement = Box::pin(self.replacement(&certificate.binding, why, correlation_id));
         replacement.await.map_err(blame(leg))?.ok_or(error)
     }
 
     /// Returns a certificate other than the blamed certificate. It is a certificate that another caller obtained in the
-    /// meantime, or a new certificate. No new certificate is requested if a replacement a short time ago did not help.
+    /// meantime, or a new certificate. No new certificate is requested if a replacement a short time ago did not help. If
+    /// only the handle of the key did not sign, the result is the same certificate with another handle.
     pub(super) async fn replacement(
         self: &Arc<Self>,
-        blamed: Thumbprint,
+        blamed: &BindingCertificate,
         blame: Blame,
         correlation_id: CorrelationId,
     ) -> Result<Option<Arc<IssuedCertificate>>, PlatformError> {
-        let reason = MintReason::from(blame);
+        let Some(reason) = MintReason::of(blame) else {
+            return Ok(self.with_new_handle(blamed, correlation_id).await);
+        };
+        let blamed = blamed.thumbprint();
         // The pause is read before the certificate, so that a certificate that another caller stores in between is
         // returned.
         let pauses =

@@ -150,15 +150,11 @@ impl Leg1 for ManagedIdentity {
     }
 
     /// Requests a new certificate, unless a certificate was replaced a short time ago. A suspected certificate can
-    /// still be used for its valid tokens. If only the handle of the key is gone, the key provider is asked for another
-    /// handle.
+    /// still be used for its valid tokens. If only the handle of the key did not sign, the key provider is asked for
+    /// another handle.
     async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
-        if blame == Blame::KeyGone {
-            return Ok(self.machine().with_new_handle(blamed, CorrelationId::random()).await.is_some());
-        }
-        let blamed = blamed.thumbprint();
         if let Blame::Refused { .. } = blame {
-            self.machine().refuse(blamed).await;
+            self.machine().refuse(blamed.thumbprint()).await;
         }
         let found = self.machine().replacement(blamed, blame, CorrelationId::random()).await;
         // If no certificate can be obtained, the caller gets the refusal.

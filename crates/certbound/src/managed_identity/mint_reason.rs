@@ -16,6 +16,16 @@ pub(crate) enum MintReason {
 }
 
 impl MintReason {
+    /// Returns the reason for replacing a blamed certificate. The result is `None` if the certificate is good and only the
+    /// handle of its key did not sign.
+    pub(super) fn of(blame: Blame) -> Option<Self> {
+        match blame {
+            Blame::Refused { .. } => Some(Self::Refused),
+            Blame::Suspected { .. } => Some(Self::Suspected),
+            Blame::NotSigned { .. } => None,
+        }
+    }
+
     /// Whether the new certificate replaces a blamed certificate.
     pub(super) fn is_blame(self) -> bool {
         matches!(self, Self::Suspected | Self::Refused)
@@ -24,16 +34,5 @@ impl MintReason {
     /// Whether the request must bypass the metadata service's cache, because the certificate in that cache is unwanted.
     pub(super) fn bypasses_cache(self) -> bool {
         self != Self::Needed
-    }
-}
-
-impl From<Blame> for MintReason {
-    fn from(blame: Blame) -> Self {
-        match blame {
-            Blame::Refused { .. } => Self::Refused,
-            Blame::Suspected { .. } => Self::Suspected,
-            // The certificate is good.
-            Blame::KeyGone => Self::Needed,
-        }
     }
 }

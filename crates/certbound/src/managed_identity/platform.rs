@@ -100,13 +100,8 @@ impl Issuer for Platform {
         self.0.replacement_after(failed, error, None, id).await.map(Some)
     }
 
-    async fn replace_handle(
-        &self,
-        certificate: &BindingCertificate,
-        _: bool,
-        id: CorrelationId,
-    ) -> Result<bool, Error> {
-        Ok(self.0.with_new_handle(certificate, id).await.is_some())
+    async fn replace_handle(&self, certificate: &BindingCertificate, _: bool) -> Result<bool, Error> {
+        Ok(self.0.with_new_handle(certificate, CorrelationId::random()).await.is_some())
     }
 
     fn certificates_issued(&self) -> u64 {

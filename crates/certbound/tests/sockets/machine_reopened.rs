@@ -10,12 +10,14 @@ use certbound::error::KeyError;
 use certbound::managed_identity::{
     IdentityId, KeyProvider, KeyStrength, MachineCertificates, MachineKey, ManagedIdentity,
 };
-use certbound::{Authority, BoundToken, Client, Network, ResourceScope, TenantId};
+use certbound::{Authority, BoundToken, Client, Network, Resource, ResourceScope, TenantId};
 use certbound_testkit::emulator::serve::Server;
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Emulator, World};
 
 use crate::signer::{Device, RSA, read};
+
+const GONE: Blame = Blame::NotSigned { is_gone: true };
 
 /// A slot for a hardware token. Each insertion has a new handle of the token's key.
 #[derive(Clone)]
@@ -118,6 +120,14 @@ impl Tokens {
         Self::Legs(builder.with_assertions(identity).build().unwrap())
     }
 
+    fn resource(&self, resource: &str) -> Resource {
+        let scope = ResourceScope::parse(&format!("{resource}/.default")).unwrap();
+        match self {
+            Self::Direct(identity) => identity.resource(&scope),
+            Self::Legs(client) => client.resource(&scope),
+        }
+    }
+
     async fn get(&self, resource: &str) -> Result<BoundToken, certbound::Error> {
         let scope = ResourceScope::parse(&format!("{resource}/.default")).unwrap();
         match self {
@@ -149,10 +159,12 @@ async fn what_was_taken_out_and_put_back_works_again_without_a_new_certificate()
         assert_eq!(cloud.minted(), 1);
         let old = slot.device();
         old.unplug();
+        slot.asked();
         // While it is out, each request is an error. No other key takes its place.
         for _ in 0..2 {
             let error = tokens.get(builtin::ORDERS).await.unwrap_err();
             assert_eq!((error.code(), error.is_transient()), ("cryptographic_error", true), "{error}");
+            assert_eq!(slot.asked(), 1, "Leg 2 does not ask again after Leg 1: {by_legs}");
         }
         let signed = old.signed();
         slot.insert("rsa");
@@ -208,8 +220,7 @@ async fn callers_at_once_ask_the_provider_for_a_new_handle_once() {
     let identity = cloud.identity(&slot, &MachineCertificates::new());
     let binding = identity.binding().await.unwrap();
     slot.asked();
-    let replace =
-        || futures_util::future::join_all((0..8).map(|_| identity.replace(&binding, Blame::KeyGone)));
+    let replace = || futures_util::future::join_all((0..8).map(|_| identity.replace(&binding, GONE)));
     // The handle is the same, so it does not help.
     assert!(replace().await.into_iter().all(|replaced| !replaced.unwrap()));
     assert_eq!(slot.asked(), 1);
@@ -220,7 +231,7 @@ async fn callers_at_once_ask_the_provider_for_a_new_handle_once() {
     cloud.emulator.clear_journal();
     slot.insert("other");
     let reopened = identity.binding().await.unwrap();
-    let replace = (0..8).map(|_| identity.replace(&reopened, Blame::KeyGone));
+    let replace = (0..8).map(|_| identity.replace(&reopened, GONE));
     assert!(futures_util::future::join_all(replace).await.into_iter().all(|replaced| replaced.unwrap()));
     assert_ne!(identity.binding().await.unwrap().thumbprint(), binding.thumbprint());
     assert_eq!((slot.asked(), cloud.minted()), (2, 1), "the search and the request for a certificate");
@@ -237,11 +248,11 @@ async fn a_provider_that_panics_gives_no_handle_and_is_asked_again_by_a_later_ca
     slot.asked();
     slot.insert("rsa");
     slot.panics.store(true, Ordering::SeqCst);
-    let replace = (0..8).map(|_| identity.replace(&binding, Blame::KeyGone));
+    let replace = (0..8).map(|_| identity.replace(&binding, GONE));
     assert!(futures_util::future::join_all(replace).await.into_iter().all(|replaced| !replaced.unwrap()));
     assert_eq!(slot.asked(), 1);
     slot.panics.store(false, Ordering::SeqCst);
-    assert!(identity.replace(&binding, Blame::KeyGone).await.unwrap());
+    assert!(identity.replace(&binding, GONE).await.unwrap());
     assert_eq!(slot.asked(), 1);
     cloud.server.shutdown().await;
 }
@@ -258,7 +269,7 @@ async fn an_earlier_certificate_gets_the_new_handle_too() {
     assert_ne!(earlier.thumbprint(), current.thumbprint());
     slot.device().unplug();
     slot.insert("rsa");
-    assert!(identity.replace(&current, Blame::KeyGone).await.unwrap());
+    assert!(identity.replace(&current, GONE).await.unwrap());
     for known in [&earlier, &current] {
         let reopened = identity.reopened(known).unwrap();
         assert_eq!(reopened.thumbprint(), known.thumbprint());
@@ -271,18 +282,21 @@ async fn an_earlier_certificate_gets_the_new_handle_too() {
 #[tokio::test]
 async fn a_call_of_a_resource_goes_on_with_the_new_handle_after_any_failure_of_the_signer() {
     let cloud = Cloud::start().await;
-    let slot = Slot::with("rsa");
-    let identity = cloud.identity(&slot, &MachineCertificates::new());
-    let scope = ResourceScope::parse(&format!("{}/.default", builtin::ORDERS)).unwrap();
-    let orders = identity.resource(&scope);
-    orders.token().await.unwrap();
-    slot.device().unplug();
     let get =
         || http::Request::get(format!("https://{}/orders", builtin::ORDERS_HOST)).body(Bytes::new()).unwrap();
-    assert_eq!(orders.call(get()).await.unwrap_err().code(), "cryptographic_error");
-    slot.insert("rsa");
-    cloud.emulator.clear_journal();
-    assert_eq!(orders.call(get()).await.unwrap().status(), 200);
-    assert_eq!(cloud.emulator.journal().len(), 1, "the cached token is used");
+    for by_legs in [false, true] {
+        let slot = Slot::with("rsa");
+        let identity = cloud.identity(&slot, &MachineCertificates::new());
+        let orders = Tokens::of(&cloud, identity, by_legs).resource(builtin::ORDERS);
+        orders.token().await.unwrap();
+        slot.device().unplug();
+        slot.asked();
+        assert_eq!(orders.call(get()).await.unwrap_err().code(), "cryptographic_error");
+        assert_eq!(slot.asked(), 1, "by legs: {by_legs}");
+        slot.insert("rsa");
+        cloud.emulator.clear_journal();
+        assert_eq!(orders.call(get()).await.unwrap().status(), 200, "by legs: {by_legs}");
+        assert_eq!(cloud.emulator.journal().len(), 1, "the cached token is used");
+    }
     cloud.server.shutdown().await;
 }
