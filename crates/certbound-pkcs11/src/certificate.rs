@@ -41,8 +41,8 @@ pub struct TokenCertificate {
 struct Inner {
     place: Place,
     current: RotatingCertificate,
-    /// The opening of the token to which the current certificate belongs. The lock is held while the token is read.
-    opening: Mutex<u64>,
+    /// The handle of the current certificate's key. The lock is held while the token is read.
+    key: Mutex<TokenKey>,
 }
 
 /// The place of the certificate and its key.
@@ -80,8 +80,8 @@ impl TokenCertificate {
         let forbids_extractable = options.forbids_extractable;
         let place = Place { token: Token::of(uri, options)?, selector, chain, forbids_extractable };
         let (certificate, key) = place.open()?;
-        let opening = Mutex::new(key.opening());
-        let inner = Arc::new(Inner { place, current: RotatingCertificate::new(certificate), opening });
+        let (current, key) = (RotatingCertificate::new(certificate), Mutex::new(key));
+        let inner = Arc::new(Inner { place, current, key });
         Ok(Self { inner })
     }
 
@@ -122,10 +122,15 @@ impl Place {
 }
 
 impl Inner {
-    /// Reads the token again, and uses what it has now. Only one caller at a time does so.
-    fn read_again(&self, opening: &mut u64) -> Result<(), Pkcs11Error> {
+    /// Reads the token again, and uses what it has now. If nothing changed, the handle in use stays in use with its
+    /// connections. Only one caller at a time does so.
+    fn read_again(&self, in_use: &mut TokenKey) -> Result<(), Pkcs11Error> {
         let (certificate, key) = self.place.open()?;
-        *opening = key.opening();
+        let is_same_chain = certificate.chain().ders() == self.current.current().chain().ders();
+        if is_same_chain && key.is_same_handle(in_use) {
+            return Ok(());
+        }
+        *in_use = key;
         let thumbprint = certificate.thumbprint();
         self.current.rotate(certificate);
         tracing::info!(%thumbprint, "the key in the token was opened anew");
@@ -154,10 +159,13 @@ impl CertificateSource for TokenCertificate {
     async fn replace(&self, _: &BindingCertificate, blame: Blame) -> Result<(), ProviderError> {
         let inner = Arc::clone(&self.inner);
         let read = tokio::task::spawn_blocking(move || {
-            // The number under the lock is right even after a panic.
-            let mut opening = inner.opening.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_open = *opening == inner.place.token.opening();
-            if matches!(blame, Blame::NotSigned { .. }) && is_open { Ok(()) } else { inner.read_again(&mut opening) }
+            // The handle under the lock is right even after a panic.
+            let mut key = inner.key.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_open = key.opening() == inner.place.token.opening();
+            match blame {
+                Blame::NotSigned { .. } if is_open => Ok(()),
+                _ => inner.read_again(&mut key),
+            }
         });
         read.await.map_err(ProviderError::new)?.map_err(|error| match error.is_transient() {
             true => ProviderError::new(error),

@@ -83,6 +83,12 @@ impl TokenKey {
         self.inner.opening
     }
 
+    /// Returns whether both handles of one token sign with the same key in the same opening.
+    pub(crate) fn is_same_handle(&self, other: &Self) -> bool {
+        let of = |key: &Self| (key.inner.opening, key.inner.shown.clone(), key.inner.public.clone());
+        of(self) == of(other)
+    }
+
     pub(crate) fn sign_message(
         &self,
         scheme: SignatureScheme,

@@ -99,11 +99,10 @@ impl Inner {
             Err(error) if error.is_gone() => self.find(),
             found => found,
         };
-        let (key, machine) = found.inspect_err(|_| *made = None)?;
-        // The same handle keeps its connections.
+        let (key, machine) = found?;
+        // The same handle keeps its connections, also if the token could not be asked in the meantime.
         if let Some((known, handle)) = &*made
-            && known.opening() == key.opening()
-            && known.public_key() == key.public_key()
+            && known.is_same_handle(&key)
         {
             return Ok(handle.clone());
         }

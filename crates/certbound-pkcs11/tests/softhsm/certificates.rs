@@ -1,11 +1,11 @@
 //! Certificates in a token: which one is meant, and what is refused.
 
-use certbound::certificate::Signer as _;
+use certbound::certificate::{Blame, CertificateSource as _, Signer as _};
 use certbound_pkcs11::{KeySpec, OpenToken, Pkcs11Error, TokenCertificate, TokenOptions};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Emulator, IssueOptions, World};
 
-use crate::hsm::{Hsm, isolated};
+use crate::hsm::{Hsm, isolated, isolated_async};
 
 fn open(hsm: &Hsm, path: &str) -> Result<TokenCertificate, Pkcs11Error> {
     TokenCertificate::open(hsm.uri(path), TokenOptions::default())
@@ -137,6 +137,32 @@ fn a_loss_during_the_proof_of_the_key_is_transient() {
         assert_eq!((error.code(), error.is_transient()), ("cryptographic_error", true), "{error}");
         hsm.fault("stale-key", false);
         open(hsm, "token=app;object=key").unwrap();
+    });
+}
+
+/// A refusal with another cause must not close the connections of the handle in use.
+#[test]
+fn a_token_in_which_nothing_changed_keeps_its_handle() {
+    isolated_async(async |hsm| {
+        let emulator = Emulator::new(World::built_in()).unwrap();
+        hsm.certified(&emulator, "key", KeySpec::P256);
+        let certificate = open(hsm, "token=app;object=key").unwrap();
+        let first = certificate.current();
+        let blames = [
+            Blame::Suspected { aadsts: None },
+            Blame::Refused { aadsts: Some(7_000_214) },
+            Blame::NotSigned { is_gone: true },
+        ];
+        for blame in blames {
+            certificate.replace(&first, blame).await.unwrap();
+            assert!(certificate.reopened(&first).is_none(), "{blame:?}");
+        }
+        // The next handle of the key is another one after a loss.
+        hsm.fault("removed", true);
+        certificate.replace(&first, Blame::Suspected { aadsts: None }).await.unwrap_err();
+        hsm.fault("removed", false);
+        certificate.replace(&first, Blame::NotSigned { is_gone: true }).await.unwrap();
+        assert!(certificate.reopened(&first).is_some());
     });
 }
 

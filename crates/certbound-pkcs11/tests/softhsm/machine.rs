@@ -5,7 +5,7 @@ use certbound::managed_identity::{
     IdentityId, KeyProvider as _, KeyStrength, MachineCertificates, MachineKey,
 };
 use certbound::{Cloud, ResourceScope};
-use certbound_pkcs11::{KeySpec, OpenToken, TokenKeys, TokenOptions};
+use certbound_pkcs11::{KeySpec, OpenToken, TokenKey, TokenKeys, TokenOptions};
 use certbound_testkit::Pair;
 
 use crate::hsm::{Hsm, isolated_async};
@@ -158,6 +158,23 @@ fn a_weaker_or_another_token_in_the_place_of_the_first_is_refused() {
             let error = keys.key().await.unwrap_err();
             assert!(error.to_string().contains("another token"), "{error}");
         }
+    });
+}
+
+/// The provider's errors do not depend on the handle, so the handle and its connections stay in use.
+#[test]
+fn a_handle_stays_in_use_after_an_error_of_the_provider() {
+    isolated_async(async |hsm| {
+        let keys = keys(hsm, "token=app;object=machine");
+        let place = async || {
+            let key = keys.key().await?;
+            Ok::<_, KeyError>(std::ptr::from_ref(key.signer::<TokenKey>().unwrap()) as usize)
+        };
+        let first = place().await.unwrap();
+        hsm.fault("sign-fails", true);
+        place().await.unwrap_err();
+        hsm.fault("sign-fails", false);
+        assert_eq!(place().await, Ok(first));
     });
 }
 

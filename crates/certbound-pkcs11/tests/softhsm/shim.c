@@ -9,6 +9,7 @@
  *   login-fails   C_Login fails with CKR_FUNCTION_FAILED, without a word about the PIN
  *   hang-login    C_Login returns only when the file is gone
  *   stale-key     C_SignInit fails with CKR_KEY_HANDLE_INVALID; the sessions stay open
+ *   sign-fails    C_SignInit fails with CKR_FUNCTION_FAILED; nothing is lost
  *   other-serial  the token has another serial number
  *   no-rsa        the token has no mechanism that signs by RSA
  *   no-ecdsa      the token has no mechanism that signs by ECDSA
@@ -237,6 +238,8 @@ static rv sign_init(word session, void *mechanism, word key)
 		return DEVICE_REMOVED;
 	if (asked("stale-key"))
 		return 0x60;
+	if (asked("sign-fails"))
+		return FUNCTION_FAILED;
 	if (!enter())
 		return FUNCTION_FAILED;
 	return leave(((rv (*)(word, void *, word))real.function[SIGN_INIT])(session, mechanism, key));
