@@ -162,8 +162,6 @@ impl TokenService {
         let presented = error.target().and_then(|target| target.certificate);
         match (self.leg(), error.leg()) {
             (Some(Leg::Two), Some(Leg::Two)) => Blame::of_leg1(error),
-            // Leg 1 has already looked for another handle of its key.
-            (own, other) if own != other && error.not_signed().is_some() => None,
             // An error of Leg 1 can be about another certificate, if Leg 1 uses one.
             (own, other) if own != other && presented != Some(certificate.thumbprint()) => {
                 Blame::of(error).map(Blame::of_another)

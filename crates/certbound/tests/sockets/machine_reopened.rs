@@ -164,7 +164,8 @@ async fn what_was_taken_out_and_put_back_works_again_without_a_new_certificate()
         for _ in 0..2 {
             let error = tokens.get(builtin::ORDERS).await.unwrap_err();
             assert_eq!((error.code(), error.is_transient()), ("cryptographic_error", true), "{error}");
-            assert_eq!(slot.asked(), 1, "Leg 2 does not ask again after Leg 1: {by_legs}");
+            // Leg 2 asks again, because a Leg 1 need not ask by itself.
+            assert_eq!(slot.asked(), 1 + usize::from(by_legs));
         }
         let signed = old.signed();
         slot.insert("rsa");

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod emulator;
+mod handle_gone;
 mod handshake;
 mod hostile;
 mod http2;
