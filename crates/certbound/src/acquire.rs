@@ -119,8 +119,9 @@ impl<I: Issuer> Acquisition<I> {
             return Ok((entry, obtained));
         }
         observation.open(self.scope.as_str());
-        observation.set_reason(self.reason(certificate.as_ref()));
-        let load = Box::pin(self.fetch(certificate, replaces, wish));
+        let reason = self.reason(certificate.as_ref());
+        observation.set_reason(reason);
+        let load = Box::pin(self.fetch(certificate, reason, replaces, wish));
         let loaded = cache.load(request, load).instrument(observation.span()).await;
         observation.end(loaded.map(|(entry, obtained)| {
             let obtained = obtained.for_handle(&entry, in_use);
@@ -164,7 +165,8 @@ impl<I: Issuer> Acquisition<I> {
             let certificate = self.issuer.certificate(self.kind, id).await?;
             let request = self.load_request(certificate.as_ref(), None);
             let cache = self.context().cache.clone();
-            cache.refresh(request, Box::pin(self.fetch(certificate, None, None))).await
+            let reason = self.reason(certificate.as_ref());
+            cache.refresh(request, Box::pin(self.fetch(certificate, reason, None, None))).await
         };
         let refreshed = refreshed.instrument(observation.span()).await;
         observation.end_refresh(refreshed)
@@ -175,6 +177,7 @@ impl<I: Issuer> Acquisition<I> {
     async fn fetch(
         self,
         certificate: Option<I::Certificate>,
+        reason: RefreshReason,
         replaces: Option<TokenHash>,
         wish: Option<Wish>,
     ) -> Result<Loaded, Error> {
@@ -183,11 +186,11 @@ impl<I: Issuer> Acquisition<I> {
             Some(wish) => Box::pin(self.issuer.renewed(wish, certificate, id)).await?,
             None => certificate,
         };
-        match self.attempt(certificate.as_ref(), replaces, id).await {
+        match self.attempt(certificate.as_ref(), reason, replaces, id).await {
             Err(error) => {
                 // A replacement is rare, so its future is boxed. The box keeps the future of a usual acquisition small.
                 let other = Box::pin(self.issuer.replace(certificate.as_ref(), error, id)).await?;
-                self.attempt(other.as_ref(), replaces, id).await
+                self.attempt(other.as_ref(), reason, replaces, id).await
             }
             loaded => loaded,
         }
@@ -196,6 +199,7 @@ impl<I: Issuer> Acquisition<I> {
     async fn attempt(
         &self,
         certificate: Option<&I::Certificate>,
+        reason: RefreshReason,
         replaces: Option<TokenHash>,
         correlation_id: CorrelationId,
     ) -> Result<Loaded, Error> {
@@ -205,7 +209,7 @@ impl<I: Issuer> Acquisition<I> {
             scope: &self.scope,
             options: &self.options,
             correlation_id,
-            reason: self.reason(certificate),
+            reason,
             replaces,
         };
         let fetched = self.issuer.fetch(certificate, &request).await?;
@@ -274,7 +278,7 @@ impl<I: Issuer> Acquisition<I> {
         options.rejected.is_none_or(|rejected| rejected == cached).then_some(cached)
     }
 
-    /// Returns the reason for the request, for the telemetry header.
+    /// Returns the reason for the request, for the telemetry header. A second attempt has the same reason.
     fn reason(&self, certificate: Option<&I::Certificate>) -> RefreshReason {
         let (options, cache) = (&self.options, &self.context().cache);
         if options.force_refresh || options.claims.is_some() || options.rejected.is_some() {
