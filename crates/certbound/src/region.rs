@@ -46,7 +46,6 @@ type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 pub struct RegionDetector(Arc<Inner>);
 
 /// The parts of the client that starts a detection.
-#[derive(Clone)]
 pub(crate) struct Requester {
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -93,22 +92,29 @@ impl RegionDetector {
     /// # Errors
     /// [`DetectionFailure`] if no variable names a region and the metadata service names none.
     pub async fn region(&self, transport: impl Transport) -> Result<DetectedRegion, DetectionFailure> {
-        let requester = Requester {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let requester = || Requester {
             transport: Arc::new(transport),
-            clock: Arc::new(SystemClock::new()),
+            clock: Arc::clone(&clock),
             retry_policy: RetryPolicy::default(),
             observer: None,
         };
-        self.detect(&requester).await.0
+        self.detect(&*clock, requester).await.0
     }
 
-    /// Returns the region, and whether it is the result of an earlier detection.
-    pub(crate) async fn detect(&self, requester: &Requester) -> (Detected, bool) {
-        if let Some(known) = self.0.known(requester.clock.now()) {
+    /// Returns the region, and whether it is the result of an earlier detection. `requester` is called if this caller
+    /// starts a detection.
+    pub(crate) async fn detect(
+        &self,
+        clock: &dyn Clock,
+        requester: impl FnOnce() -> Requester,
+    ) -> (Detected, bool) {
+        if let Some(known) = self.0.known(clock.now()) {
             return (known, true);
         }
-        let (inner, requester) = (Arc::clone(&self.0), requester.clone());
+        let inner = Arc::clone(&self.0);
         let load = move || -> Load<Detected> {
+            let requester = requester();
             Box::pin(async move {
                 // Another detection may have ended in the meantime.
                 match inner.known(requester.clock.now()) {

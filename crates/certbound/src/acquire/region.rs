@@ -19,13 +19,14 @@ impl ClientCore {
         if !authority.awaits_region(flow, channel) {
             return authority;
         }
-        let requester = Requester {
-            transport: Arc::clone(&self.context.transport),
-            clock: Arc::clone(&self.context.clock),
-            retry_policy: self.context.retry_policy,
-            observer: self.context.observer.clone(),
+        let context = &self.context;
+        let requester = || Requester {
+            transport: Arc::clone(&context.transport),
+            clock: Arc::clone(&context.clock),
+            retry_policy: context.retry_policy,
+            observer: context.observer.clone(),
         };
-        let (found, remembered) = self.regions.detect(&requester).await;
+        let (found, remembered) = self.regions.detect(&*context.clock, requester).await;
         match found {
             Ok(found) => {
                 let outcome = RegionOutcome::Detected { source: found.source, remembered };

@@ -29,7 +29,7 @@ use crate::transport::HyperTransport;
 pub struct Network {
     transport: Arc<HyperTransport>,
     /// The trusted roots that the program gave, PEM.
-    #[cfg_attr(not(feature = "foreign-tls"), expect(dead_code, reason = "only a dialer reads it"))]
+    #[cfg(feature = "foreign-tls")]
     roots: Option<Arc<[u8]>>,
 }
 
@@ -157,13 +157,16 @@ impl NetworkBuilder {
                 Proxy::at(url)
             }
         };
-        let pem = self.roots.map(Arc::<[u8]>::from);
-        let roots = pem.as_deref().map(read_roots).transpose()?;
+        let roots = self.roots.as_deref().map(read_roots).transpose()?;
         if roots.is_none() && cfg!(target_os = "linux") {
             check_trust_file(std::env::var_os("SSL_CERT_FILE"))?;
         }
         let transport = HyperTransport::new(proxy, roots, self.limits).map_err(naming_trust_file)?;
-        Ok(Network { transport: Arc::new(transport), roots: pem })
+        Ok(Network {
+            transport: Arc::new(transport),
+            #[cfg(feature = "foreign-tls")]
+            roots: self.roots.map(Arc::from),
+        })
     }
 }
 
