@@ -14,8 +14,14 @@ use super::issued_certificate::IssuedCertificate;
 use super::keys::MachineKey;
 use super::mint_reason::MintReason;
 
-/// The maximum number of earlier certificates, which are stored for their tokens.
+/// The maximum number of earlier certificates. Their tokens can be valid for a day, and the cache finds no token of a
+/// certificate that is forgotten. In a day the pauses below allow six replacements of a suspected certificate, and each
+/// forced refresh adds one certificate, so 32 is enough for a forced refresh in each hour. A certificate takes a few
+/// kilobytes.
 const REMEMBERED: usize = 32;
+/// The maximum number of refused certificates that are never presented again. Only a certificate from the cache of the
+/// metadata service, or from a file that another process wrote, can come back, and each of them has one certificate.
+const REFUSED: usize = 8;
 /// While a renewal is running, no other renewal starts for this time.
 const UNDER_WAY: Duration = Duration::from_secs(120);
 /// After a renewal failed, the next renewal starts after this time and a random part of `SPREAD`, so that machines that
@@ -128,7 +134,7 @@ impl CertificateCell {
         let mut past = self.past();
         if !past.refused.contains(&thumbprint) {
             past.refused.push_front(thumbprint);
-            past.refused.truncate(REMEMBERED);
+            past.refused.truncate(REFUSED);
         }
         let it = |certificate: &Arc<IssuedCertificate>| certificate.binding.thumbprint() == thumbprint;
         let at = past.earlier.iter().position(it);

@@ -34,8 +34,9 @@ pub(crate) struct IssuedCertificate {
     pub(super) file: Option<Arc<CertificateFile>>,
     /// The number of this certificate in the order of issue. It is zero for a certificate from a file.
     number: u64,
-    /// Whether a forced refresh requested the certificate and no token was issued with it yet.
-    waits_for_token: AtomicBool,
+    /// Whether a forced refresh requested the certificate and no token was issued with it yet. All handles of the
+    /// certificate share it.
+    waits_for_token: Arc<AtomicBool>,
 }
 
 impl IssuedCertificate {
@@ -71,7 +72,7 @@ impl IssuedCertificate {
             renewed_from: issued_at.plus(renewed_after),
             file: None,
             number: 0,
-            waits_for_token: AtomicBool::new(false),
+            waits_for_token: Arc::default(),
         })
     }
 
@@ -93,7 +94,7 @@ impl IssuedCertificate {
             renewed_from: self.renewed_from,
             file: self.file.clone(),
             number: self.number,
-            waits_for_token: AtomicBool::new(self.waits_for_token()),
+            waits_for_token: Arc::clone(&self.waits_for_token),
         })
     }
 
@@ -104,7 +105,8 @@ impl IssuedCertificate {
 
     /// Marks a certificate that a forced refresh requested.
     pub(super) fn for_forced_refresh(self) -> Self {
-        Self { waits_for_token: AtomicBool::new(true), ..self }
+        self.waits_for_token.store(true, Ordering::Relaxed);
+        self
     }
 
     /// Returns whether a forced refresh requested the certificate and no token was issued with it yet. Another
@@ -115,9 +117,7 @@ impl IssuedCertificate {
 
     /// Records that a token was issued with the certificate.
     pub(super) fn token_issued(&self) {
-        if self.waits_for_token() {
-            self.waits_for_token.store(false, Ordering::Relaxed);
-        }
+        self.waits_for_token.store(false, Ordering::Relaxed);
     }
 
     /// Returns the number of certificates that platforms issued to this process so far.
