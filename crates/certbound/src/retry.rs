@@ -17,6 +17,7 @@ use self::table::Outcome;
 pub(crate) use self::table::{IMDS, PLATFORM, PROBE};
 pub(crate) use self::table::{REGION, TOKEN_SERVICE, Table};
 pub(crate) use self::throttle::Throttle;
+use crate::clock::Clock;
 use crate::error::TransportError;
 
 /// The rules by which a client or a managed identity repeats failed requests, and delays requests while a service asks
@@ -112,9 +113,32 @@ impl Attempts {
         self.made
     }
 
+    /// Returns the number of the next attempt, from 1.
+    pub(crate) fn next(&self) -> u32 {
+        self.made + 1
+    }
+
+    /// Ends an attempt. If the table allows a retry, and `may_wait` allows the wait before it, the function waits. Its
+    /// result is then true, and the caller must send the request again. `host` is for the log.
+    pub(crate) async fn again(
+        &mut self,
+        sent: &Result<Response<Bytes>, TransportError>,
+        host: &str,
+        clock: &dyn Clock,
+        may_wait: impl FnOnce(Duration) -> bool,
+    ) -> bool {
+        let Some(wait) = self.wait_after(sent, clock.now()).filter(|wait| may_wait(*wait)) else {
+            return false;
+        };
+        let status = sent.as_ref().ok().map(|answer| answer.status().as_u16());
+        tracing::info!(host, status, ?wait, attempts = self.made, "a request is repeated");
+        clock.wait(wait).await;
+        true
+    }
+
     /// Records the end of an attempt. Returns the time to wait before the next attempt, or `None` if no attempt
     /// follows.
-    pub(crate) fn wait_after(
+    fn wait_after(
         &mut self,
         sent: &Result<Response<Bytes>, TransportError>,
         now: UnixTime,

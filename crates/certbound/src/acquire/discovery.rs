@@ -199,14 +199,12 @@ impl DiscoveryRequest<'_> {
             Error::peer(self.leg, PeerMisbehaved::DiscoveryUrl { url: url.chars().take(256).collect() })
         })?;
         request.headers_mut().extend(headers::discovery(self.correlation_id));
+        let host = request.uri().host().unwrap_or_default();
         loop {
-            let sent = self.send(request.clone(), attempts.made() + 1).await;
-            let Some(wait) = attempts.wait_after(&sent, self.context.clock.now()) else {
+            let sent = self.send(request.clone(), attempts.next()).await;
+            if !attempts.again(&sent, host, &*self.context.clock, |_| true).await {
                 return sent.map_err(|cause| Error::transport(self.leg, cause));
-            };
-            let host = request.uri().host().unwrap_or_default();
-            tracing::info!(host, ?wait, correlation_id = %self.correlation_id, "the discovery request is repeated");
-            self.context.clock.wait(wait).await;
+            }
         }
     }
 

@@ -70,17 +70,14 @@ impl Exchange<'_> {
         let (sent_at, took, sent) = loop {
             // The lifetime of the token can begin at the time of the request.
             let (sent_at, before) = (clock.now(), clock.monotonic());
-            let sent = self.send(request, attempts.made() + 1).await?;
+            let sent = self.send(request, attempts.next()).await?;
             let took = clock.monotonic().saturating_sub(before);
-            match attempts.wait_after(&sent, clock.now()).filter(|wait| self.can_wait(*wait)) {
-                None => break (sent_at, took, sent),
-                Some(wait) => {
-                    tracing::info!(host = self.endpoint.host(), ?wait, correlation_id = %self.correlation_id, "the token request is repeated");
-                    clock.wait(wait).await;
-                    // The response to an equal request may have asked to wait in the meantime.
-                    self.check_throttle(request.scope, request.claims)?;
-                }
+            let may_wait = |wait| self.can_wait(wait);
+            if !attempts.again(&sent, self.endpoint.host(), &**clock, may_wait).await {
+                break (sent_at, took, sent);
             }
+            // The response to an equal request may have asked to wait in the meantime.
+            self.check_throttle(request.scope, request.claims)?;
         };
         let date = sent.as_ref().ok().and_then(|answer| headers::date(answer.headers()));
         let clock_ahead = date.map(|date| seconds(clock.now()) - seconds(date));

@@ -103,13 +103,10 @@ impl Machine {
         let origin = self.endpoint.origin();
         let mut attempts = Attempts::new(self.context.retry_policy, table);
         loop {
-            let sent = self.send(request.clone(), attempts.made() + 1).await;
-            let Some(wait) = attempts.wait_after(&sent, self.context.clock.now()) else {
+            let sent = self.send(request.clone(), attempts.next()).await;
+            if !attempts.again(&sent, self.endpoint.host(), &*self.context.clock, |_| true).await {
                 return sent.map_err(|cause| PlatformError::Unreachable { origin, cause });
-            };
-            let status = sent.as_ref().ok().map(|answer| answer.status().as_u16());
-            tracing::debug!(%origin, status, attempts = attempts.made(), "a request to the platform is repeated");
-            self.context.clock.wait(wait).await;
+            }
         }
     }
 

@@ -69,44 +69,40 @@ impl<'a> MetadataService<'a> {
     /// Sends a request, and repeats it if the table allows a retry that begins within the time limit.
     async fn get(&self, version: Option<&str>) -> Result<Response<Bytes>, DetectionFailure> {
         let Requester { clock, retry_policy, .. } = self.requester;
+        let url = format!("{}{}", self.base, location_target(version));
+        let request = Request::get(url).header("metadata", "true").body(Bytes::new());
+        let request = request.map_err(|error| unreachable(&error))?;
+        let host = request.uri().host().unwrap_or_default();
         let mut attempts = Attempts::new(*retry_policy, &REGION);
         loop {
-            let sent = self.send(version, attempts.made() + 1).await?;
-            match attempts.wait_after(&sent, clock.now()).filter(|wait| *wait < self.left()) {
-                None => return sent.map_err(|error| unreachable(&error)),
-                Some(wait) => clock.wait(wait).await,
+            let sent = self.send(request.clone(), attempts.next()).await;
+            if !attempts.again(&sent, host, &**clock, |wait| wait < self.left()).await {
+                return sent.map_err(|error| match error {
+                    // A transport can have another limit, and tells its own error.
+                    TransportError::TimedOut { limit: LIMIT, .. } => {
+                        DetectionFailure::TimedOut { limit: LIMIT }
+                    }
+                    error => unreachable(&error),
+                });
             }
         }
     }
 
-    /// Sends a request once. A failure of the network is in the inner result.
-    async fn send(
-        &self,
-        version: Option<&str>,
-        attempt: u32,
-    ) -> Result<Result<Response<Bytes>, TransportError>, DetectionFailure> {
+    /// Sends a request once, and waits for the answer until the detection ends.
+    async fn send(&self, request: Request<Bytes>, attempt: u32) -> Result<Response<Bytes>, TransportError> {
         let Requester { transport, clock, observer, .. } = self.requester;
-        let url = format!("{}{}", self.base, location_target(version));
-        let request = Request::get(url).header("metadata", "true").body(Bytes::new());
-        let request = request.map_err(|error| unreachable(&error))?;
         let host = request.uri().host().unwrap_or_default().to_owned();
         let observers = Observers::new(None, observer.as_ref());
         let sending = Sending::open(Target::Platform, (&request, attempt), observers, &**clock);
-        let mut is_over = false;
         let sent = async {
             match select(transport.send(request, Via::Local), clock.wait(self.left())).await {
                 Either::Left((sent, _)) => sent,
                 Either::Right(_) => {
-                    is_over = true;
                     Err(TransportError::TimedOut { host, phase: Phase::Exchange, limit: LIMIT, proxy: None })
                 }
             }
         };
-        let sent = sending.run(sent).await;
-        if is_over {
-            return Err(DetectionFailure::TimedOut { limit: LIMIT });
-        }
-        Ok(sent.map(|answer| answer.response))
+        Ok(sending.run(sent).await?.response)
     }
 
     /// Returns the time that is left for the detection.
