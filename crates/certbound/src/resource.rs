@@ -102,19 +102,45 @@ impl Resource {
         }
     }
 
-    /// Sends a request to the resource with a bound token.
+    /// Sends a request to the resource with a bound token, and returns the response with any status.
     ///
-    /// If the response is a 401 with a claims challenge (continuous access evaluation), the request is repeated once
-    /// with a new token. The URL must be absolute and `https`. The headers `Authorization`, `Host`, `Content-Length`,
-    /// `Transfer-Encoding`, `Connection`, `TE` and `Upgrade` are refused, and so is the method `CONNECT`.
+    /// The URL must be absolute and `https`. The headers `Authorization`, `Host`, `Content-Length`,
+    /// `Transfer-Encoding`, `Connection`, `TE` and `Upgrade` are refused, and so is the method `CONNECT`. The headers of the
+    /// [profile](Resource::with_profile) are added, unless the request has them.
+    ///
+    /// The request is repeated at most once for each of two reasons, and never if the resource was made from a token:
+    ///
+    /// * The handle of the certificate's key did not sign in the handshake, so nothing was sent, and the source of the
+    ///   certificate has another handle or another certificate.
+    /// * The response is a 401 with a claims challenge (continuous access evaluation). The new request has a new token.
+    ///
+    /// The function does not repeat a request after any other failure, and it follows no redirect. Neither the policy of
+    /// retries nor `Retry-After` applies to it.
     ///
     /// The response is not changed, and it may contain the token. Its extensions contain [`CallFacts`] and the
     /// [`BoundToken`] that was sent, so that a program can remove the token before it shows or logs the response.
     ///
     /// # Errors
-    /// The errors of an acquisition, and [`Error::Transport`].
-    /// [`CertificateNotRequested`](crate::error::TransportError::CertificateNotRequested) means that the token was not
-    /// sent.
+    /// * [`Misuse::ResourceRequest`], before anything is sent, if the request is refused.
+    /// * The errors of an acquisition.
+    /// * [`Error::Transport`].
+    ///   [`CertificateNotRequested`](crate::error::TransportError::CertificateNotRequested) means that the token was not
+    ///   sent.
+    ///
+    /// ```no_run
+    /// # async fn example(orders: certbound::Resource) -> Result<(), Box<dyn std::error::Error>> {
+    /// use bytes::Bytes;
+    ///
+    /// let order = http::Request::post("https://orders.contoso.com/orders")
+    ///     .header("content-type", "application/json")
+    ///     .body(Bytes::from(r#"{"item":7}"#))?;
+    /// let answer = orders.call(order).await?;
+    /// if answer.status() == 201 {
+    ///     println!("{:?}", answer.headers().get("location"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn call(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let host = check(&request)?.to_owned();
         let (mut token, mut attempt) = (self.token().await?, 1);
