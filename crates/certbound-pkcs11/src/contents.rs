@@ -69,8 +69,8 @@ pub fn list_tokens(uri: &Pkcs11Uri) -> Result<Vec<TokenFacts>, Pkcs11Error> {
     let path = module::path_of(uri.module.as_ref())?;
     let limit = TokenOptions::default().limit;
     let read = |path: PathBuf| {
-        let module = module::load(&path)?;
-        let facts = tokens(&module)?.into_iter().map(|(slot, info)| TokenFacts {
+        let (module, tokens) = tokens(&path)?;
+        let facts = tokens.into_iter().map(|(slot, info)| TokenFacts {
             slot: slot.id(),
             label: info.label().trim_end().to_owned(),
             manufacturer: info.manufacturer_id().trim_end().to_owned(),

@@ -77,12 +77,26 @@ pub(crate) fn load(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
     Ok(module.insert(loaded).clone())
 }
 
-/// Asks the module to lock by the functions of the system, because several threads call it. Another part of the process
-/// may have initialised it already.
-fn initialize(module: &Pkcs11) -> Result<(), CallError> {
+/// Initialises a module again that says that it is not initialised. Several threads can do so at the same time: the
+/// result is true for one of them.
+pub(crate) fn initialize_again(path: &Path, module: &Pkcs11) -> Result<bool, Pkcs11Error> {
+    let failed = |error| Pkcs11Error::Module { module: path.display().to_string(), reason: cause(error) };
+    let is_first = initialize(module).map_err(failed)?;
+    if is_first {
+        tracing::warn!(
+            module = %path.display(),
+            "another part of the process ended the module (C_Finalize), so it was initialised again"
+        );
+    }
+    Ok(is_first)
+}
+
+/// Asks the module to lock by the functions of the system, because several threads call it. Returns false if another part
+/// of the process has initialised it already.
+fn initialize(module: &Pkcs11) -> Result<bool, CallError> {
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        Err(CallError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
-        result => result,
+        Err(CallError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),
+        result => result.map(|()| true),
     }
 }
 

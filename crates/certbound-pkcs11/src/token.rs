@@ -1,82 +1,31 @@
 //! One token: its sessions, its login, and its openings.
 
 mod login;
+mod losses;
+mod options;
 mod session;
 mod turn;
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use certbound::Secret;
 use cryptoki::context::Pkcs11;
+use cryptoki::error::{Error as CallError, RvError};
 use cryptoki::slot::{Slot, TokenInfo};
 
 use self::login::{Login, forget_removed};
+use self::losses::Losses;
+pub use self::options::TokenOptions;
+use self::session::Kept;
 pub(crate) use self::session::Opened;
 pub(crate) use self::turn::{TokenIdentity, Work};
 use crate::error::Pkcs11Error;
 use crate::uri::{Pkcs11Uri, TokenProperties};
 use crate::workers::{NoResult, Workers};
 use crate::{module, pin};
-
-/// The settings of a token. The defaults suit an HSM with one program.
-#[derive(Debug)]
-pub struct TokenOptions {
-    pin: Option<Secret>,
-    sessions: usize,
-    pub(crate) limit: Duration,
-    pub(crate) forbids_extractable: bool,
-    pub(crate) trusted_as_hardware: bool,
-}
-
-impl Default for TokenOptions {
-    fn default() -> Self {
-        Self {
-            pin: None,
-            sessions: 4,
-            limit: Duration::from_secs(10),
-            forbids_extractable: false,
-            trusted_as_hardware: false,
-        }
-    }
-}
-
-impl TokenOptions {
-    /// Sets the PIN for a URI without a PIN. A PIN of the URI takes precedence.
-    pub fn pin(mut self, pin: Secret) -> Self {
-        self.pin = Some(pin);
-        self
-    }
-
-    /// Sets the maximum number of sessions, which is the number of signatures at the same time. The default is 4.
-    pub fn sessions(mut self, sessions: usize) -> Self {
-        self.sessions = sessions.max(1);
-        self
-    }
-
-    /// Sets the time that a caller waits for one call, including the time in the queue. The default is 10 seconds.
-    pub fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    /// Refuses a private key that can be copied out of the token. By default such a key is used with a warning in the log.
-    /// Keys of a managed identity are always refused in this case.
-    pub fn forbid_extractable_keys(mut self) -> Self {
-        self.forbids_extractable = true;
-        self
-    }
-
-    /// Counts the keys of the token as keys in hardware, although the module does not say that they are. Some modules of
-    /// HSMs in a network do not say it.
-    pub fn trust_as_hardware(mut self) -> Self {
-        self.trusted_as_hardware = true;
-        self
-    }
-}
 
 /// A token in a module. It is cheap to clone; clones share the sessions and the login.
 #[derive(Clone)]
@@ -87,12 +36,14 @@ pub(crate) struct Token {
 struct Inner {
     path: PathBuf,
     wanted: TokenProperties,
-    workers: Workers<Option<Opened>>,
+    workers: Workers<Kept>,
     login: Login,
     /// The number of times that the token was lost: taken out, or its sessions ended. A key handle belongs to one number.
     opening: AtomicU64,
     /// The sessions of openings before this number were closed by the module.
     closed_before: AtomicU64,
+    /// The losses of the token when this client opened its first session of this opening.
+    losses: Mutex<Option<Losses>>,
 }
 
 impl Token {
@@ -110,6 +61,7 @@ impl Token {
             workers: Workers::new(options.sessions, options.limit),
             opening: AtomicU64::new(0),
             closed_before: AtomicU64::new(0),
+            losses: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -128,7 +80,7 @@ impl Token {
         work: impl FnOnce(&mut Opened) -> Result<T, Pkcs11Error> + Send + 'static,
     ) -> Result<T, Pkcs11Error> {
         let inner = Arc::clone(&self.inner);
-        let result = self.inner.workers.run(move |state| inner.run(state, opening, work));
+        let result = self.inner.workers.run(move |kept| inner.run(&mut kept.0, opening, work));
         result.unwrap_or_else(|failure| Err(self.inner.no_result(failure, self.inner.workers.limit())))
     }
 
@@ -139,7 +91,7 @@ impl Token {
         work: impl FnOnce(&mut Opened) -> Result<T, Pkcs11Error> + Send + 'static,
     ) -> Result<T, Pkcs11Error> {
         let (inner, limit) = (Arc::clone(&self.inner), limit.max(self.inner.workers.limit()));
-        let result = self.inner.workers.run_within(limit, move |state| inner.run(state, None, work));
+        let result = self.inner.workers.run_within(limit, move |kept| inner.run(&mut kept.0, None, work));
         result.unwrap_or_else(|failure| Err(self.inner.no_result(failure, limit)))
     }
 
@@ -162,6 +114,7 @@ impl Inner {
         wanted: Option<u64>,
         work: impl FnOnce(&mut Opened) -> Result<T, Pkcs11Error>,
     ) -> Result<T, Pkcs11Error> {
+        self.notice_loss();
         let opening = self.opening.load(Ordering::SeqCst);
         if wanted.is_some_and(|wanted| wanted != opening) {
             return Err(Pkcs11Error::HandleClosed);
@@ -186,21 +139,53 @@ impl Inner {
                 Ok(result)
             }
         });
-        if result.as_ref().is_err_and(Pkcs11Error::is_gone) {
-            // Several threads can notice the same loss.
-            let next = opening + 1;
-            if result.as_ref().is_err_and(Pkcs11Error::ends_sessions) {
-                self.closed_before.fetch_max(next, Ordering::SeqCst);
+        if let Err(error) = &result
+            && error.is_gone()
+        {
+            let is_first = self.end_opening(opening, error.ends_sessions());
+            if is_first
+                && error.ends_sessions()
+                && let Some(losses) = self.losses().take()
+            {
+                losses.tell();
             }
-            let _ = self.opening.compare_exchange(opening, next, Ordering::SeqCst, Ordering::SeqCst);
         }
         result
     }
 
+    /// Ends an opening. Several threads can notice the same loss: the result is true for the first of them.
+    fn end_opening(&self, opening: u64, are_closed: bool) -> bool {
+        let next = opening + 1;
+        if are_closed {
+            self.closed_before.fetch_max(next, Ordering::SeqCst);
+        }
+        self.opening.compare_exchange(opening, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Ends the opening if another client of the process has noticed a loss of the token. Returns whether it has.
+    fn notice_loss(&self) -> bool {
+        let mut losses = self.losses();
+        let is_lost = losses.take_if(|losses| losses.are_more()).is_some();
+        if is_lost {
+            self.end_opening(self.opening.load(Ordering::SeqCst), true);
+        }
+        is_lost
+    }
+
+    fn losses(&self) -> MutexGuard<'_, Option<Losses>> {
+        // No code panics while the lock is held.
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn open(&self, opening: u64) -> Result<Opened, Pkcs11Error> {
-        let module = module::load(&self.path)?;
-        let (slot, info) = self.find(&module)?;
-        let opened = Opened::new(module, &self.path, (slot, &info), opening)?;
+        let (module, slot, info) = self.find()?;
+        let now = || Losses::of(&self.path, &TokenIdentity::of(&info));
+        let losses = self.losses().get_or_insert_with(now).clone();
+        // The module may have been initialised again to find the token.
+        if self.notice_loss() {
+            return Err(Pkcs11Error::HandleClosed);
+        }
+        let opened = Opened::new(module, &self.path, (slot, &info), (opening, losses))?;
         match self.login.log_in(&opened) {
             Err(error) if error.ends_sessions() => {
                 opened.abandon();
@@ -219,14 +204,14 @@ impl Inner {
     }
 
     /// Finds the slot with the token. Slots can have other numbers than before.
-    fn find(&self, module: &Pkcs11) -> Result<(Slot, TokenInfo), Pkcs11Error> {
+    fn find(&self) -> Result<(Pkcs11, Slot, TokenInfo), Pkcs11Error> {
         let (module_path, wanted) = (self.path.display().to_string(), self.wanted.to_string());
-        let mut found = tokens(module)?;
+        let (module, mut found) = tokens(&self.path)?;
         let present: Vec<_> = found.iter().map(|(_, info)| TokenIdentity::of(info)).collect();
         forget_removed(&self.path, &present);
         found.retain(|(slot, info)| self.wanted.fits(*slot, info));
         match (found.len(), found.pop()) {
-            (1, Some(found)) => Ok(found),
+            (1, Some((slot, info))) => Ok((module, slot, info)),
             (0, _) => Err(Pkcs11Error::TokenNotFound { module: module_path, wanted }),
             (count, _) => Err(Pkcs11Error::SeveralTokens { module: module_path, wanted, count }),
         }
@@ -245,11 +230,22 @@ impl Inner {
     }
 }
 
-/// Returns the initialised tokens of a module. A slot whose token is taken out meanwhile is left out.
-pub(crate) fn tokens(module: &Pkcs11) -> Result<Vec<(Slot, TokenInfo)>, Pkcs11Error> {
-    let slots = module.get_slots_with_token()?;
+/// Loads a module and returns its initialised tokens. A slot whose token is taken out meanwhile is left out.
+pub(crate) fn tokens(path: &Path) -> Result<(Pkcs11, Vec<(Slot, TokenInfo)>), Pkcs11Error> {
+    let module = module::load(path)?;
+    let slots = match module.get_slots_with_token() {
+        // Another part of the process has called C_Finalize. All sessions have ended.
+        Err(CallError::Pkcs11(RvError::CryptokiNotInitialized, _)) => {
+            if module::initialize_again(path, &module)? {
+                Losses::tell_all(path);
+            }
+            module.get_slots_with_token()?
+        }
+        slots => slots?,
+    };
     let known = slots.into_iter().filter_map(|slot| Some((slot, module.get_token_info(slot).ok()?)));
-    Ok(known.filter(|(_, info)| info.token_initialized()).collect())
+    let initialized = known.filter(|(_, info)| info.token_initialized()).collect();
+    Ok((module, initialized))
 }
 
 impl TokenProperties {

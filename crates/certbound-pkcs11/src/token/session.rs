@@ -10,8 +10,22 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki::slot::{Slot, TokenInfo};
 
+use super::losses::Losses;
 use super::turn::{TokenIdentity, Turn, Work};
 use crate::error::Pkcs11Error;
+
+/// The session that a thread keeps for its next call.
+#[derive(Default)]
+pub(super) struct Kept(pub(super) Option<Opened>);
+
+impl Drop for Kept {
+    /// The thread ends, and its session was perhaps closed by the module since its last call.
+    fn drop(&mut self) {
+        if let Some(lost) = self.0.take_if(|opened| opened.losses.are_more()) {
+            lost.abandon();
+        }
+    }
+}
 
 /// An open session.
 pub(crate) struct Opened {
@@ -24,6 +38,8 @@ pub(crate) struct Opened {
     /// The label of the token, for errors.
     pub(crate) label: String,
     pub(crate) opening: u64,
+    /// The losses of the token before the session was opened.
+    losses: Losses,
     /// The mechanisms that the token has.
     pub(crate) mechanisms: Vec<MechanismType>,
     /// The handles of private keys that signed in this session, by id and label.
@@ -35,13 +51,13 @@ impl Opened {
         module: Pkcs11,
         path: &Path,
         (slot, info): (Slot, &TokenInfo),
-        opening: u64,
+        (opening, losses): (u64, Losses),
     ) -> Result<Self, Pkcs11Error> {
         let session = module.open_ro_session(slot)?;
         let mechanisms = module.get_mechanism_list(slot)?;
         let label = info.label().trim_end().to_owned();
         let (path, identity, keys) = (path.to_owned(), TokenIdentity::of(info), HashMap::new());
-        Ok(Self { session, module, slot, path, identity, label, opening, mechanisms, keys })
+        Ok(Self { session, module, slot, path, identity, label, opening, losses, mechanisms, keys })
     }
 
     /// Waits until no other thread of the process does this work on the token.

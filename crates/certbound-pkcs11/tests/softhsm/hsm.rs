@@ -133,8 +133,8 @@ impl Hsm {
         }
     }
 
-    /// Returns how often the module was called for this: `L` is a login, `S` a signature, `G` a generation; `O` and
-    /// `C` are sessions that were opened and closed.
+    /// Returns how often the module was called for this: `L` is a login, `S` a signature, `G` a generation, `I` an
+    /// initialisation; `O` and `C` are sessions that were opened and closed.
     pub(crate) fn count(&self, letter: char) -> usize {
         let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
         log.chars().filter(|it| *it == letter).count()

@@ -9,7 +9,7 @@ use certbound::error::TransportError;
 use certbound::managed_identity::{IdentityId, MachineCertificates};
 use certbound::transport::{Answer, HyperTransport, Via};
 use certbound::{Cloud, ManagedIdentity, ResourceScope, Transport};
-use certbound_pkcs11::{KeySpec, OpenToken, TokenKeys, TokenOptions};
+use certbound_pkcs11::{KeySpec, OpenToken, TokenKeys, TokenOptions, list_tokens};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::{ManualClock, MemoryTransport};
 
@@ -38,6 +38,57 @@ fn a_handle_of_an_earlier_opening_never_signs_again() {
         assert_eq!(hsm.count('S'), signed, "the module was not called");
         let error = new.sign(SignatureScheme::EcdsaP256Sha256, b"text").unwrap_err();
         assert!(!error.is_handle_gone(), "{error}");
+    });
+}
+
+/// The module may give the number of a closed session to the session of another client.
+#[test]
+fn all_clients_of_a_token_leave_their_sessions_when_one_of_them_notices_the_loss() {
+    isolated(|hsm| {
+        hsm.generate("token=app;object=key", KeySpec::Rsa2048);
+        let options = || TokenOptions::default().sessions(1);
+        let client = || OpenToken::open(hsm.uri("token=app;object=key"), options()).unwrap();
+        let (one, two) = (client(), client());
+        let (of_one, of_two) = (one.key().unwrap(), two.key().unwrap());
+        of_two.sign(PSS, b"text").unwrap();
+        hsm.fault("removed", true);
+        assert!(of_one.sign(PSS, b"text").unwrap_err().is_handle_gone());
+        hsm.fault("removed", false);
+        one.key().unwrap().sign(PSS, b"text").unwrap();
+        let closed = hsm.count('C');
+        let error = of_two.sign(PSS, b"text").unwrap_err();
+        assert!(error.is_handle_gone() && error.to_string().contains("taken out"), "{error}");
+        two.key().unwrap().sign(PSS, b"text").unwrap();
+        assert_eq!(hsm.count('C'), closed, "no session number of the lost opening is used");
+        one.key().unwrap().sign(PSS, b"text").unwrap();
+    });
+}
+
+/// The module was initialised by certbound, and another user of it in the process ends it.
+#[test]
+fn a_module_that_another_part_of_the_process_ended_is_initialised_again_once() {
+    isolated(|hsm| {
+        hsm.generate("token=app;object=key", KeySpec::Rsa2048);
+        let options = || TokenOptions::default().sessions(1);
+        let client = || OpenToken::open(hsm.uri("token=app;object=key"), options()).unwrap();
+        let (one, two) = (client(), client());
+        let (of_one, of_two) = (one.key().unwrap(), two.key().unwrap());
+        of_two.sign(PSS, b"text").unwrap();
+        let logins = hsm.count('L');
+        hsm.fault("finalize", true);
+        let error = of_one.sign(PSS, b"text").unwrap_err();
+        assert!(error.is_handle_gone() && error.to_string().contains("NotInitialized"), "{error}");
+        one.key().unwrap().sign(PSS, b"text").unwrap();
+        let error = of_two.sign(PSS, b"text").unwrap_err();
+        assert!(error.is_handle_gone() && error.to_string().contains("taken out"), "{error}");
+        two.key().unwrap().sign(PSS, b"text").unwrap();
+        assert_eq!((hsm.count('I'), hsm.count('L')), (2, logins + 1));
+        // A tool notices it too, and the handles of the clients have ended.
+        let of_one = one.key().unwrap();
+        hsm.fault("finalize", true);
+        assert_eq!(list_tokens(&hsm.uri("token=app")).unwrap().len(), 1);
+        assert_eq!(hsm.count('I'), 3);
+        assert!(of_one.sign(PSS, b"text").unwrap_err().is_handle_gone());
     });
 }
 

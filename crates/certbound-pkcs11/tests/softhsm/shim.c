@@ -9,6 +9,7 @@
  *   login-fails   C_Login fails with CKR_FUNCTION_FAILED, without a word about the PIN
  *   hang-login    C_Login returns only when the file is gone
  *   stale-key     C_SignInit fails with CKR_KEY_HANDLE_INVALID; the sessions stay open
+ *   finalize      another part of the process calls C_Finalize, once
  *   sign-fails    C_SignInit fails with CKR_FUNCTION_FAILED; nothing is lost
  *   other-serial  the token has another serial number
  *   no-rsa        the token has no mechanism that signs by RSA
@@ -17,7 +18,7 @@
  *   final-try     the token says that one wrong PIN more locks it
  *
  * The file `log` gets one letter for each login (L), each signature (S), each C_Sign that hangs (H) and each
- * generation of a key (G). `O` is a session that was opened, and `C` a session that was closed.
+ * generation of a key (G). `I` is an initialisation of the module, `O` is a session that was opened, and `C` a session that was closed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -38,7 +39,7 @@ struct list {
 };
 
 enum {
-	INITIALIZE = 0, GET_FUNCTION_LIST = 3, GET_SLOT_LIST = 4, GET_SLOT_INFO = 5, GET_TOKEN_INFO = 6, GET_MECHANISM_LIST = 7,
+	INITIALIZE = 0, FINALIZE = 1, GET_FUNCTION_LIST = 3, GET_SLOT_LIST = 4, GET_SLOT_INFO = 5, GET_TOKEN_INFO = 6, GET_MECHANISM_LIST = 7,
 	OPEN_SESSION = 12, CLOSE_SESSION = 13, CLOSE_ALL_SESSIONS = 14, GET_SESSION_INFO = 15, LOGIN = 18, FIND_OBJECTS_INIT = 26, SIGN_INIT = 42,
 	SIGN = 43, GENERATE_KEY_PAIR = 59
 };
@@ -91,8 +92,18 @@ static int removed(void)
 	return 1;
 }
 
+/* Ends the module once, as another part of the process can do. */
+static void finalize_if_asked(void)
+{
+	char path[4096];
+	path_of(path, sizeof path, "finalize");
+	if (unlink(path) == 0)
+		((rv (*)(void *))real.function[FINALIZE])(NULL);
+}
+
 static rv get_slot_list(unsigned char present, word *slots, word *count)
 {
+	finalize_if_asked();
 	if (removed()) {
 		*count = 0;
 		return 0;
@@ -179,8 +190,10 @@ static rv initialize(void *arguments)
 	wait_while("hang-load");
 	rv result = ((rv (*)(void *))real.function[INITIALIZE])(arguments);
 	/* What is registered last runs first: SoftHSM and its OpenSSL have registered their ends before. */
-	if (result == 0)
+	if (result == 0) {
+		note("I");
 		atexit(begin_exit);
+	}
 	return result;
 }
 
@@ -234,6 +247,7 @@ static rv find_objects_init(word session, void *template, word count)
 
 static rv sign_init(word session, void *mechanism, word key)
 {
+	finalize_if_asked();
 	if (removed())
 		return DEVICE_REMOVED;
 	if (asked("stale-key"))
