@@ -267,6 +267,19 @@ impl Pkcs11Error {
         matches!(self, Self::TokenNotFound { .. } | Self::Call { ends_sessions: true, .. })
     }
 
+    /// Whether every call of the module succeeded, and the objects that it found do not suit.
+    pub(crate) fn is_of_objects(&self) -> bool {
+        matches!(
+            self,
+            Self::NoKey { .. }
+                | Self::SeveralKeys { .. }
+                | Self::Extractable { .. }
+                | Self::NoCertificate { .. }
+                | Self::SeveralCertificates { .. }
+                | Self::OtherKey { .. }
+        )
+    }
+
     /// Whether the session, the token or the handle is gone, so that a new session may help.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::HandleClosed | Self::TokenNotFound { .. } | Self::Call { is_gone: true, .. })

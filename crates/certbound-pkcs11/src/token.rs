@@ -132,6 +132,11 @@ impl Inner {
                 opened.abandon();
                 Err(error)
             }
+            // The user would be logged out if this was the last session of the process.
+            Err(error) if error.is_of_objects() => {
+                *state = Some(opened);
+                Err(error)
+            }
             // A session whose call failed is closed, because the operation can still be active in it.
             Err(error) => Err(error),
             Ok(result) => {

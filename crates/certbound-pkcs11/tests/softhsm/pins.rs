@@ -96,6 +96,19 @@ fn a_login_with_an_unknown_result_is_repeated_only_after_a_removal() {
     });
 }
 
+/// A token logs its user out when the last session is closed.
+#[test]
+fn a_key_that_is_not_found_costs_no_further_login() {
+    isolated(|hsm| {
+        let options = TokenOptions::default().sessions(1);
+        let token = OpenToken::open(hsm.uri("token=app;object=none"), options).unwrap();
+        for _ in 0..3 {
+            assert_eq!(token.key().unwrap_err().code(), "pkcs11_key_not_found");
+        }
+        assert_eq!((hsm.count('L'), hsm.count('O')), (1, 1));
+    });
+}
+
 #[test]
 fn the_last_attempt_is_left_to_the_user() {
     isolated(|hsm| {
