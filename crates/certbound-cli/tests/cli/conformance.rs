@@ -10,6 +10,7 @@ mod cfg;
 mod door;
 mod elsewhere;
 mod evidence;
+mod gate;
 mod http;
 mod idp;
 mod old_tls;

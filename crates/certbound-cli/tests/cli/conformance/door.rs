@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use certbound::Network;
+use certbound::transport::NetworkBuilder;
 use certbound_emulator::TlsFacts;
 use certbound_serve::{Connection, Limits};
 use certbound_verifier::rustls_0_23::{AnyClientCertificate, never_resume};
@@ -23,6 +24,7 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{ServerConnection, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
+use super::gate::Gate;
 use super::stage;
 
 /// The client certificates that a door accepts.
@@ -39,8 +41,21 @@ type Answer = dyn Fn(&TlsFacts, Request<Bytes>) -> Response<Bytes> + Send + Sync
 pub(super) struct Door {
     proxy_url: String,
     root_pem: String,
+    connections: Arc<AtomicUsize>,
     handshakes: Arc<AtomicUsize>,
+    gate: Arc<Gate>,
     task: JoinHandle<()>,
+}
+
+/// The parts of a door that its connections share.
+#[derive(Clone)]
+struct Shared {
+    hosts: &'static [&'static str],
+    acceptor: TlsAcceptor,
+    answer: Arc<Answer>,
+    connections: Arc<AtomicUsize>,
+    handshakes: Arc<AtomicUsize>,
+    gate: Arc<Gate>,
 }
 
 impl Door {
@@ -57,27 +72,50 @@ impl Door {
         let acceptor = TlsAcceptor::from(Arc::new(config(&certified, versions, clients)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy_url = format!("http://{}", listener.local_addr().unwrap());
-        let handshakes = Arc::new(AtomicUsize::new(0));
-        let (count, answer): (_, Arc<Answer>) = (Arc::clone(&handshakes), Arc::new(answer));
+        let shared = Shared {
+            hosts,
+            acceptor,
+            answer: Arc::new(answer),
+            connections: Arc::default(),
+            handshakes: Arc::default(),
+            gate: Arc::new(Gate::new()),
+        };
+        let (connections, handshakes) = (Arc::clone(&shared.connections), Arc::clone(&shared.handshakes));
+        let gate = Arc::clone(&shared.gate);
         let serving = certbound_serve::serve(
             listener,
             Limits::default(),
             std::future::pending(),
             move |stream, _, connection| {
-                let (acceptor, answer, count) = (acceptor.clone(), Arc::clone(&answer), Arc::clone(&count));
+                let shared = shared.clone();
                 async move {
                     // A connection that a client ends early is no failure of the server. The test sees its own error.
-                    let _ = serve(stream, &connection, hosts, acceptor, answer, count).await;
+                    let _ = serve(stream, &connection, shared).await;
                 }
             },
         );
         let task = tokio::spawn(serving);
-        Self { proxy_url, root_pem: certified.cert.pem(), handshakes, task }
+        Self { proxy_url, root_pem: certified.cert.pem(), connections, handshakes, gate, task }
     }
 
     /// Returns a network that has no open connections.
     pub(super) fn network(&self) -> Network {
-        stage::network(&self.proxy_url, &self.root_pem)
+        self.network_with(|builder| builder)
+    }
+
+    /// Returns such a network with more settings.
+    pub(super) fn network_with(&self, settings: impl FnOnce(NetworkBuilder) -> NetworkBuilder) -> Network {
+        settings(stage::network_builder(&self.proxy_url, &self.root_pem)).build().unwrap()
+    }
+
+    /// Returns the gate of the answers.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Returns the number of connections that clients opened to the proxy.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Returns the number of complete handshakes, which is the number of connections with requests.
@@ -116,24 +154,21 @@ fn config(
     config
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    connection: &Connection,
-    hosts: &[&str],
-    acceptor: TlsAcceptor,
-    answer: Arc<Answer>,
-    count: Arc<AtomicUsize>,
-) -> io::Result<()> {
-    connect(&mut stream, hosts).await?;
-    let tls = acceptor.accept(stream).await?;
-    count.fetch_add(1, Ordering::SeqCst);
+async fn serve(mut stream: TcpStream, connection: &Connection, shared: Shared) -> io::Result<()> {
+    shared.connections.fetch_add(1, Ordering::SeqCst);
+    connect(&mut stream, shared.hosts).await?;
+    let tls = shared.acceptor.accept(stream).await?;
+    shared.handshakes.fetch_add(1, Ordering::SeqCst);
     let facts = Arc::new(facts(tls.get_ref().1));
     let service = move |request: Request<certbound_serve::Body>| {
-        let (answer, facts) = (Arc::clone(&answer), Arc::clone(&facts));
+        let (answer, gate, facts) =
+            (Arc::clone(&shared.answer), Arc::clone(&shared.gate), Arc::clone(&facts));
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            Ok::<_, Infallible>(answer(&facts, Request::from_parts(head, body)).map(Full::new))
+            let response = answer(&facts, Request::from_parts(head, body));
+            gate.pass().await;
+            Ok::<_, Infallible>(response.map(Full::new))
         }
     };
     connection.http1(tls, service).await

@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use certbound::credential::{ByCertificate, NoCredential};
+use certbound::transport::NetworkBuilder;
 use certbound::{
     Authority, BindingCertificate, BoundToken, Client, ClientBuilder, Cloud, Network, Region, ResourceScope,
     TenantId,
@@ -95,7 +96,11 @@ pub(super) async fn output(mut command: Command) -> Output {
 
 /// Returns a network that has no open connections.
 pub(super) fn network(proxy: &str, root_pem: &str) -> Network {
-    Network::builder().proxy(proxy).only_roots_pem(root_pem).build().unwrap()
+    network_builder(proxy, root_pem).build().unwrap()
+}
+
+pub(super) fn network_builder(proxy: &str, root_pem: &str) -> NetworkBuilder {
+    Network::builder().proxy(proxy).only_roots_pem(root_pem)
 }
 
 pub(super) fn tenant() -> TenantId {
