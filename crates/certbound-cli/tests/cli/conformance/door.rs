@@ -3,8 +3,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use certbound::Network;
@@ -42,6 +42,7 @@ pub(super) struct Door {
     proxy_url: String,
     root_pem: String,
     connections: Arc<AtomicUsize>,
+    tunnels: Arc<Mutex<Vec<String>>>,
     handshakes: Arc<AtomicUsize>,
     gate: Arc<Gate>,
     task: JoinHandle<()>,
@@ -54,6 +55,8 @@ struct Shared {
     acceptor: TlsAcceptor,
     answer: Arc<Answer>,
     connections: Arc<AtomicUsize>,
+    /// The first line of each request for a tunnel.
+    tunnels: Arc<Mutex<Vec<String>>>,
     handshakes: Arc<AtomicUsize>,
     gate: Arc<Gate>,
 }
@@ -77,11 +80,12 @@ impl Door {
             acceptor,
             answer: Arc::new(answer),
             connections: Arc::default(),
+            tunnels: Arc::default(),
             handshakes: Arc::default(),
             gate: Arc::new(Gate::new()),
         };
         let (connections, handshakes) = (Arc::clone(&shared.connections), Arc::clone(&shared.handshakes));
-        let gate = Arc::clone(&shared.gate);
+        let (tunnels, gate) = (Arc::clone(&shared.tunnels), Arc::clone(&shared.gate));
         let serving = certbound_serve::serve(
             listener,
             Limits::default(),
@@ -95,7 +99,7 @@ impl Door {
             },
         );
         let task = tokio::spawn(serving);
-        Self { proxy_url, root_pem: certified.cert.pem(), connections, handshakes, gate, task }
+        Self { proxy_url, root_pem: certified.cert.pem(), connections, tunnels, handshakes, gate, task }
     }
 
     /// Returns a network that has no open connections.
@@ -116,6 +120,11 @@ impl Door {
     /// Returns the number of connections that clients opened to the proxy.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Returns the first line of each request for a tunnel.
+    pub(super) fn tunnels(&self) -> Vec<String> {
+        self.tunnels.lock().unwrap().clone()
     }
 
     /// Returns the number of complete handshakes, which is the number of connections with requests.
@@ -156,7 +165,8 @@ fn config(
 
 async fn serve(mut stream: TcpStream, connection: &Connection, shared: Shared) -> io::Result<()> {
     shared.connections.fetch_add(1, Ordering::SeqCst);
-    connect(&mut stream, shared.hosts).await?;
+    let tunnel = connect(&mut stream, shared.hosts).await?;
+    shared.tunnels.lock().unwrap().push(tunnel);
     let tls = shared.acceptor.accept(stream).await?;
     shared.handshakes.fetch_add(1, Ordering::SeqCst);
     let facts = Arc::new(facts(tls.get_ref().1));
@@ -174,16 +184,18 @@ async fn serve(mut stream: TcpStream, connection: &Connection, shared: Shared) -
     connection.http1(tls, service).await
 }
 
-/// Answers the request of a client for a tunnel to one of `hosts`.
-pub(super) async fn connect(stream: &mut TcpStream, hosts: &[&str]) -> io::Result<()> {
+/// Answers the request of a client for a tunnel to one of `hosts`, and returns the first line of the request.
+pub(super) async fn connect(stream: &mut TcpStream, hosts: &[&str]) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
     }
-    if !hosts.iter().any(|host| head.starts_with(format!("CONNECT {host}:443 ").as_bytes())) {
-        return stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
-    }
-    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await
+    let head = String::from_utf8_lossy(&head);
+    let line = head.lines().next().unwrap_or_default();
+    let is_known = hosts.iter().any(|host| line.starts_with(&format!("CONNECT {host}:443 ")));
+    let answer = if is_known { "200 OK" } else { "403 Forbidden\r\nContent-Length: 0" };
+    stream.write_all(format!("HTTP/1.1 {answer}\r\n\r\n").as_bytes()).await?;
+    Ok(line.to_owned())
 }
 
 fn facts(connection: &ServerConnection) -> TlsFacts {

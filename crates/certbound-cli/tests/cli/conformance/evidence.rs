@@ -7,10 +7,8 @@ use certbound_emulator::JournalEntry;
 use super::pki;
 
 /// The rows about a refusal before the network. Only these rows have no request.
-const QUIET: [&str; 11] = [
-    "CFG-02", "CFG-03", "CFG-04", "REQ-07", "AUTH-02", "AUTH-03", "AUTH-04", "AUTH-11", "AUTH-12", "IDP-03",
-    "HTTP-03",
-];
+const QUIET: [&str; 10] =
+    ["CFG-02", "CFG-03", "CFG-04", "REQ-07", "AUTH-02", "AUTH-03", "AUTH-04", "AUTH-11", "AUTH-12", "IDP-03"];
 
 /// The rows about a server that never sends its answer.
 const WITHOUT_ANSWER: [&str; 2] = ["HTTP-08", "HTTP-09"];

@@ -11,13 +11,13 @@ use certbound::error::TransportError;
 use certbound::region::RegionDetector;
 use certbound::retry::RetryPolicy;
 use certbound::transport::{Answer, TlsFacts, Via};
-use certbound::{Client, Network, Region, TokenCache, Transport};
+use certbound::{Client, Region, TokenCache, Transport};
 use certbound_emulator::world::builtin::ORDERS_HOST;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ALL_VERSIONS;
-use tokio_rustls::rustls::version::TLS12;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use super::door::{Clients, Door};
 use super::evidence::Evidence;
@@ -26,16 +26,15 @@ use super::old_tls::tls_1_1;
 use super::pki;
 use super::recorder::Recorder;
 use super::rows::{Row, shown};
-use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, only, orders};
-use super::trap::Trap;
+use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, network, only, orders};
 use crate::support::APP;
 
 pub(super) const ROWS: &[Row] = &[
     shown!(
         "HTTP-01",
         1,
-        "Connections go through the configured proxy and use TLS 1.3 or TLS 1.2. A server that chooses TLS 1.1 gets no \
-         request.",
+        "Each connection is a tunnel through the configured proxy, and uses TLS 1.3 or TLS 1.2. A server that chooses \
+         TLS 1.1 gets no token request.",
         older_versions_of_tls_are_refused
     ),
     shown!(
@@ -47,7 +46,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "HTTP-03",
         0,
-        "A transport that returns nothing, or fails, is an error and no panic.",
+        "A transport of the program's own that returns an empty answer, or fails, leads to an error and no panic. The \
+         client opens no connection in its place.",
         a_transport_that_gives_nothing_is_an_error
     ),
     shown!(
@@ -102,14 +102,17 @@ async fn door_to(
 #[tokio::test]
 async fn older_versions_of_tls_are_refused() -> Evidence {
     let stage = Stage::new().await;
-    stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap();
-    let door = door_to(&stage, &[&TLS12]).await;
-    let client = Client::builder(global(), APP).with_network(&door.network());
-    client.with_certificate(pki::c().binding()).build().unwrap().bound_token(&graph()).await.unwrap();
+    let mut tunnels = Vec::new();
+    for version in [&TLS13, &TLS12] {
+        let door = door_to(&stage, &[version]).await;
+        let client = Client::builder(global(), APP).with_network(&door.network());
+        client.with_certificate(pki::c().binding()).build().unwrap().bound_token(&graph()).await.unwrap();
+        tunnels.extend(door.tunnels());
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = format!("http://{}", listener.local_addr().unwrap());
     let old = tokio::spawn(tls_1_1(listener));
-    let network = Network::builder().proxy(proxy).only_roots_pem(stage.emulator.ca_pem()).build().unwrap();
+    let network = network(&proxy, stage.emulator.ca_pem());
     let builder = Client::builder(global(), APP).with_network(&network);
     let client = builder.with_retry_policy(RetryPolicy::none()).with_certificate(pki::c().binding());
     let error = client.build().unwrap().bound_token(&graph()).await.unwrap_err();
@@ -119,16 +122,23 @@ async fn older_versions_of_tls_are_refused() -> Evidence {
     );
     drop(network);
     const PROTOCOL_VERSION: u8 = 70;
-    let alert = old.await.unwrap();
+    let (tunnel, alert) = old.await.unwrap();
     assert_eq!(alert, PROTOCOL_VERSION);
+    tunnels.push(tunnel);
+    assert_eq!(tunnels.len(), 3, "one connection to each proxy");
+    assert!(tunnels.iter().all(|line| *line == format!("CONNECT {MTLS_HOST}:443 HTTP/1.1")), "{tunnels:?}");
     let journal = stage.journal();
     assert_eq!(journal.len(), 2);
     for (entry, version) in journal.iter().zip(["TLSv1_3", "TLSv1_2"]) {
         is_bound_by_certificate(entry, MTLS_HOST, pki::c());
         assert_eq!(entry.protocol.as_deref(), Some(version));
     }
-    Evidence::of(journal).fact("error at a server that chooses TLS 1.1", error.code()).fact(
-        "data that this server received",
+    let servers = ["TLS 1.3", "TLS 1.2", "TLS 1.1"].into_iter().zip(tunnels);
+    let evidence = servers.fold(Evidence::of(journal), |evidence, (server, line)| {
+        evidence.fact(format!("request to the proxy of the server with {server}"), line)
+    });
+    evidence.fact("error at the server that chooses TLS 1.1", error.code()).fact(
+        "data that this server received after its answer",
         format!("the alert {alert} (protocol_version), and nothing else"),
     )
 }
@@ -169,22 +179,35 @@ impl Transport for Nothing {
 
 #[tokio::test]
 async fn a_transport_that_gives_nothing_is_an_error() -> Evidence {
-    let trap = Trap::new();
-    let cache = TokenCache::new();
+    let stage = Stage::new().await;
+    let door = door_to(&stage, ALL_VERSIONS).await;
+    let (network, cache) = (door.network(), TokenCache::new());
+    let builder = || Client::builder(global(), APP).with_network(&network);
     let ask = async |is_error| {
-        let builder = Client::builder(global(), APP).with_network(&trap.network());
-        let builder = builder.with_transport(Nothing { is_error }).with_cache(cache.clone());
+        let builder = builder().with_transport(Nothing { is_error }).with_cache(cache.clone());
         let client = builder.with_certificate(pki::c().binding()).build().unwrap();
         client.bound_token(&graph()).await.unwrap_err()
     };
     let (empty, failed) = (ask(false).await, ask(true).await);
+    let connections = door.connections();
     assert_eq!((empty.code(), failed.code()), ("json_parse_failed", "certificate_not_requested"));
     let cached = cache.len();
-    assert_eq!(cached, 0);
-    trap.nothing_arrived()
+    assert_eq!((connections, cached), (0, 0));
+    // The same client with the usual transport reaches the server, so the server would have seen a connection.
+    let usual = builder().with_certificate(pki::c().binding()).build().unwrap();
+    usual.bound_token(&graph()).await.unwrap();
+    assert_eq!(door.connections(), 1);
+    let journal = stage.journal();
+    is_bound_by_certificate(only(&journal), MTLS_HOST, pki::c());
+    Evidence::of(journal)
         .fact("error for an empty answer", empty.code())
         .fact("error for a transport that fails", failed.code())
-        .fact("cached tokens", cached)
+        .fact("connections that the server saw from both clients", connections)
+        .fact("cached tokens of both clients", cached)
+        .fact(
+            "connections that the server saw from a client with the usual transport",
+            door.connections() - connections,
+        )
 }
 
 #[tokio::test]

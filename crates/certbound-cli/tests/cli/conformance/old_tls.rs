@@ -7,10 +7,11 @@ use super::door;
 use super::stage::MTLS_HOST;
 
 /// Answers the ClientHello of one client with a ServerHello of TLS 1.1 (RFC 4346), and checks that the client then sends one
-/// alert and nothing else. Returns the description of the alert (RFC 5246, section 7.2).
-pub(super) async fn tls_1_1(listener: TcpListener) -> u8 {
+/// alert and nothing else. Returns the first line of the client's request for a tunnel, and the description of the alert (RFC
+/// 5246, section 7.2).
+pub(super) async fn tls_1_1(listener: TcpListener) -> (String, u8) {
     let (mut stream, _) = listener.accept().await.unwrap();
-    door::connect(&mut stream, &[MTLS_HOST]).await.unwrap();
+    let tunnel = door::connect(&mut stream, &[MTLS_HOST]).await.unwrap();
     let mut head = [0; 5];
     stream.read_exact(&mut head).await.unwrap();
     let mut hello = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
@@ -26,5 +27,5 @@ pub(super) async fn tls_1_1(listener: TcpListener) -> u8 {
     stream.read_to_end(&mut rest).await.unwrap();
     // The record of an alert, with its level and its description.
     let [21, _, _, 0, 2, 2, description] = rest[..] else { panic!("{rest:?}") };
-    description
+    (tunnel, description)
 }
