@@ -1,22 +1,23 @@
 //! BIND: the certificate of a token, and a resource that enforces it.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use certbound::transport::Via;
-use certbound::{BoundToken, Transport as _};
+use certbound::{BoundToken, Secret, Transport as _};
 use certbound_emulator::JournalEntry;
-use certbound_emulator::world::builtin::ORDERS_HOST;
-use http::Request;
+use certbound_emulator::world::builtin::{GRAPH_BOUND_HOST, GRAPH_HOST, ORDERS_HOST};
 use http::header::AUTHORIZATION;
+use http::{Request, Response};
 
 use super::evidence::Evidence;
 use super::pki;
 use super::rows::{Row, shown};
 use super::stage::{
-    MTLS_HOST, Stage, confirmation, graph, is_bound_by_certificate, network, only, orders, output,
+    MTLS_HOST, Stage, confirmation, graph, is_bound_by_certificate, network, only, order, orders, output,
 };
 
 pub(super) const ROWS: &[Row] = &[
@@ -47,7 +48,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "BIND-05",
         0,
-        "A resource refuses the same token under the scheme `Bearer`.",
+        "Microsoft Graph accepts bound tokens and Bearer tokens. On the connection with its certificate, a bound token is \
+         refused under the scheme `Bearer`. A Bearer token is accepted at the ordinary host.",
         a_resource_refuses_the_token_under_bearer
     ),
     shown!(
@@ -70,21 +72,20 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-fn request(authorization: &str) -> Request<Bytes> {
-    let request = Request::get(format!("https://{ORDERS_HOST}/orders")).header(AUTHORIZATION, authorization);
-    request.body(Bytes::new()).unwrap()
+fn orders_url() -> String {
+    format!("https://{ORDERS_HOST}/orders")
 }
 
-/// Sends the token to the resource on a new connection, and returns the status.
-async fn sent(stage: &Stage, token: &BoundToken, scheme: &str, via: Via<'_>) -> u16 {
+/// Sends a token to a resource on a new connection, and returns the answer.
+async fn sent(stage: &Stage, url: &str, token: &Secret, scheme: &str, via: Via<'_>) -> Response<Bytes> {
     let transport = network(&stage.server.proxy_url(), stage.emulator.ca_pem()).transport();
-    let answer = transport.send(request(&format!("{scheme} {}", token.secret().expose())), via).await;
-    answer.unwrap().response.status().as_u16()
+    let request = Request::get(url).header(AUTHORIZATION, format!("{scheme} {}", token.expose()));
+    transport.send(request.body(Bytes::new()).unwrap(), via).await.unwrap().response
 }
 
-/// Checks one call of the resource.
-fn is_call(entry: &JournalEntry, status: u16, scheme: &str, certificate: Option<&pki::Named>) {
-    assert_eq!((entry.host.as_str(), entry.status), (ORDERS_HOST, status), "{entry:#?}");
+/// Checks one call of a resource.
+fn is_call(entry: &JournalEntry, host: &str, status: u16, scheme: &str, certificate: Option<&pki::Named>) {
+    assert_eq!((entry.host.as_str(), entry.status), (host, status), "{entry:#?}");
     assert_eq!(entry.authorization_scheme.as_deref(), Some(scheme), "{entry:#?}");
     assert_eq!(entry.client_certificate, certificate.map(|it| it.thumbprint().x5t_s256()), "{entry:#?}");
 }
@@ -94,11 +95,12 @@ async fn a_token_has_certificate_and_key() -> Evidence {
     let stage = Stage::new().await;
     let token = stage.client(pki::c().binding()).bound_token(&orders()).await.unwrap();
     assert_eq!(token.binding().chain().leaf_der(), pki::c().identity.leaf_der());
-    let status = sent(&stage, &token, BoundToken::SCHEME, Via::Resource(token.binding())).await;
-    assert_eq!(status, 200);
+    let via = Via::Resource(token.binding());
+    let answer = sent(&stage, &orders_url(), token.secret(), BoundToken::SCHEME, via).await;
+    assert_eq!(answer.status(), 200);
     let journal = stage.journal();
     assert_eq!(journal.len(), 2);
-    is_call(&journal[1], 200, "mtls_pop", Some(pki::c()));
+    is_call(&journal[1], ORDERS_HOST, 200, "mtls_pop", Some(pki::c()));
     Evidence::of(journal)
 }
 
@@ -138,46 +140,80 @@ async fn the_token_names_its_certificate() -> Evidence {
 async fn a_resource_accepts_the_token_under_its_scheme() -> Evidence {
     let stage = Stage::new().await;
     let resource = stage.client(pki::c().binding()).resource(&orders());
-    let url = format!("https://{ORDERS_HOST}/orders");
-    let answer = resource.call(Request::get(url).body(Bytes::new()).unwrap()).await.unwrap();
+    let answer = resource.call(order()).await.unwrap();
     assert_eq!(answer.status(), 200);
     let journal = stage.journal();
     assert_eq!(journal.len(), 2);
-    is_call(&journal[1], 200, "mtls_pop", Some(pki::c()));
+    is_call(&journal[1], ORDERS_HOST, 200, "mtls_pop", Some(pki::c()));
     Evidence::of(journal)
 }
 
-/// Sends a token in the right way and in a wrong way, so that only the difference can be the cause of the refusal.
-async fn refused(scheme: &str, certificate: Option<&pki::Named>) -> Evidence {
-    let stage = Stage::new().await;
-    let token = stage.client(pki::c().binding()).bound_token(&orders()).await.unwrap();
-    let status = sent(&stage, &token, BoundToken::SCHEME, Via::Resource(token.binding())).await;
-    assert_eq!(status, 200);
-    let binding = certificate.map(pki::Named::binding);
-    let via = binding.as_ref().map_or(Via::Tls, Via::Resource);
-    assert_eq!(sent(&stage, &token, scheme, via).await, 401);
-    let journal = stage.journal();
-    assert_eq!(journal.len(), 3);
-    is_call(&journal[1], 200, "mtls_pop", Some(pki::c()));
-    is_call(&journal[2], 401, scheme, certificate);
-    assert!(journal[1].authorization_token.is_some());
-    assert_eq!(journal[1].authorization_token, journal[2].authorization_token);
-    Evidence::of(journal).fact("tokens of both calls", "equal, by the SHA-256 that the server recorded")
+/// Returns the number of different tokens in these calls, by the SHA-256 that the server recorded.
+fn different_tokens(calls: &[&JournalEntry]) -> usize {
+    let tokens = calls.iter().map(|call| call.authorization_token.as_deref().expect("a call has a token"));
+    tokens.collect::<BTreeSet<_>>().len()
 }
+
+const TOKENS: &str =
+    "different tokens in both calls with a bound token, by the SHA-256 that the server recorded";
 
 #[tokio::test]
 async fn a_resource_refuses_the_token_under_bearer() -> Evidence {
-    refused("Bearer", Some(pki::c())).await
+    let stage = Stage::new().await;
+    let client = stage.client(pki::c().binding());
+    let bound = client.bound_token(&graph()).await.unwrap();
+    let bearer = client.bearer_token(&graph()).await.unwrap();
+    let at = |host: &str| format!("https://{host}/v1.0/applications");
+    let (bound_url, plain_url) = (at(GRAPH_BOUND_HOST), at(GRAPH_HOST));
+    let via = Via::Resource(bound.binding());
+    let accepted = sent(&stage, &bound_url, bound.secret(), BoundToken::SCHEME, via).await;
+    let refused = sent(&stage, &bound_url, bound.secret(), "Bearer", via).await;
+    let plain = sent(&stage, &plain_url, bearer.secret(), "Bearer", Via::Tls).await;
+    let statuses = [&accepted, &refused, &plain].map(|answer| answer.status().as_u16());
+    assert_eq!(statuses, [200, 401, 200]);
+    let body: serde_json::Value = serde_json::from_slice(refused.body()).unwrap();
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.contains("Cnf claim not supported over Bearer protocol."), "{message}");
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 5);
+    is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());
+    assert_eq!(journal[1].token_type.as_deref(), Some("Bearer"));
+    is_call(&journal[2], GRAPH_BOUND_HOST, 200, "mtls_pop", Some(pki::c()));
+    is_call(&journal[3], GRAPH_BOUND_HOST, 401, "Bearer", Some(pki::c()));
+    is_call(&journal[4], GRAPH_HOST, 200, "Bearer", None);
+    let tokens = different_tokens(&[&journal[2], &journal[3]]);
+    assert_eq!(tokens, 1);
+    Evidence::of(journal).fact("message of the refusal", message).fact(TOKENS, tokens)
+}
+
+/// Sends a token with its certificate and with a different one or none, so that only the certificate can be the cause of
+/// the refusal.
+async fn refused(certificate: Option<&pki::Named>) -> Evidence {
+    let stage = Stage::new().await;
+    let token = stage.client(pki::c().binding()).bound_token(&orders()).await.unwrap();
+    let url = orders_url();
+    let own = Via::Resource(token.binding());
+    assert_eq!(sent(&stage, &url, token.secret(), BoundToken::SCHEME, own).await.status(), 200);
+    let binding = certificate.map(pki::Named::binding);
+    let via = binding.as_ref().map_or(Via::Tls, Via::Resource);
+    assert_eq!(sent(&stage, &url, token.secret(), BoundToken::SCHEME, via).await.status(), 401);
+    let journal = stage.journal();
+    assert_eq!(journal.len(), 3);
+    is_call(&journal[1], ORDERS_HOST, 200, "mtls_pop", Some(pki::c()));
+    is_call(&journal[2], ORDERS_HOST, 401, "mtls_pop", certificate);
+    let tokens = different_tokens(&[&journal[1], &journal[2]]);
+    assert_eq!(tokens, 1);
+    Evidence::of(journal).fact(TOKENS, tokens)
 }
 
 #[tokio::test]
 async fn a_resource_refuses_the_token_without_a_certificate() -> Evidence {
-    refused("mtls_pop", None).await
+    refused(None).await
 }
 
 #[tokio::test]
 async fn a_resource_refuses_the_token_with_another_certificate() -> Evidence {
-    refused("mtls_pop", Some(pki::d())).await
+    refused(Some(pki::d())).await
 }
 
 #[tokio::test]
@@ -186,11 +222,10 @@ async fn a_token_is_enough_for_a_call() -> Evidence {
     let token = stage.client(pki::c().binding()).bound_token(&orders()).await.unwrap();
     // The client is gone, and the connection is new.
     let resource = token.resource_on(&network(&stage.server.proxy_url(), stage.emulator.ca_pem()));
-    let url = format!("https://{ORDERS_HOST}/orders");
-    let answer = resource.call(Request::get(url).body(Bytes::new()).unwrap()).await.unwrap();
+    let answer = resource.call(order()).await.unwrap();
     assert_eq!(answer.status(), 200);
     let journal = stage.journal();
     assert_eq!(journal.len(), 2);
-    is_call(&journal[1], 200, "mtls_pop", Some(pki::c()));
+    is_call(&journal[1], ORDERS_HOST, 200, "mtls_pop", Some(pki::c()));
     Evidence::of(journal)
 }

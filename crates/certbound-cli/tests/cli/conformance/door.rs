@@ -10,6 +10,7 @@ use bytes::Bytes;
 use certbound::Network;
 use certbound::transport::NetworkBuilder;
 use certbound_emulator::TlsFacts;
+use certbound_emulator::world::builtin::ORDERS_HOST;
 use certbound_serve::{Connection, Limits};
 use certbound_verifier::rustls_0_23::{AnyClientCertificate, never_resume};
 use http::{Request, Response};
@@ -25,7 +26,7 @@ use tokio_rustls::rustls::server::{ServerConnection, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::gate::Gate;
-use super::stage;
+use super::stage::{self, MTLS_HOST, Stage};
 
 /// The client certificates that a door accepts.
 pub(super) enum Clients {
@@ -112,6 +113,14 @@ impl Door {
         settings(stage::network_builder(&self.proxy_url, &self.root_pem)).build().unwrap()
     }
 
+    pub(super) fn proxy_url(&self) -> &str {
+        &self.proxy_url
+    }
+
+    pub(super) fn root_pem(&self) -> &str {
+        &self.root_pem
+    }
+
     /// Returns the gate of the answers.
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
@@ -137,6 +146,13 @@ impl Drop for Door {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Opens a door to the token service and the custom API of a stage.
+pub(super) async fn door_to(stage: &Stage, versions: &[&'static SupportedProtocolVersion]) -> Door {
+    let emulator = Arc::clone(&stage.emulator);
+    let answer = move |facts: &_, request| emulator.handle(emulator.now(), facts, request);
+    Door::open(&[MTLS_HOST, ORDERS_HOST], versions, Clients::MayPresent, answer).await
 }
 
 fn config(

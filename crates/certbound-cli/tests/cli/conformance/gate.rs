@@ -47,10 +47,11 @@ impl Gate {
         held.is_sent = true;
     }
 
-    /// Waits until this number of answers was held.
-    pub(super) async fn has_held(&self, count: usize) {
+    /// Waits until this number of answers was held, and returns the number.
+    pub(super) async fn has_held(&self, count: usize) -> usize {
         let held = tokio::time::timeout(PATIENCE, self.is(|state| state.held >= count));
         held.await.expect("the server received too few requests");
+        self.0.borrow().held
     }
 
     /// Waits until the server noticed that the clients of this number of held answers ended their connections.

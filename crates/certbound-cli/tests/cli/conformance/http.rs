@@ -2,7 +2,6 @@
 
 use std::future::{IntoFuture as _, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,21 +11,20 @@ use certbound::region::RegionDetector;
 use certbound::retry::RetryPolicy;
 use certbound::transport::{Answer, TlsFacts, Via};
 use certbound::{Client, Region, TokenCache, Transport};
-use certbound_emulator::world::builtin::ORDERS_HOST;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ALL_VERSIONS;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-use super::door::{Clients, Door};
+use super::door::door_to;
 use super::evidence::Evidence;
 use super::gate::without_answer;
 use super::old_tls::tls_1_1;
 use super::pki;
 use super::recorder::Recorder;
 use super::rows::{Row, shown};
-use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, network, only, orders};
+use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, network, only, order, orders};
 use crate::support::APP;
 
 pub(super) const ROWS: &[Row] = &[
@@ -88,16 +86,6 @@ pub(super) const ROWS: &[Row] = &[
         a_stalled_endpoint_is_an_error_in_time
     ),
 ];
-
-/// Opens a door to the token service and the custom API of a stage.
-async fn door_to(
-    stage: &Stage,
-    versions: &[&'static tokio_rustls::rustls::SupportedProtocolVersion],
-) -> Door {
-    let emulator = Arc::clone(&stage.emulator);
-    let answer = move |facts: &_, request| emulator.handle(emulator.now(), facts, request);
-    Door::open(&[MTLS_HOST, ORDERS_HOST], versions, Clients::MayPresent, answer).await
-}
 
 #[tokio::test]
 async fn older_versions_of_tls_are_refused() -> Evidence {
@@ -326,9 +314,7 @@ async fn many_callers_with_several_certificates_are_kept_apart() -> Evidence {
         let resource = clients[caller % 3].resource(&orders());
         let (own, waiting) = (certificates[caller % 3].thumbprint(), waiting.clone());
         tokio::spawn(async move {
-            let url = format!("https://{ORDERS_HOST}/orders");
-            let request = http::Request::get(url).body(Bytes::new()).unwrap();
-            let answer = waiting.call(resource.call(request)).await.unwrap();
+            let answer = waiting.call(resource.call(order())).await.unwrap();
             let facts = answer.extensions().get::<certbound::resource::CallFacts>().unwrap().0;
             assert_eq!((answer.status().as_u16(), facts.presented), (200, Some(own)));
             assert_eq!(resource.token().await.unwrap().binding().thumbprint(), own);

@@ -1,18 +1,15 @@
 //! PLAT: platforms.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use certbound::resource::CallFacts;
 use certbound::{BindingCertificate, Client};
 use certbound_emulator::world::builtin::ORDERS_HOST;
 use tokio_rustls::rustls::version::TLS12;
 
-use super::door::{Clients, Door};
+use super::door::door_to;
 use super::evidence::Evidence;
 use super::pki;
 use super::rows::{Result, Row, shown};
-use super::stage::{MTLS_HOST, Stage, global, is_bound_by_certificate, orders};
+use super::stage::{MTLS_HOST, Stage, global, is_bound_by_certificate, order, orders};
 use super::token_key::{self, TokenKey};
 use crate::support::APP;
 
@@ -47,10 +44,6 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-fn call() -> http::Request<Bytes> {
-    http::Request::get(format!("https://{ORDERS_HOST}/orders")).body(Bytes::new()).unwrap()
-}
-
 #[tokio::test]
 async fn a_pem_file_on_linux_gets_a_token_and_calls() -> Evidence {
     assert_eq!(std::env::consts::OS, "linux");
@@ -58,7 +51,7 @@ async fn a_pem_file_on_linux_gets_a_token_and_calls() -> Evidence {
     let certificate = BindingCertificate::from_pem_file(stage.file("C")).unwrap();
     let leg1 = stage.client(certificate);
     let leg2 = stage.builder().with_assertions(leg1).build().unwrap();
-    let answer = leg2.resource(&orders()).call(call()).await.unwrap();
+    let answer = leg2.resource(&orders()).call(order()).await.unwrap();
     let facts = answer.extensions().get::<CallFacts>().unwrap().0;
     assert_eq!((answer.status().as_u16(), facts.presented), (200, Some(pki::c().thumbprint())));
     let journal = stage.journal();
@@ -73,12 +66,10 @@ async fn a_pem_file_on_linux_gets_a_token_and_calls() -> Evidence {
 #[tokio::test]
 async fn tls_1_2_is_enough_for_token_and_resource() -> Evidence {
     let stage = Stage::new().await;
-    let emulator = Arc::clone(&stage.emulator);
-    let answer = move |facts: &_, request| emulator.handle(emulator.now(), facts, request);
-    let door = Door::open(&[MTLS_HOST, ORDERS_HOST], &[&TLS12], Clients::MayPresent, answer).await;
+    let door = door_to(&stage, &[&TLS12]).await;
     let builder = Client::builder(global(), APP).with_network(&door.network());
     let client = builder.with_certificate(pki::c().binding()).build().unwrap();
-    assert_eq!(client.resource(&orders()).call(call()).await.unwrap().status(), 200);
+    assert_eq!(client.resource(&orders()).call(order()).await.unwrap().status(), 200);
     let journal = stage.journal();
     assert_eq!(journal.len(), 2);
     is_bound_by_certificate(&journal[0], MTLS_HOST, pki::c());

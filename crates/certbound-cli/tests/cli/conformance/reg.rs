@@ -1,18 +1,18 @@
 //! REG: regions.
 
-use bytes::Bytes;
 use certbound::credential::ByCertificate;
 use certbound::region::{RegionDetector, RegionOutcome, RegionSource};
 use certbound::retry::RetryPolicy;
 use certbound::{Client, Region, TokenCache};
-use certbound_emulator::world::builtin;
+use certbound_emulator::world::builtin::ORDERS_HOST;
 use certbound_emulator::{Condition, Fault, FaultResult, IMDS_HOST, PlatformEndpoint};
 
 use super::evidence::Evidence;
 use super::pki;
 use super::rows::{Row, shown};
 use super::stage::{
-    MTLS_HOST, Stage, confirmation, global, graph, in_region, is_bound_by_certificate, only, orders, output,
+    MTLS_HOST, Stage, confirmation, global, graph, in_region, is_bound_by_certificate, only, order, orders,
+    output,
 };
 use super::trap::Trap;
 use crate::support::{self, APP, TENANT, refusal};
@@ -171,14 +171,12 @@ async fn a_malformed_region_reaches_no_host() -> Evidence {
 async fn a_resource_accepts_a_regional_token() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.at(in_region("westus3")).with_certificate(pki::c().binding()).build().unwrap();
-    let url = format!("https://{}/orders", builtin::ORDERS_HOST);
-    let request = http::Request::get(url).body(Bytes::new()).unwrap();
-    let answer = client.resource(&orders()).call(request).await.unwrap();
+    let answer = client.resource(&orders()).call(order()).await.unwrap();
     assert_eq!(answer.status(), 200);
     let journal = stage.journal();
     assert_eq!(journal.len(), 2);
     is_bound_by_certificate(&journal[0], "westus3.mtlsauth.microsoft.com", pki::c());
-    assert_eq!((journal[1].host.as_str(), journal[1].status), (builtin::ORDERS_HOST, 200));
+    assert_eq!((journal[1].host.as_str(), journal[1].status), (ORDERS_HOST, 200));
     assert_eq!(journal[1].authorization_scheme.as_deref(), Some("mtls_pop"));
     assert_eq!(journal[1].client_certificate, journal[0].client_certificate);
     Evidence::of(journal)

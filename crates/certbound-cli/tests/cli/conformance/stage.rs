@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use certbound::credential::{ByCertificate, NoCredential};
 use certbound::transport::NetworkBuilder;
 use certbound::{
@@ -12,7 +13,7 @@ use certbound::{
 use certbound_core::jws;
 use certbound_emulator::clock::SystemClock;
 use certbound_emulator::serve::Server;
-use certbound_emulator::world::builtin;
+use certbound_emulator::world::builtin::{self, ORDERS_HOST};
 use certbound_emulator::{Emulator, JournalEntry, World};
 
 use super::pki;
@@ -123,6 +124,11 @@ pub(super) fn graph() -> ResourceScope {
 /// The scope of the custom API, which refuses Bearer tokens.
 pub(super) fn orders() -> ResourceScope {
     ResourceScope::parse("api://orders/.default").unwrap()
+}
+
+/// Returns a request to the custom API.
+pub(super) fn order() -> http::Request<Bytes> {
+    http::Request::get(format!("https://{ORDERS_HOST}/orders")).body(Bytes::new()).unwrap()
 }
 
 /// Returns the only entry of a journal.
