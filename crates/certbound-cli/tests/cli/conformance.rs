@@ -102,5 +102,5 @@ fn no_more_rows_than_agreed_are_not_shown() {
     let others: Vec<&str> = others.map(|row| row.id).collect();
     assert!(others.iter().all(|id| *id == "PLAT-01"), "{others:?}");
     let limited: Vec<&str> = rows.iter().filter(|row| row.limit.is_some()).map(|row| row.id).collect();
-    assert_eq!(limited, ["CFG-06", "PLAT-04"]);
+    assert_eq!(limited, ["CFG-06", "IDP-01", "IDP-02", "PLAT-04"]);
 }

@@ -1,8 +1,8 @@
 //! CFG: the credentials of a client.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use certbound::credential::unbound_fn;
@@ -10,7 +10,9 @@ use certbound::error::TransportError;
 use certbound::transport::{Answer, HyperTransport, Via};
 use certbound::{AnyClient, BindingCertificate, Client, Secret, TokenSource as _, Transport};
 use certbound_core::jws;
+use tokio_rustls::rustls::ALL_VERSIONS;
 
+use super::door::{Clients, Door};
 use super::elsewhere::Elsewhere;
 use super::evidence::Evidence;
 use super::rows::{Row, shown};
@@ -50,8 +52,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "CFG-05",
         0,
-        "An empty chain is an error. If TLS presents no certificate, or a self-signed certificate, the error has the \
-         service's code. Nothing is cached.",
+        "An empty chain is an error. If the client presents no certificate, or a self-signed certificate, the error has \
+         the service's code, and nothing is cached. The leaf alone, without its issuer, is enough.",
         an_empty_chain_ends_in_an_error_with_the_services_code
     ),
     Row {
@@ -78,7 +80,7 @@ async fn a_certificate_gets_a_bound_token_and_is_presented() -> Evidence {
         .fact("certificate of the token", pki::named(&token.binding().thumbprint().x5t_s256()))
 }
 
-/// Returns the arguments of `token` for the application, with the network of a trap.
+/// Runs `certbound token` with these arguments, with a trap as the proxy. Returns the exit code and the error.
 async fn refused_by_the_command_line(trap: &Trap, args: &[&str]) -> (i32, String) {
     let mut command = support::certbound();
     command.env("HTTPS_PROXY", trap.url()).env("SECRET", "S").args(["token", "-o", "json"]);
@@ -118,7 +120,10 @@ async fn a_secret_gets_no_bound_token() -> Evidence {
     assert_eq!(error.code(), code);
     with_compiler_error(trap.nothing_arrived(), "bound_token_by_a_secret")
         .fact("certbound token --client-secret-env", format!("exit code {exit}, {code}"))
-        .fact("error of a client that was chosen at run time", error.code())
+        .fact(
+            "error of the library's AnyClient, whose kind of credential is known only at run time",
+            error.code(),
+        )
 }
 
 #[tokio::test]
@@ -142,7 +147,10 @@ async fn an_unbound_assertion_gets_no_bound_token() -> Evidence {
     assert_eq!((error.code(), asked), (code.as_str(), 0));
     with_compiler_error(trap.nothing_arrived(), "bound_token_by_an_unbound_assertion")
         .fact("certbound token --assertion-file", format!("exit code {exit}, {code}"))
-        .fact("error of a client that was chosen at run time", error.code())
+        .fact(
+            "error of the library's AnyClient, whose kind of credential is known only at run time",
+            error.code(),
+        )
         .fact("assertions that the client requested from the program", asked)
 }
 
@@ -164,9 +172,16 @@ async fn an_empty_chain_ends_in_an_error_with_the_services_code() -> Evidence {
     let empty = BindingCertificate::from_pem_pair(b"", pki::c().identity.key_pem.as_bytes()).unwrap_err();
     assert_eq!(empty.code(), "certificate_missing");
     let stage = Stage::new().await;
-    let cache = certbound::TokenCache::new();
-    let builder = || stage.builder().with_cache(cache.clone());
-    let bare = builder().with_transport(WithoutCertificate(stage.network.transport()));
+    let (emulator, lengths) = (Arc::clone(&stage.emulator), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&lengths);
+    let door = Door::open(&[MTLS_HOST], ALL_VERSIONS, Clients::MayPresent, move |facts, request| {
+        seen.lock().unwrap().push(facts.client_chain.as_ref().map_or(0, Vec::len).to_string());
+        emulator.handle(emulator.now(), facts, request)
+    })
+    .await;
+    let (network, cache) = (door.network(), certbound::TokenCache::new());
+    let builder = || Client::builder(global(), APP).with_network(&network).with_cache(cache.clone());
+    let bare = builder().with_transport(WithoutCertificate(network.transport()));
     let bare = bare.with_certificate(pki::c().binding()).build().unwrap();
     let missing = bare.bound_token(&graph()).await.unwrap_err();
     assert!(matches!(missing, certbound::Error::Refused { .. }), "{missing:?}");
@@ -185,13 +200,15 @@ async fn an_empty_chain_ends_in_an_error_with_the_services_code() -> Evidence {
     let journal = stage.journal();
     assert_eq!((journal.len(), journal[0].client_certificate.as_deref()), (3, None));
     is_bound_by_certificate(&journal[2], MTLS_HOST, pki::c());
+    let lengths = lengths.lock().unwrap().join(", ");
+    assert_eq!(lengths, "0, 1, 1");
     let shown = |error: &certbound::Error| format!("{}, AADSTS{}", error.code(), error.aadsts().unwrap());
     Evidence::of(journal)
         .fact("error of an empty chain", empty.code())
         .fact("error of the first request", shown(&missing))
         .fact("error of the second request", shown(&error))
         .fact("cached tokens after the errors", cached)
-        .fact("third request", "C without its issuer, which the service knows")
+        .fact("certificates that the server received in the handshakes of the three requests", lengths)
 }
 
 /// A transport with an empty TLS certificate: it presents none.

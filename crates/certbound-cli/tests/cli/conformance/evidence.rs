@@ -1,5 +1,6 @@
 //! The evidence of a row: the requests that a server received, with the answers, and facts that the test read elsewhere.
 
+use std::collections::BTreeSet;
 use std::process::{ExitCode, Termination};
 
 use certbound_emulator::JournalEntry;
@@ -99,6 +100,11 @@ impl Evidence {
         }
         text.join("\n")
     }
+}
+
+/// Returns the different texts that a test captured, for example the errors of several calls.
+pub(super) fn joined(captured: &BTreeSet<String>) -> String {
+    captured.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// Breaks a long line after commas. Each line of the result ends with a line break.

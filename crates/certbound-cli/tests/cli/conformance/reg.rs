@@ -1,5 +1,7 @@
 //! REG: regions.
 
+use std::collections::BTreeSet;
+
 use certbound::credential::ByCertificate;
 use certbound::region::{RegionDetector, RegionOutcome, RegionSource};
 use certbound::retry::RetryPolicy;
@@ -7,7 +9,7 @@ use certbound::{Client, Region, TokenCache};
 use certbound_emulator::world::builtin::ORDERS_HOST;
 use certbound_emulator::{Condition, Fault, FaultResult, IMDS_HOST, PlatformEndpoint};
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, joined};
 use super::pki;
 use super::rows::{Row, shown};
 use super::stage::{
@@ -40,8 +42,8 @@ pub(super) const ROWS: &[Row] = &[
     shown!(
         "REG-05",
         1,
-        "A configured region that is malformed or unknown is an error. A malformed region never becomes part of a host \
-         name.",
+        "A configured region that is malformed is an error before the network. A malformed region from the metadata \
+         service is ignored. If the host of a well-formed region cannot be reached, the error names the region.",
         a_malformed_region_reaches_no_host
     ),
     shown!(
@@ -128,23 +130,28 @@ async fn a_failed_detection_uses_the_global_host() -> Evidence {
 #[tokio::test]
 async fn a_malformed_region_reaches_no_host() -> Evidence {
     const MALFORMED: [&str; 5] = ["evil.example/", "west.us3", "west-us", "eastus@evil.example", "é"];
+    let (trap, stage) = (Trap::new(), Stage::new().await);
+    let (mut of_library, mut of_command) = (BTreeSet::new(), BTreeSet::new());
     for region in MALFORMED {
-        assert_eq!(Region::parse(region).unwrap_err().code(), "invalid_region", "{region}");
+        of_library.insert(Region::parse(region).unwrap_err().code().to_owned());
+        let mut command = support::certbound();
+        command.env("HTTPS_PROXY", trap.url()).args(["token", "-o", "json", "--region", region]);
+        command.args(["--scope", graph().as_str(), "--tenant", TENANT, "--client-id", APP]);
+        command.args(["--certificate", &stage.file("C")]);
+        let (exit, code) = refusal(&output(command).await);
+        of_command.insert(format!("exit code {exit}, {code}"));
     }
-    let trap = Trap::new();
-    let mut command = support::certbound();
-    command.env("HTTPS_PROXY", trap.url()).args(["token", "-o", "json", "--region", MALFORMED[0]]);
-    command.args(["--scope", graph().as_str(), "--tenant", TENANT, "--client-id", APP]);
-    let stage = Stage::new().await;
-    command.args(["--certificate", &stage.file("C")]);
-    let output = output(command).await;
-    let (exit, code) = refusal(&output);
-    assert_eq!((exit, code.as_str()), (2, "invalid_region"));
-    drop(trap.nothing_arrived());
-    // A malformed region from the metadata service is no region.
-    metadata_answers(&stage, 200, MALFORMED[0]);
-    let details = detecting(&stage).bound_token(&graph()).await.unwrap().details();
-    assert_eq!(details.region, None);
+    assert_eq!(of_library, BTreeSet::from(["invalid_region".to_owned()]));
+    assert_eq!(of_command, BTreeSet::from(["exit code 2, invalid_region".to_owned()]));
+    let connections = trap.connections();
+    assert_eq!(connections, 0);
+    // The metadata service names each malformed region to one client.
+    for region in MALFORMED {
+        stage.emulator.clear_faults();
+        metadata_answers(&stage, 200, region);
+        let details = detecting(&stage).bound_token(&graph()).await.unwrap().details();
+        assert_eq!(details.region, None, "{region}");
+    }
     // A well-formed region that does not exist has no host.
     let host = "nosuchregion.mtlsauth.microsoft.com";
     let condition = Condition { host_suffix: Some(host.to_owned()), ..Condition::any() };
@@ -152,18 +159,22 @@ async fn a_malformed_region_reaches_no_host() -> Evidence {
     let builder = stage.at(in_region("nosuchregion")).with_retry_policy(RetryPolicy::none());
     let client = builder.with_certificate(pki::c().binding()).build().unwrap();
     let unknown = client.bound_token(&graph()).await.unwrap_err();
-    assert_eq!(unknown.region().map(Region::as_str), Some("nosuchregion"), "{unknown}");
+    let named = unknown.region().map_or("none", Region::as_str);
+    assert_eq!(named, "nosuchregion", "{unknown}");
     let journal = stage.journal();
-    assert_eq!(journal.len(), 2);
-    is_bound_by_certificate(&journal[1], MTLS_HOST, pki::c());
-    Evidence::of(journal)
-        .fact("answer of the metadata service", MALFORMED[0])
-        .fact("error for the region nosuchregion, whose host cannot be reached", unknown.code())
-        .fact("error of the library for each malformed region", "invalid_region")
+    assert_eq!(journal.len(), 2 * MALFORMED.len());
+    for pair in journal.chunks(2) {
+        assert_eq!(pair[0].host, IMDS_HOST);
+        is_bound_by_certificate(&pair[1], MTLS_HOST, pki::c());
+    }
+    Evidence::in_any_order(journal)
         .fact("malformed regions", MALFORMED.join("  "))
+        .fact("errors of the library for these regions", joined(&of_library))
+        .fact("results of certbound token --region for these regions", joined(&of_command))
+        .fact("connections that the configured proxy saw from these commands", connections)
         .fact(
-            "certbound token --region evil.example/",
-            format!("exit code {exit}, {code}, no connection was opened"),
+            "error for the region nosuchregion, whose host cannot be reached",
+            format!("{}, with the region {named}", unknown.code()),
         )
 }
 

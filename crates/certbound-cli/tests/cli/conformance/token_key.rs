@@ -16,12 +16,15 @@ use crate::support::{json, refusal, stderr, stdout};
 /// The limit of a row that needs hardware.
 pub(super) const LIMIT: &str = "with SoftHSM, a token in software; no device was tried";
 
+/// The attributes of a private key that was generated in the token and can never leave it.
+const REQUIRED: [&str; 4] = ["sensitive", "always sensitive", "never extractable", "local"];
+
 /// A private key that only the token has.
 pub(super) struct TokenKey {
     hsm: Hsm,
     /// The URI of the key and of its certificate.
     uri: String,
-    /// The attributes of the private key, as `pkcs11-tool` prints them.
+    /// The attributes that the private key must have, as `pkcs11-tool` found them.
     pub(super) attributes: String,
     /// The thumbprint of the certificate, as `x5t#S256`.
     pub(super) x5t_s256: String,
@@ -35,12 +38,11 @@ impl TokenKey {
         let generated = json(&hsm.run(&["keys", "generate", &uri]));
         assert_eq!(generated["extractable"], false, "{generated}");
         let listed = hsm.pkcs11_tool(&["--list-objects", "--type", "privkey"]);
-        let attributes: Vec<&str> =
+        let access: Vec<&str> =
             listed.lines().filter_map(|line| line.trim().strip_prefix("Access:")).map(str::trim).collect();
-        let [attributes] = attributes[..] else { panic!("one private key: {listed}") };
-        for attribute in ["sensitive", "always sensitive", "never extractable", "local"] {
-            assert!(attributes.split(", ").any(|known| known == attribute), "{attribute}: {listed}");
-        }
+        let [access] = access[..] else { panic!("one private key: {listed}") };
+        let attributes: Vec<&str> = access.split(", ").filter(|found| REQUIRED.contains(found)).collect();
+        assert_eq!(attributes.len(), REQUIRED.len(), "{REQUIRED:?}: {listed}");
         let public = hsm.path("public.der");
         let file = public.to_str().unwrap();
         hsm.pkcs11_tool(&["--read-object", "--type", "pubkey", "--label", "binding", "--output-file", file]);
@@ -50,7 +52,7 @@ impl TokenKey {
         fs::write(&certificate, &chain[0]).unwrap();
         hsm.write(&certificate, "cert", "binding", "0a");
         let x5t_s256 = Thumbprint::of_der(&chain[0]).x5t_s256();
-        Self { attributes: attributes.to_owned(), hsm, uri, x5t_s256 }
+        Self { attributes: attributes.join(", "), hsm, uri, x5t_s256 }
     }
 
     /// Returns the command with the key as the certificate of Leg 1.
