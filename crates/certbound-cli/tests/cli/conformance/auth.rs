@@ -8,83 +8,83 @@ use certbound_emulator::world::builtin;
 
 use super::evidence::{Evidence, joined};
 use super::pki;
-use super::rows::{Row, shown};
+use super::rows::rows;
 use super::stage::{MTLS_HOST, Stage, graph, in_region, is_bound_by_certificate, output, tenant};
 use super::trap::Trap;
 use crate::support::{self, APP, TENANT, refusal};
 
-pub(super) const ROWS: &[Row] = &[
-    shown!(
+rows! {
+    (
         "AUTH-01",
         0,
         "The tenant can be a GUID or a domain. It is in the path as it was configured.",
         a_tenant_is_a_guid_or_a_domain
     ),
-    shown!("AUTH-02", 0, "The tenant `common` is refused before any credential is sent.", common_is_refused),
-    shown!(
+    ("AUTH-02", 0, "The tenant `common` is refused before any credential is sent.", common_is_refused),
+    (
         "AUTH-03",
         0,
         "The tenant `organizations` is refused before any credential is sent.",
         organizations_is_refused
     ),
-    shown!(
+    (
         "AUTH-04",
         0,
         "The tenant `consumers` is refused before any credential is sent.",
         consumers_is_refused
     ),
-    shown!(
+    (
         "AUTH-05",
         1,
         "A different tenant for one request is in the path of the request and in the cache key.",
         another_tenant_is_in_the_path_and_in_the_key
     ),
-    shown!(
+    (
         "AUTH-06",
         0,
         "The public cloud has the host `mtlsauth.microsoft.com` and regional forms of it, for each name of its login host.",
         the_public_cloud_has_its_host
     ),
-    shown!(
+    (
         "AUTH-07",
         0,
         "The cloud for the US Government has the host `mtlsauth.microsoftonline.us`.",
         the_us_government_has_its_host
     ),
-    shown!(
+    (
         "AUTH-08",
         0,
         "The cloud in China has the host `mtlsauth.partner.microsoftonline.cn`.",
         china_has_its_host
     ),
-    shown!(
+    (
         "AUTH-09",
         0,
         "The legacy name `login.usgovcloudapi.net` leads to the host of AUTH-07.",
         the_legacy_name_of_the_us_government_leads_to_its_host
     ),
-    shown!(
+    (
         "AUTH-10",
         0,
         "The legacy name `login.chinacloudapi.cn` leads to the host of AUTH-08.",
         the_legacy_name_of_china_leads_to_its_host
     ),
-    shown!(
+    (
         "AUTH-11",
         0,
         "An Entra authority whose host does not begin with `login.` is refused before the certificate is sent to a \
          derived host.",
         a_host_without_login_is_refused
     ),
-    shown!(
+    (
         "AUTH-12",
         0,
         "An authority with HTTP, without a tenant or without a URL is refused before the network.",
         an_authority_that_is_none_is_refused
     ),
-];
+}
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_tenant_is_a_guid_or_a_domain() -> Evidence {
     let stage = Stage::new().await;
     for (at, tenant) in [TENANT, "contoso.example"].into_iter().enumerate() {
@@ -124,22 +124,22 @@ async fn is_refused(tenant: &str) -> Evidence {
         .fact("error of the library", of_library)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn common_is_refused() -> Evidence {
     is_refused("common").await
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn organizations_is_refused() -> Evidence {
     is_refused("organizations").await
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn consumers_is_refused() -> Evidence {
     is_refused("consumers").await
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn another_tenant_is_in_the_path_and_in_the_key() -> Evidence {
     let stage = Stage::new().await;
     let cache = TokenCache::new();
@@ -189,7 +189,7 @@ async fn all_go_to(cloud: Cloud, login_hosts: &[&str], mtls_host: &str, region: 
         .fact("login hosts of the requests, each without and with a region", login_hosts.join(", "))
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_public_cloud_has_its_host() -> Evidence {
     let names = ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com"];
     all_go_to(Cloud::Public, &names, MTLS_HOST, "westus3").await
@@ -197,7 +197,7 @@ async fn the_public_cloud_has_its_host() -> Evidence {
 
 const US_GOVERNMENT: &str = "mtlsauth.microsoftonline.us";
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_us_government_has_its_host() -> Evidence {
     let names = ["login.microsoftonline.us"];
     all_go_to(Cloud::UsGovernment, &names, US_GOVERNMENT, "usgovvirginia").await
@@ -205,23 +205,23 @@ async fn the_us_government_has_its_host() -> Evidence {
 
 const CHINA: &str = "mtlsauth.partner.microsoftonline.cn";
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn china_has_its_host() -> Evidence {
     all_go_to(Cloud::China, &["login.partner.microsoftonline.cn"], CHINA, "chinaeast2").await
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_legacy_name_of_the_us_government_leads_to_its_host() -> Evidence {
     let names = ["login.usgovcloudapi.net"];
     all_go_to(Cloud::UsGovernment, &names, US_GOVERNMENT, "usgovvirginia").await
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_legacy_name_of_china_leads_to_its_host() -> Evidence {
     all_go_to(Cloud::China, &["login.chinacloudapi.cn"], CHINA, "chinaeast2").await
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_host_without_login_is_refused() -> Evidence {
     let trap = Trap::new();
     const HOSTS: [&str; 3] = ["sts.windows.net", "sts.contoso.example", "mtlsauth.microsoft.com"];
@@ -245,7 +245,7 @@ async fn a_host_without_login_is_refused() -> Evidence {
         .fact("errors for these authorities", joined(&codes))
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn an_authority_that_is_none_is_refused() -> Evidence {
     let trap = Trap::new();
     let stage = Stage::new().await;

@@ -15,62 +15,62 @@ use http::{Request, Response};
 
 use super::evidence::Evidence;
 use super::pki;
-use super::rows::{Row, shown};
+use super::rows::rows;
 use super::stage::{
     MTLS_HOST, Stage, confirmation, graph, is_bound_by_certificate, network, only, order, orders, output,
 };
 
-pub(super) const ROWS: &[Row] = &[
-    shown!(
+rows! {
+    (
         "BIND-01",
         0,
         "The token comes with its certificate and the key, which are enough for the handshake.",
         a_token_has_certificate_and_key
     ),
-    shown!(
+    (
         "BIND-02",
         0,
         "The thumbprint of the token's certificate is the SHA-256 of the whole DER of the leaf, in base64url.",
         the_thumbprint_is_the_sha_256_of_the_leaf
     ),
-    shown!(
+    (
         "BIND-03",
         0,
         "The `cnf` of the token has this thumbprint as `x5t#S256`.",
         the_token_names_its_certificate
     ),
-    shown!(
+    (
         "BIND-04",
         0,
         "A resource accepts the token under the scheme `mtls_pop`: status 200.",
         a_resource_accepts_the_token_under_its_scheme
     ),
-    shown!(
+    (
         "BIND-05",
         0,
         "Microsoft Graph accepts bound tokens and Bearer tokens. On the connection with its certificate, a bound token is \
          refused under the scheme `Bearer`. A Bearer token is accepted at the ordinary host.",
         a_resource_refuses_the_token_under_bearer
     ),
-    shown!(
+    (
         "BIND-06",
         0,
         "A resource refuses the same token on a connection without a certificate.",
         a_resource_refuses_the_token_without_a_certificate
     ),
-    shown!(
+    (
         "BIND-07",
         0,
         "A resource refuses the same token on a connection with a different certificate.",
         a_resource_refuses_the_token_with_another_certificate
     ),
-    shown!(
+    (
         "BIND-08",
         0,
         "The token can be used for a call as it is: it has everything that the call needs.",
         a_token_is_enough_for_a_call
     ),
-];
+}
 
 fn orders_url() -> String {
     format!("https://{ORDERS_HOST}/orders")
@@ -90,7 +90,7 @@ fn is_call(entry: &JournalEntry, host: &str, status: u16, scheme: &str, certific
     assert_eq!(entry.client_certificate, certificate.map(|it| it.thumbprint().x5t_s256()), "{entry:#?}");
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_token_has_certificate_and_key() -> Evidence {
     let stage = Stage::new().await;
     let token = stage.client(pki::c().binding()).bound_token(&orders()).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_token_has_certificate_and_key() -> Evidence {
     Evidence::of(journal)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_thumbprint_is_the_sha_256_of_the_leaf() -> Evidence {
     let stage = Stage::new().await;
     let token = stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap();
@@ -124,7 +124,7 @@ async fn the_thumbprint_is_the_sha_256_of_the_leaf() -> Evidence {
         .fact("thumbprint of the token's certificate", token.binding().thumbprint().x5t_s256())
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_token_names_its_certificate() -> Evidence {
     let stage = Stage::new().await;
     let token = stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap();
@@ -136,7 +136,7 @@ async fn the_token_names_its_certificate() -> Evidence {
     Evidence::of(journal).fact("cnf.x5t#S256 of the token", confirmation)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_resource_accepts_the_token_under_its_scheme() -> Evidence {
     let stage = Stage::new().await;
     let resource = stage.client(pki::c().binding()).resource(&orders());
@@ -157,7 +157,7 @@ fn different_tokens(calls: &[&JournalEntry]) -> usize {
 const TOKENS: &str =
     "different tokens in both calls with a bound token, by the SHA-256 that the server recorded";
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_resource_refuses_the_token_under_bearer() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.client(pki::c().binding());
@@ -206,17 +206,17 @@ async fn refused(certificate: Option<&pki::Named>) -> Evidence {
     Evidence::of(journal).fact(TOKENS, tokens)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_resource_refuses_the_token_without_a_certificate() -> Evidence {
     refused(None).await
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_resource_refuses_the_token_with_another_certificate() -> Evidence {
     refused(Some(pki::d())).await
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_token_is_enough_for_a_call() -> Evidence {
     let stage = Stage::new().await;
     let token = stage.client(pki::c().binding()).bound_token(&orders()).await.unwrap();

@@ -14,59 +14,59 @@ use tokio_rustls::rustls::ALL_VERSIONS;
 
 use super::door::{Door, door_to};
 use super::evidence::Evidence;
-use super::rows::{Row, shown};
+use super::rows::rows;
 use super::stage::{
     MTLS_HOST, Stage, confirmation, graph, is_bound_by_certificate, only, order, orders, output,
 };
 use super::{pki, root};
 use crate::support::json;
 
-pub(super) const ROWS: &[Row] = &[
-    shown!(
+rows! {
+    (
         "CACHE-01",
         0,
         "A token from the memory of the cache has all fields of the first result.",
         a_token_from_memory_has_all_fields
     ),
-    shown!(
+    (
         "CACHE-02",
         0,
         "A certificate that was renewed over the same key gets a token of its own.",
         a_renewed_certificate_is_a_miss
     ),
-    shown!(
+    (
         "CACHE-03",
         0,
         "Two certificates, one application and one scope: neither the tokens nor the connections are shared.",
         two_certificates_share_neither_tokens_nor_connections
     ),
-    shown!(
+    (
         "CACHE-04",
         1,
         "The same leaf with a different chain of issuers shares the token, because a token is bound to the leaf.",
         the_same_leaf_with_other_issuers_shares_the_token
     ),
-    shown!(
+    (
         "CACHE-05",
         0,
         "An answer with the type `Bearer` is written neither to the memory nor to the store.",
         a_downgrade_is_not_stored
     ),
-    shown!(
+    (
         "CACHE-06",
         0,
         "Two processes with different certificates share one sealed file at the same time. Neither they nor later processes \
          get a token that is bound to the certificate of the other.",
         two_processes_on_one_file_get_their_own_tokens
     ),
-    shown!(
+    (
         "CACHE-07",
         0,
         "A token from the store, read by a new cache, has all fields of the first result, with certificate and key. Only \
          the region outcome is not stored.",
         a_token_from_the_store_has_all_fields
     ),
-];
+}
 
 fn client(stage: &Stage, cache: &TokenCache, certificate: BindingCertificate) -> Client<ByCertificate> {
     stage.builder().with_cache(cache.clone()).with_certificate(certificate).build().unwrap()
@@ -102,7 +102,7 @@ fn has_all_fields(first: &BoundToken, second: &BoundToken, source: Source) -> St
     fields(second).into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_token_from_memory_has_all_fields() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.client(pki::c().binding());
@@ -122,7 +122,7 @@ fn sealed(folder: &Path) -> TokenCache {
     TokenCache::new().with_store(SealedStore::with_key_file(&state).unwrap())
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_token_from_the_store_has_all_fields() -> Evidence {
     let stage = Stage::new().await;
     let cache = sealed(stage.folder());
@@ -150,7 +150,7 @@ async fn a_token_from_the_store_has_all_fields() -> Evidence {
         .fact("different tokens in the store and in the call, by SHA-256", tokens)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_renewed_certificate_is_a_miss() -> Evidence {
     let stage = Stage::new().await;
     let cache = TokenCache::new();
@@ -177,7 +177,7 @@ async fn a_renewed_certificate_is_a_miss() -> Evidence {
     acquired.into_iter().fold(Evidence::of(journal), |evidence, (name, value)| evidence.fact(name, value))
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn two_certificates_share_neither_tokens_nor_connections() -> Evidence {
     let stage = Stage::new().await;
     let cache = TokenCache::new();
@@ -204,7 +204,7 @@ async fn two_certificates_share_neither_tokens_nor_connections() -> Evidence {
     Evidence::of(journal).fact("cnf of the tokens of the four calls", bound_to.join(", "))
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_same_leaf_with_other_issuers_shares_the_token() -> Evidence {
     let stage = Stage::new().await;
     let cache = TokenCache::new();
@@ -227,7 +227,7 @@ async fn the_same_leaf_with_other_issuers_shares_the_token() -> Evidence {
         .fact("in the table of the cache key of docs/cache.md", documented)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_downgrade_is_not_stored() -> Evidence {
     let stage = Stage::new().await;
     let cache = sealed(stage.folder());
@@ -265,7 +265,7 @@ async fn process(stage: &Stage, door: &Door, folder: &Path, named: &pki::Named) 
     json(&output(command).await)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn two_processes_on_one_file_get_their_own_tokens() -> Evidence {
     let stage = Stage::new().await;
     let door = door_to(&stage, ALL_VERSIONS).await;

@@ -15,60 +15,58 @@ use tokio_rustls::rustls::ALL_VERSIONS;
 use super::door::{Clients, Door};
 use super::elsewhere::Elsewhere;
 use super::evidence::Evidence;
-use super::rows::{Row, shown};
+use super::rows::rows;
 use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, only, output};
 use super::token_key::{self, TokenKey};
 use super::trap::Trap;
 use super::{pki, root};
 use crate::support::{self, APP, TENANT, refusal};
 
-pub(super) const ROWS: &[Row] = &[
-    shown!(
+rows! {
+    (
         "CFG-01",
         0,
         "A client with a certificate gets a bound token. TLS presents exactly the configured leaf certificate.",
         a_certificate_gets_a_bound_token_and_is_presented
     ),
-    shown!(
+    (
         "CFG-02",
         0,
         "A bound token for a client with a secret does not compile. The command line refuses it with exit code 2, \
          before any request.",
         a_secret_gets_no_bound_token
     ),
-    shown!(
+    (
         "CFG-03",
         0,
         "A bound token for a client with an assertion that is not bound is refused before the network. Nothing falls \
          back to a Bearer token.",
         an_unbound_assertion_gets_no_bound_token
     ),
-    shown!(
+    (
         "CFG-04",
         0,
         "A certificate without its private key is an error about the key, before the network.",
         a_certificate_without_its_key_is_refused
     ),
-    shown!(
+    (
         "CFG-05",
         0,
         "An empty chain is an error. If the client presents no certificate, or a self-signed certificate, the error has \
          the service's code, and nothing is cached. The leaf alone, without its issuer, is enough.",
         an_empty_chain_ends_in_an_error_with_the_services_code
     ),
-    Row {
-        limit: Some(token_key::LIMIT),
-        ..shown!(
-            "CFG-06",
-            1,
-            "The library never has the private key. Signatures by the owner of the key are enough for the handshake and \
-             for a bound token.",
-            a_key_that_only_signs_is_enough
-        )
-    },
-];
+    (
+        "CFG-06",
+        1,
+        "The library never has the private key. Signatures by the owner of the key are enough for the handshake and \
+         for a bound token.",
+        a_key_that_only_signs_is_enough,
+        with token_key::LIMIT
+    ),
+}
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_certificate_gets_a_bound_token_and_is_presented() -> Evidence {
     let stage = Stage::new().await;
     let certificate = pki::c().binding();
@@ -108,7 +106,7 @@ fn with_compiler_error(evidence: Evidence, program: &str) -> Evidence {
         .fact("test of the message", format!("{name} in {file}"))
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_secret_gets_no_bound_token() -> Evidence {
     let trap = Trap::new();
     let (exit, code) = refused_by_the_command_line(&trap, &["--client-secret-env", "SECRET"]).await;
@@ -126,7 +124,7 @@ async fn a_secret_gets_no_bound_token() -> Evidence {
         )
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn an_unbound_assertion_gets_no_bound_token() -> Evidence {
     let trap = Trap::new();
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -154,7 +152,7 @@ async fn an_unbound_assertion_gets_no_bound_token() -> Evidence {
         .fact("assertions that the client requested from the program", asked)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_certificate_without_its_key_is_refused() -> Evidence {
     let trap = Trap::new();
     let error = BindingCertificate::from_pem(pki::c().identity.certificate_pem.as_bytes()).unwrap_err();
@@ -167,7 +165,7 @@ async fn a_certificate_without_its_key_is_refused() -> Evidence {
         .fact("certbound token --certificate", format!("exit code {exit}, {code}"))
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn an_empty_chain_ends_in_an_error_with_the_services_code() -> Evidence {
     let empty = BindingCertificate::from_pem_pair(b"", pki::c().identity.key_pem.as_bytes()).unwrap_err();
     assert_eq!(empty.code(), "certificate_missing");
@@ -220,7 +218,7 @@ impl Transport for WithoutCertificate {
     }
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_key_that_only_signs_is_enough() -> Evidence {
     let stage = Stage::new().await;
     let signatures = Arc::new(AtomicUsize::new(0));

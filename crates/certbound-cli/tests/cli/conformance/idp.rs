@@ -17,7 +17,7 @@ use tokio_rustls::rustls::ALL_VERSIONS;
 use super::door::{Clients, Door};
 use super::evidence::{Evidence, joined};
 use super::pki;
-use super::rows::{Row, shown};
+use super::rows::rows;
 use super::stage::{is_bound_by_certificate, only};
 use super::trap::Trap;
 use crate::support::{APP, TENANT};
@@ -25,33 +25,29 @@ use crate::support::{APP, TENANT};
 /// The limit of a row about the answer of dSTS.
 const LIMIT: &str = "with a server of the test; no dSTS was tried";
 
-pub(super) const ROWS: &[Row] = &[
-    Row {
-        limit: Some(LIMIT),
-        ..shown!(
-            "IDP-01",
-            0,
-            "A request to a dSTS authority with a tenant goes to the authority's own host and path. No host is derived. \
-             The body has `token_type=mtls_pop`.",
-            dsts_is_asked_at_its_own_host
-        )
-    },
-    Row {
-        limit: Some(LIMIT),
-        ..shown!(
-            "IDP-02",
-            0,
-            "A cached token of a dSTS authority keeps its type and its certificate.",
-            a_cached_token_of_dsts_keeps_its_type_and_certificate
-        )
-    },
-    shown!(
+rows! {
+    (
+        "IDP-01",
+        0,
+        "A request to a dSTS authority with a tenant goes to the authority's own host and path. No host is derived. \
+         The body has `token_type=mtls_pop`.",
+        dsts_is_asked_at_its_own_host,
+        with LIMIT
+    ),
+    (
+        "IDP-02",
+        0,
+        "A cached token of a dSTS authority keeps its type and its certificate.",
+        a_cached_token_of_dsts_keeps_its_type_and_certificate,
+        with LIMIT
+    ),
+    (
         "IDP-03",
         0,
         "A dSTS authority without a tenant is refused before the network.",
         dsts_without_a_tenant_is_refused
     ),
-];
+}
 
 const HOST: &str = "co2.dsts.example";
 
@@ -119,7 +115,7 @@ fn scope() -> ResourceScope {
     ResourceScope::parse("https://resource.example/.default").unwrap()
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn dsts_is_asked_at_its_own_host() -> Evidence {
     let dsts = Dsts::start().await;
     let client = dsts.builder().with_certificate(pki::c().binding()).build().unwrap();
@@ -132,7 +128,7 @@ async fn dsts_is_asked_at_its_own_host() -> Evidence {
     Evidence::of(journal).fact("endpoint of the token", token.details().endpoint)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_cached_token_of_dsts_keeps_its_type_and_certificate() -> Evidence {
     let dsts = Dsts::start().await;
     let client = dsts.builder().with_certificate(pki::c().binding()).build().unwrap();
@@ -152,7 +148,7 @@ async fn a_cached_token_of_dsts_keeps_its_type_and_certificate() -> Evidence {
         .fact("certificate of the second token", pki::named(&second.binding().thumbprint().x5t_s256()))
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn dsts_without_a_tenant_is_refused() -> Evidence {
     let trap = Trap::new();
     let missing = Authority::parse(&format!("https://{HOST}/dstsv2")).unwrap_err();

@@ -8,43 +8,44 @@ use tokio_rustls::rustls::version::TLS12;
 use super::door::door_to;
 use super::evidence::Evidence;
 use super::pki;
-use super::rows::{Result, Row, shown};
+use super::rows::{Result, Row, rows};
 use super::stage::{MTLS_HOST, Stage, global, is_bound_by_certificate, order, orders};
 use super::token_key::{self, TokenKey};
 use crate::support::APP;
 
-pub(super) const ROWS: &[Row] = &[
-    Row {
-        id: "PLAT-01",
-        priority: 0,
-        must: "On Windows, a certificate with a software key gets a bound token and calls a resource.",
-        result: Result::NotHere("It needs Windows, and the tests run on Linux only."),
-        limit: None,
-    },
-    shown!(
+/// The row that needs Windows.
+const ON_WINDOWS: Row = Row {
+    id: "PLAT-01",
+    priority: 0,
+    must: "On Windows, a certificate with a software key gets a bound token and calls a resource.",
+    result: Result::NotHere("It needs Windows, and the tests run on Linux only."),
+    limit: None,
+};
+
+rows! {
+    [ON_WINDOWS]
+    (
         "PLAT-02",
         0,
         "On Linux, a certificate in a PEM file gets a bound token in two legs and calls a resource.",
         a_pem_file_on_linux_gets_a_token_and_calls
     ),
-    shown!(
+    (
         "PLAT-03",
         0,
         "TLS 1.2 is enough for the token and for the resource, here on Linux.",
         tls_1_2_is_enough_for_token_and_resource
     ),
-    Row {
-        limit: Some(token_key::LIMIT),
-        ..shown!(
-            "PLAT-04",
-            1,
-            "A key that cannot be exported gets a bound token in two legs and calls a resource.",
-            a_key_that_cannot_be_exported_gets_a_token_and_calls
-        )
-    },
-];
+    (
+        "PLAT-04",
+        1,
+        "A key that cannot be exported gets a bound token in two legs and calls a resource.",
+        a_key_that_cannot_be_exported_gets_a_token_and_calls,
+        with token_key::LIMIT
+    ),
+}
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_pem_file_on_linux_gets_a_token_and_calls() -> Evidence {
     assert_eq!(std::env::consts::OS, "linux");
     let stage = Stage::new().await;
@@ -63,7 +64,7 @@ async fn a_pem_file_on_linux_gets_a_token_and_calls() -> Evidence {
     Evidence::of(journal).fact("operating system", std::env::consts::OS)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn tls_1_2_is_enough_for_token_and_resource() -> Evidence {
     let stage = Stage::new().await;
     let door = door_to(&stage, &[&TLS12]).await;
@@ -79,7 +80,7 @@ async fn tls_1_2_is_enough_for_token_and_resource() -> Evidence {
     Evidence::of(journal)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_key_that_cannot_be_exported_gets_a_token_and_calls() -> Evidence {
     let stage = Stage::new().await;
     let key = TokenKey::generate(&stage);

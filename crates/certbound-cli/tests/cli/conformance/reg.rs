@@ -11,7 +11,7 @@ use certbound_emulator::{Condition, Fault, FaultResult, IMDS_HOST, PlatformEndpo
 
 use super::evidence::{Evidence, joined};
 use super::pki;
-use super::rows::{Row, shown};
+use super::rows::rows;
 use super::stage::{
     MTLS_HOST, Stage, confirmation, global, graph, in_region, is_bound_by_certificate, only, order, orders,
     output,
@@ -19,49 +19,49 @@ use super::stage::{
 use super::trap::Trap;
 use crate::support::{self, APP, TENANT, refusal};
 
-pub(super) const ROWS: &[Row] = &[
-    shown!("REG-01", 0, "A configured region is used, and the token says so.", a_configured_region_is_used),
-    shown!(
+rows! {
+    ("REG-01", 0, "A configured region is used, and the token says so.", a_configured_region_is_used),
+    (
         "REG-02",
         0,
         "Without a region the global host is used, and the token has no region.",
         without_a_region_none_is_used
     ),
-    shown!(
+    (
         "REG-03",
         0,
         "The metadata service of the machine names `eastus`. The request goes to the host of this region.",
         the_region_of_the_machine_is_detected_and_used
     ),
-    shown!(
+    (
         "REG-04",
         0,
         "If the detection fails, the request goes to the global host, and it is still a request for a bound token.",
         a_failed_detection_uses_the_global_host
     ),
-    shown!(
+    (
         "REG-05",
         1,
         "A configured region that is malformed is an error before the network. A malformed region from the metadata \
          service is ignored. If the host of a well-formed region cannot be reached, the error names the region.",
         a_malformed_region_reaches_no_host
     ),
-    shown!(
+    (
         "REG-06",
         0,
         "A resource accepts a token of a regional host: status 200.",
         a_resource_accepts_a_regional_token
     ),
-    shown!(
+    (
         "REG-07",
         1,
         "A global client and then a regional client share a certificate and a cache. The region is not part of the cache \
          key. The regional client gets the cached token, with the right certificate.",
         a_region_does_not_change_the_cache_key
     ),
-];
+}
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_configured_region_is_used() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.at(in_region("eastus2")).with_certificate(pki::c().binding()).build().unwrap();
@@ -73,7 +73,7 @@ async fn a_configured_region_is_used() -> Evidence {
     Evidence::of(journal).fact("region of the token", region.unwrap_or("none"))
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn without_a_region_none_is_used() -> Evidence {
     let stage = Stage::new().await;
     let details = stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap().details();
@@ -93,7 +93,7 @@ fn detecting(stage: &Stage) -> Client<ByCertificate> {
     builder.with_certificate(pki::c().binding()).build().unwrap()
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_region_of_the_machine_is_detected_and_used() -> Evidence {
     let stage = Stage::with(|world| world.machine.location = "eastus".to_owned()).await;
     let details = detecting(&stage).bound_token(&graph()).await.unwrap().details();
@@ -114,7 +114,7 @@ fn metadata_answers(stage: &Stage, status: u16, body: &str) {
     assert!(stage.emulator.add_fault(Fault::always(condition, answer)));
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_failed_detection_uses_the_global_host() -> Evidence {
     let stage = Stage::new().await;
     metadata_answers(&stage, 404, "");
@@ -127,7 +127,7 @@ async fn a_failed_detection_uses_the_global_host() -> Evidence {
     Evidence::of(journal).fact("result of the detection", details.region_outcome.unwrap().name())
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_malformed_region_reaches_no_host() -> Evidence {
     const MALFORMED: [&str; 5] = ["evil.example/", "west.us3", "west-us", "eastus@evil.example", "é"];
     let (trap, stage) = (Trap::new(), Stage::new().await);
@@ -178,7 +178,7 @@ async fn a_malformed_region_reaches_no_host() -> Evidence {
         )
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_resource_accepts_a_regional_token() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.at(in_region("westus3")).with_certificate(pki::c().binding()).build().unwrap();
@@ -193,7 +193,7 @@ async fn a_resource_accepts_a_regional_token() -> Evidence {
     Evidence::of(journal)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_region_does_not_change_the_cache_key() -> Evidence {
     let stage = Stage::new().await;
     let cache = TokenCache::new();

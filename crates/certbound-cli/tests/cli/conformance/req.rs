@@ -13,65 +13,65 @@ use tokio_rustls::rustls::ALL_VERSIONS;
 use super::door::{Clients, Door};
 use super::evidence::{Evidence, joined};
 use super::pki;
-use super::rows::{Row, shown};
+use super::rows::rows;
 use super::stage::{MTLS_HOST, Stage, global, graph, in_region, is_bound_by_certificate, only};
 use super::trap::Trap;
 use crate::support::{APP, TENANT};
 
-pub(super) const ROWS: &[Row] = &[
-    shown!(
+rows! {
+    (
         "REQ-01",
         0,
         "Without a region, a request for a bound token goes to `mtlsauth.microsoft.com`.",
         without_a_region_the_global_host_is_asked
     ),
-    shown!(
+    (
         "REQ-02",
         0,
         "With the region westus3 the request goes to `westus3.mtlsauth.microsoft.com`.",
         with_a_region_its_host_is_asked
     ),
-    shown!(
+    (
         "REQ-03",
         0,
         "A service that demands a client certificate receives the configured leaf certificate, byte for byte.",
         a_service_that_demands_a_certificate_gets_the_configured_one
     ),
-    shown!(
+    (
         "REQ-04",
         0,
         "The body has `client_id`, `scope`, `grant_type=client_credentials` and `token_type=mtls_pop`.",
         the_body_has_the_parameters_of_a_bound_token
     ),
-    shown!(
+    (
         "REQ-05",
         0,
         "The body of a request by certificate has neither `client_assertion` nor `client_assertion_type`.",
         the_body_has_no_assertion
     ),
-    shown!("REQ-06", 0, "The body has no `req_cnf`.", the_body_has_no_req_cnf),
-    shown!(
+    ("REQ-06", 0, "The body has no `req_cnf`.", the_body_has_no_req_cnf),
+    (
         "REQ-07",
         0,
         "Extra parameters in the body or in the query, with the name of a parameter that the library writes, are refused \
          before the network. Case and percent-encoding do not matter.",
         parameters_with_reserved_names_are_refused
     ),
-    shown!(
+    (
         "REQ-08",
         1,
         "Claims and other extra parameters arrive. The parameters of the bound token are unchanged.",
         claims_and_extra_parameters_arrive
     ),
-    shown!(
+    (
         "REQ-09",
         0,
         "An answer with the type `Bearer` is an error of its own kind. The token is neither returned nor cached.",
         a_bearer_answer_is_an_error_and_is_not_cached
     ),
-];
+}
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn without_a_region_the_global_host_is_asked() -> Evidence {
     let stage = Stage::new().await;
     let token = stage.client(pki::c().binding()).bound_token(&graph()).await.unwrap();
@@ -80,7 +80,7 @@ async fn without_a_region_the_global_host_is_asked() -> Evidence {
     Evidence::of(journal).fact("endpoint of the token", token.details().endpoint)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn with_a_region_its_host_is_asked() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.at(in_region("westus3")).with_certificate(pki::c().binding()).build().unwrap();
@@ -90,7 +90,7 @@ async fn with_a_region_its_host_is_asked() -> Evidence {
     Evidence::of(journal).fact("endpoint of the token", token.details().endpoint)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_service_that_demands_a_certificate_gets_the_configured_one() -> Evidence {
     let stage = Stage::new().await;
     let leaf = Arc::new(Mutex::new(None));
@@ -127,7 +127,7 @@ async fn requested() -> Vec<JournalEntry> {
     journal
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_body_has_the_parameters_of_a_bound_token() -> Evidence {
     let journal = requested().await;
     for (name, value) in [
@@ -143,7 +143,7 @@ async fn the_body_has_the_parameters_of_a_bound_token() -> Evidence {
     Evidence::of(journal)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_body_has_no_assertion() -> Evidence {
     let journal = requested().await;
     for name in ["client_assertion", "client_assertion_type"] {
@@ -152,14 +152,14 @@ async fn the_body_has_no_assertion() -> Evidence {
     Evidence::of(journal)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn the_body_has_no_req_cnf() -> Evidence {
     let journal = requested().await;
     assert_eq!(only(&journal).parameter("req_cnf"), None);
     Evidence::of(journal)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn parameters_with_reserved_names_are_refused() -> Evidence {
     let trap = Trap::new();
     let client = Client::builder(global(), APP).with_network(&trap.network());
@@ -190,7 +190,7 @@ async fn parameters_with_reserved_names_are_refused() -> Evidence {
         .fact(format!("error for {ENCODED} in the query"), encoded.code())
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn claims_and_extra_parameters_arrive() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.client(pki::c().binding());
@@ -215,7 +215,7 @@ async fn claims_and_extra_parameters_arrive() -> Evidence {
     Evidence::of(journal).fact(extra.0, extra.1).fact(slice.0, slice.1)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_bearer_answer_is_an_error_and_is_not_cached() -> Evidence {
     let stage = Stage::new().await;
     let cache = TokenCache::new();

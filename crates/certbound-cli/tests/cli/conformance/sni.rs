@@ -10,42 +10,42 @@ use certbound_core::request::ReceivedForm;
 use super::evidence::Evidence;
 use super::pki;
 use super::recorder::Recorder;
-use super::rows::{Row, shown};
+use super::rows::rows;
 use super::stage::{MTLS_HOST, Stage, graph, is_bound_by_certificate, only};
 
-pub(super) const ROWS: &[Row] = &[
-    shown!(
+rows! {
+    (
         "SNI-01",
         0,
         "A Bearer token is requested from the ordinary host, with an assertion that has the certificate in `x5c`, and \
          without a client certificate in TLS.",
         a_bearer_token_is_requested_by_an_assertion_with_x5c
     ),
-    shown!(
+    (
         "SNI-02",
         0,
         "The answer has the type `Bearer`, and the token has no `cnf`.",
         a_bearer_token_is_not_bound
     ),
-    shown!(
+    (
         "SNI-03",
         0,
         "A client gets a Bearer token and then a bound token for one scope. Neither request takes the other's entry \
          of the cache.",
         a_bearer_token_is_not_used_as_a_bound_one
     ),
-    shown!(
+    (
         "SNI-04",
         0,
         "A client gets a bound token and then a Bearer token for one scope. Neither request takes the other's entry \
          of the cache.",
         a_bound_token_is_not_used_as_a_bearer_one
     ),
-];
+}
 
 const LOGIN_HOST: &str = "login.microsoftonline.com";
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_bearer_token_is_requested_by_an_assertion_with_x5c() -> Evidence {
     let stage = Stage::new().await;
     let recorder = Recorder::new(&stage.network);
@@ -68,7 +68,7 @@ async fn a_bearer_token_is_requested_by_an_assertion_with_x5c() -> Evidence {
     Evidence::of(journal).fact("x5c of the assertion", pki::named(&x5c))
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_bearer_token_is_not_bound() -> Evidence {
     let stage = Stage::new().await;
     let token = stage.client(pki::c().binding()).bearer_token(&graph()).await.unwrap();
@@ -97,7 +97,7 @@ fn are_kept_apart(bearer: &[BearerToken; 2], bound: &[BoundToken; 2]) -> String 
 
 const SECOND_ROUND: &str = "origin of the third and the fourth token";
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_bearer_token_is_not_used_as_a_bound_one() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.client(pki::c().binding());
@@ -113,7 +113,7 @@ async fn a_bearer_token_is_not_used_as_a_bound_one() -> Evidence {
     Evidence::of(journal).fact(SECOND_ROUND, kept)
 }
 
-#[tokio::test]
+#[tokio::main(flavor = "current_thread")]
 async fn a_bound_token_is_not_used_as_a_bearer_one() -> Evidence {
     let stage = Stage::new().await;
     let client = stage.client(pki::c().binding());
