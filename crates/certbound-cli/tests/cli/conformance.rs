@@ -28,19 +28,15 @@ mod token_key;
 mod trap;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
 use self::evidence::Evidence;
 use self::rows::{Result, Row, all, expected_ids};
+use crate::support;
 
 /// The number of rows that run at the same time.
 const WORKERS: usize = 4;
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 /// Runs the rows that are shown, and returns their evidence by the number of the row.
 fn run(rows: &[&Row]) -> Vec<Option<&'static Evidence>> {
@@ -75,18 +71,7 @@ fn the_page_of_conformance_is_what_a_run_shows() {
     for (row, evidence) in rows.iter().zip(&evidence) {
         row.check(*evidence);
     }
-    let expected = page::render(&rows, &evidence);
-    let path = root().join("docs/conformance.md");
-    if std::env::var_os("CERTBOUND_WRITE_DOCS").is_some() {
-        std::fs::write(path, expected).unwrap();
-        return;
-    }
-    let found = std::fs::read_to_string(path).unwrap_or_default();
-    let differences = page::differences(&found, &expected);
-    assert!(
-        found == expected,
-        "run this test with CERTBOUND_WRITE_DOCS=1 in the environment:\n{differences}"
-    );
+    support::page("docs/conformance.md", |_| page::render(&rows, &evidence));
 }
 
 #[test]

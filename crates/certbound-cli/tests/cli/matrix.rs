@@ -7,9 +7,9 @@ mod golden;
 mod refused;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use self::Held::{Golden, Misuse, Refused};
+use crate::support::root;
 
 /// The test of a row.
 enum Held {
@@ -48,10 +48,6 @@ const TABLE: [(u8, &str, Held); 24] = [
     (25, "certificate, bound, no tenant but `common`", Refused("missing_tenanted_authority")),
     (26, "certificate, bound, host without mutual TLS", Refused("mtls_pop_not_supported_for_environment")),
 ];
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 #[tokio::test]
 async fn every_row_is_held_once() {

@@ -204,3 +204,45 @@ pub(crate) fn file(directory: &tempfile::TempDir, name: &str, content: impl AsRe
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
+
+/// Returns the root of the repository.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Compares a page of the repository with what a run shows. With `CERTBOUND_WRITE_DOCS=1` it writes the page instead.
+/// `expected` gets the text of the page.
+#[track_caller]
+pub(crate) fn page(path: &str, expected: impl FnOnce(&str) -> String) {
+    let path = root().join(path);
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    let expected = expected(&found);
+    if std::env::var_os("CERTBOUND_WRITE_DOCS").is_some() {
+        std::fs::write(path, expected).unwrap();
+        return;
+    }
+    let differences = differences(&found, &expected);
+    assert!(
+        found == expected,
+        "run this test with CERTBOUND_WRITE_DOCS=1 in the environment:\n{differences}"
+    );
+}
+
+/// Returns the lines in which two texts differ, at most 40 of them.
+fn differences(found: &str, expected: &str) -> String {
+    let (found, expected): (Vec<&str>, Vec<&str>) = (found.lines().collect(), expected.lines().collect());
+    let same_start = found.iter().zip(&expected).take_while(|(a, b)| a == b).count();
+    let rest = (&found[same_start..], &expected[same_start..]);
+    let same_end = rest.0.iter().rev().zip(rest.1.iter().rev()).take_while(|(a, b)| a == b).count();
+    let part = |sign: char, lines: &[&str]| {
+        let lines = &lines[..lines.len() - same_end];
+        lines.iter().take(20).map(|line| format!("{sign} {line}\n")).collect::<String>()
+    };
+    format!("@ line {}\n{}{}", same_start + 1, part('-', rest.0), part('+', rest.1))
+}
+
+#[test]
+fn a_difference_is_shown_with_its_line() {
+    assert_eq!(differences("a\nb\nc\nd\n", "a\nB\nc\nd\n"), "@ line 2\n- b\n+ B\n");
+    assert_eq!(differences("", "a\n"), "@ line 1\n+ a\n");
+}

@@ -14,12 +14,12 @@ use tokio_rustls::rustls::ALL_VERSIONS;
 
 use super::door::{Door, door_to};
 use super::evidence::Evidence;
+use super::pki;
 use super::rows::rows;
 use super::stage::{
     MTLS_HOST, Stage, confirmation, graph, is_bound_by_certificate, only, order, orders, output,
 };
-use super::{pki, root};
-use crate::support::json;
+use crate::support::{json, root};
 
 rows! {
     (

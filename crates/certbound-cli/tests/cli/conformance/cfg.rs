@@ -15,12 +15,12 @@ use tokio_rustls::rustls::ALL_VERSIONS;
 use super::door::{Clients, Door};
 use super::elsewhere::Elsewhere;
 use super::evidence::Evidence;
+use super::pki;
 use super::rows::rows;
 use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, only, output};
 use super::token_key::{self, TokenKey};
 use super::trap::Trap;
-use super::{pki, root};
-use crate::support::{self, APP, TENANT, refusal};
+use crate::support::{self, APP, TENANT, refusal, root};
 
 rows! {
     (

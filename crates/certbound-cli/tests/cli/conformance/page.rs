@@ -157,22 +157,3 @@ fn details(row: &Row, evidence: Option<&Evidence>) -> String {
         evidence.text()
     )
 }
-
-/// Returns the lines in which two texts differ, at most 40 of them.
-pub(super) fn differences(found: &str, expected: &str) -> String {
-    let (found, expected): (Vec<&str>, Vec<&str>) = (found.lines().collect(), expected.lines().collect());
-    let same_start = found.iter().zip(&expected).take_while(|(a, b)| a == b).count();
-    let rest = (&found[same_start..], &expected[same_start..]);
-    let same_end = rest.0.iter().rev().zip(rest.1.iter().rev()).take_while(|(a, b)| a == b).count();
-    let part = |sign: char, lines: &[&str]| {
-        let lines = &lines[..lines.len() - same_end];
-        lines.iter().take(20).map(|line| format!("{sign} {line}\n")).collect::<String>()
-    };
-    format!("@ line {}\n{}{}", same_start + 1, part('-', rest.0), part('+', rest.1))
-}
-
-#[test]
-fn a_difference_is_shown_with_its_line() {
-    assert_eq!(differences("a\nb\nc\nd\n", "a\nB\nc\nd\n"), "@ line 2\n- b\n+ B\n");
-    assert_eq!(differences("", "a\n"), "@ line 1\n+ a\n");
-}

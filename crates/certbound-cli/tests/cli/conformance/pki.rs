@@ -7,7 +7,7 @@ use certbound_emulator::clock::{Clock as _, SystemClock};
 use certbound_emulator::world::builtin;
 use certbound_emulator::{ClientIdentity, Emulator, EmulatorKeys, IssueOptions, KeyKind, World};
 
-use super::root;
+use crate::support::root;
 
 /// The seed of the emulator's keys. Anyone can compute these keys.
 pub(super) const SEED: &str = "conformance";

@@ -1,7 +1,8 @@
 //! The rows of the matrix, by group.
 
 use super::evidence::Evidence;
-use super::{auth, bind, cache, callers, cfg, http, idp, plat, reg, req, root, sni};
+use super::{auth, bind, cache, callers, cfg, http, idp, plat, reg, req, sni};
+use crate::support::root;
 
 /// A row of the matrix.
 pub(super) struct Row {

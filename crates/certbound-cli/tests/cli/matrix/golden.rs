@@ -16,8 +16,7 @@ use certbound::{
     TenantId, Transport, UnixTime,
 };
 
-use super::root;
-use crate::support::{APP, TENANT};
+use crate::support::{APP, TENANT, root};
 
 const NOW: u64 = 1_800_000_000;
 

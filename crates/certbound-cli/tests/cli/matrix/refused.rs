@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::root;
-use crate::support::{APP, TENANT, VAULT, certbound, refusal};
+use crate::support::{APP, TENANT, VAULT, certbound, refusal, root};
 
 /// Returns the exit code and the error code of a row's command. There is no network, so nothing can be sent.
 pub(super) fn code(row: u8) -> (i32, String) {
