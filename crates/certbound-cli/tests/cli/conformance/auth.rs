@@ -17,7 +17,7 @@ rows! {
     (
         "AUTH-01",
         0,
-        "The tenant can be a GUID or a domain. It is in the path as it was configured.",
+        "The tenant can be a GUID or a domain. The path of the request has the tenant as it was configured.",
         a_tenant_is_a_guid_or_a_domain
     ),
     ("AUTH-02", 0, "The tenant `common` is refused before any credential is sent.", common_is_refused),
@@ -42,31 +42,31 @@ rows! {
     (
         "AUTH-06",
         0,
-        "The public cloud has the host `mtlsauth.microsoft.com` and regional forms of it, for each name of its login host.",
+        "From each login host of the public cloud, requests go to `mtlsauth.microsoft.com` or to a regional host below it.",
         the_public_cloud_has_its_host
     ),
     (
         "AUTH-07",
         0,
-        "The cloud for the US Government has the host `mtlsauth.microsoftonline.us`.",
+        "In the cloud for the US Government, requests go to `mtlsauth.microsoftonline.us` or to a regional host below it.",
         the_us_government_has_its_host
     ),
     (
         "AUTH-08",
         0,
-        "The cloud in China has the host `mtlsauth.partner.microsoftonline.cn`.",
+        "In the cloud in China, requests go to `mtlsauth.partner.microsoftonline.cn` or to a regional host below it.",
         china_has_its_host
     ),
     (
         "AUTH-09",
         0,
-        "The legacy name `login.usgovcloudapi.net` leads to the host of AUTH-07.",
+        "With the legacy name `login.usgovcloudapi.net`, requests go to the hosts of AUTH-07.",
         the_legacy_name_of_the_us_government_leads_to_its_host
     ),
     (
         "AUTH-10",
         0,
-        "The legacy name `login.chinacloudapi.cn` leads to the host of AUTH-08.",
+        "With the legacy name `login.chinacloudapi.cn`, requests go to the hosts of AUTH-08.",
         the_legacy_name_of_china_leads_to_its_host
     ),
     (
@@ -79,7 +79,7 @@ rows! {
     (
         "AUTH-12",
         0,
-        "An authority with HTTP, without a tenant or without a URL is refused before the network.",
+        "An authority is refused before the network if its URL begins with `http:`, if it names no tenant, or if it is no URL.",
         an_authority_that_is_none_is_refused
     ),
 }
@@ -278,6 +278,8 @@ async fn an_authority_that_is_none_is_refused() -> Evidence {
     }
     let empty = Authority::parse("").unwrap_err();
     assert_eq!(empty.code(), "authority_invalid");
-    let evidence = trap.nothing_arrived().fact("an empty text", format!("library {}", empty.code()));
-    errors.into_iter().fold(evidence, |evidence, (url, error)| evidence.fact(url, error))
+    let evidence = trap.nothing_arrived().fact("empty authority", format!("library {}", empty.code()));
+    errors
+        .into_iter()
+        .fold(evidence, |evidence, (url, error)| evidence.fact(format!("authority {url}"), error))
 }

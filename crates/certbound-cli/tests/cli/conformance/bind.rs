@@ -42,32 +42,32 @@ rows! {
     (
         "BIND-04",
         0,
-        "A resource accepts the token under the scheme `mtls_pop`: status 200.",
+        "A resource answers 200 to a call with the token under the scheme `mtls_pop`.",
         a_resource_accepts_the_token_under_its_scheme
     ),
     (
         "BIND-05",
         0,
-        "Microsoft Graph accepts bound tokens and Bearer tokens. On the connection with its certificate, a bound token is \
-         refused under the scheme `Bearer`. A Bearer token is accepted at the ordinary host.",
+        "Microsoft Graph accepts bound tokens and Bearer tokens. It refuses a bound token under the scheme `Bearer`, even \
+         on a connection with the certificate of the token. At its ordinary host it accepts a Bearer token.",
         a_resource_refuses_the_token_under_bearer
     ),
     (
         "BIND-06",
         0,
-        "A resource refuses the same token on a connection without a certificate.",
+        "A resource refuses a bound token on a connection without a certificate.",
         a_resource_refuses_the_token_without_a_certificate
     ),
     (
         "BIND-07",
         0,
-        "A resource refuses the same token on a connection with a different certificate.",
+        "A resource refuses a bound token on a connection with a different certificate.",
         a_resource_refuses_the_token_with_another_certificate
     ),
     (
         "BIND-08",
         0,
-        "The token can be used for a call as it is: it has everything that the call needs.",
+        "A program calls a resource with the token alone, on a new connection.",
         a_token_is_enough_for_a_call
     ),
 }

@@ -37,7 +37,7 @@ rows! {
     (
         "CACHE-03",
         0,
-        "Two certificates, one application and one scope: neither the tokens nor the connections are shared.",
+        "Two certificates of one application share neither tokens nor connections, even for one scope.",
         two_certificates_share_neither_tokens_nor_connections
     ),
     (

@@ -26,13 +26,14 @@ rows! {
     (
         "HTTP-06",
         0,
-        "Many callers at once with one certificate: one connection, one request, and the same token for all.",
+        "Many callers that use one certificate at the same time share one connection, one request and one token.",
         many_callers_with_one_certificate_share_a_request
     ),
     (
         "HTTP-07",
         0,
-        "Many callers at once with several certificates: each token and each connection has its own certificate.",
+        "If many callers use several certificates at the same time, each token and each connection has the certificate of its \
+         caller.",
         many_callers_with_several_certificates_are_kept_apart
     ),
     (
@@ -45,7 +46,8 @@ rows! {
     (
         "HTTP-09",
         1,
-        "If an endpoint does not answer, the caller gets an error that names the endpoint, at the configured time limit.",
+        "If an endpoint does not answer, the caller gets an error at the configured time limit. The error names the endpoint \
+         and the limit.",
         a_stalled_endpoint_is_an_error_in_time
     ),
 }
@@ -216,12 +218,12 @@ async fn a_cancelled_acquisition_leaves_nothing() -> Evidence {
             "connections to the token service by the acquisition that was cancelled before its request",
             connections,
         )
-        .fact("cached tokens after it", cached_before)
+        .fact("cached tokens after this acquisition", cached_before)
         .fact(
             "held answers whose connection the client ended, after the cancellation during the request",
             unsent,
         )
-        .fact("cached tokens after it", cached)
+        .fact("cached tokens after the second cancelled acquisition", cached)
 }
 
 #[tokio::main(flavor = "current_thread")]

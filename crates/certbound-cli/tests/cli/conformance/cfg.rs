@@ -26,7 +26,7 @@ rows! {
     (
         "CFG-01",
         0,
-        "A client with a certificate gets a bound token. TLS presents exactly the configured leaf certificate.",
+        "A client with a certificate gets a bound token. In TLS it presents exactly the configured leaf certificate.",
         a_certificate_gets_a_bound_token_and_is_presented
     ),
     (
@@ -245,7 +245,7 @@ async fn a_key_that_only_signs_is_enough() -> Evidence {
     Evidence::of(journal)
         .with_new(&key.x5t_s256)
         .fact("key of C", "in a process of OpenSSL")
-        .fact("signatures by OpenSSL", format!("{count}: a proof, and one handshake"))
+        .fact("signatures by OpenSSL, one to prove the key and one for the handshake", count)
         .fact("key of T", "in a token of SoftHSM, which is software")
         .fact("client with the key of T", "`certbound exchange` as a process of its own")
         .fact("private key of T, by pkcs11-tool", &key.attributes)

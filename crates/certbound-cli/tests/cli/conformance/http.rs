@@ -29,7 +29,7 @@ rows! {
     (
         "HTTP-02",
         0,
-        "A transport of the program's own gets the right certificate with each request.",
+        "A transport of the program's own gets the client's certificate with each request.",
         a_transport_of_ones_own_gets_the_certificate
     ),
     (
@@ -48,7 +48,7 @@ rows! {
     (
         "HTTP-05",
         0,
-        "A certificate with a different DER gets a connection of its own, even over the same key.",
+        "A certificate with a different DER has a connection of its own, even if the key is the same.",
         another_certificate_has_another_connection
     ),
 }
@@ -156,8 +156,8 @@ async fn a_transport_that_gives_nothing_is_an_error() -> Evidence {
     Evidence::of(journal)
         .fact("error for an empty answer", empty.code())
         .fact("error for a transport that fails", failed.code())
-        .fact("connections that the server saw from both clients", connections)
-        .fact("cached tokens of both clients", cached)
+        .fact("connections that the server saw from the clients with these transports", connections)
+        .fact("cached tokens of these clients", cached)
         .fact(
             "connections that the server saw from a client with the usual transport",
             door.connections() - connections,

@@ -16,8 +16,8 @@ have other ids. The descriptions are ours. P0 rows need captured evidence. A *bo
 [glossary](glossary.md) explains the other terms.
 
 A test run writes this page. The test fails if the page differs from the run. Each row is a test that checks what must be seen, on
-real TLS connections. The server is the emulator. A few rows need a server of the test, for example a server that has only TLS
-1.2.
+real TLS connections. The emulator answers the requests. A few rows need a TLS server of the test, for example a server that has
+only TLS 1.2 or that holds an answer.
 
 ```sh
 cargo test -p certbound-cli --test cli -- conformance::         # all rows, and the comparison with this page
@@ -38,7 +38,8 @@ The emulator is not Entra: no row of this page was seen at the real service. [Li
 The server that received a request recorded it: method, URL, parameters, the facts of the TLS connection (version, server
 name, client certificate), and the answer. `(redacted)` replaces a value that may be secret. Headers contain random ids, so only
 the scheme of `Authorization` is shown. *no connection was opened* means that the configured proxy was a listener that saw no
-connection. Facts that the test read elsewhere follow the requests, for example the error that the caller got.
+connection. *none was sent* means that the server held its answer until the client ended the connection. Facts that the test read
+elsewhere follow the requests, for example the error that the caller got.
 ";
 
 /// Writes the whole page.

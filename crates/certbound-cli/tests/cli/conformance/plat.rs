@@ -33,7 +33,7 @@ rows! {
     (
         "PLAT-03",
         0,
-        "TLS 1.2 is enough for the token and for the resource, here on Linux.",
+        "On Linux, TLS 1.2 is enough for the token and for the resource.",
         tls_1_2_is_enough_for_token_and_resource
     ),
     (

@@ -20,11 +20,11 @@ use super::trap::Trap;
 use crate::support::{self, APP, TENANT, refusal};
 
 rows! {
-    ("REG-01", 0, "A configured region is used, and the token says so.", a_configured_region_is_used),
+    ("REG-01", 0, "A request goes to the host of the configured region, and the details of the token name the region.", a_configured_region_is_used),
     (
         "REG-02",
         0,
-        "Without a region the global host is used, and the token has no region.",
+        "Without a region a request goes to the global host, and the details of the token name no region.",
         without_a_region_none_is_used
     ),
     (
@@ -49,14 +49,14 @@ rows! {
     (
         "REG-06",
         0,
-        "A resource accepts a token of a regional host: status 200.",
+        "A resource answers 200 to a call with a token of a regional host.",
         a_resource_accepts_a_regional_token
     ),
     (
         "REG-07",
         1,
         "A global client and then a regional client share a certificate and a cache. The region is not part of the cache \
-         key. The regional client gets the cached token, with the right certificate.",
+         key. The regional client gets the cached token, with the certificate to which the token is bound.",
         a_region_does_not_change_the_cache_key
     ),
 }

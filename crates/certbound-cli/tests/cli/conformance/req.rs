@@ -66,7 +66,8 @@ rows! {
     (
         "REQ-09",
         0,
-        "An answer with the type `Bearer` is an error of its own kind. The token is neither returned nor cached.",
+        "If the answer has the type `Bearer`, the caller gets an error that says so. The token is neither \
+         returned nor cached.",
         a_bearer_answer_is_an_error_and_is_not_cached
     ),
 }
@@ -184,7 +185,7 @@ async fn parameters_with_reserved_names_are_refused() -> Evidence {
     let encoded = in_query(ENCODED).await;
     assert_eq!(encoded.code(), "invalid_query_parameter");
     trap.nothing_arrived()
-        .fact("names", names.join(", "))
+        .fact("names of the parameters", names.join(", "))
         .fact("errors for these names in the body", joined(&of_body))
         .fact("errors for these names in the query", joined(&of_query))
         .fact(format!("error for {ENCODED} in the query"), encoded.code())
