@@ -175,10 +175,13 @@ Examples:
 
 pub(crate) const KEYS_GENERATE: &str = "\
 Examples:
-  certbound keys generate 'pkcs11:token=app;object=binding\\
-  ?module-name=softhsm2&pin-source=file:/run/pin'";
+  MODULE=/usr/lib/softhsm/libsofthsm2.so
+  certbound keys generate --type rsa3072 \\
+    \"pkcs11:token=app;object=binding?module-path=$MODULE\"";
 
 pub(crate) const KEYS_CSR: &str = "\
 Examples:
-  certbound keys csr --subject CN=app.contoso.com \\
-    'pkcs11:token=app;object=binding' -o raw > app.csr";
+  MODULE=/usr/lib/softhsm/libsofthsm2.so
+  certbound keys csr --subject CN=app.contoso.com -o raw \\
+    \"pkcs11:token=app;object=binding?module-path=$MODULE\" \\
+    > app.csr";

@@ -111,6 +111,11 @@ fn each_example_parses() {
             "{path}: no example runs this command: {lines:?}"
         );
         for line in lines {
+            for uri in line.iter().filter(|word| word.starts_with("pkcs11:")) {
+                crate::token_uri::parse(uri).unwrap_or_else(|error| panic!("{uri:?}: {error:?}"));
+                // There is no default module.
+                assert!(uri.contains("?module-path=/"), "{uri:?} names no module");
+            }
             let args: Vec<OsString> = line.iter().map(OsString::from).collect();
             match parse(&args) {
                 Ok(_) => {}
@@ -129,11 +134,15 @@ fn command_at(path: &str) -> clap::Command {
         .fold(Cli::command(), |command, name| command.find_subcommand(name).unwrap().clone())
 }
 
-/// Returns the words of each command line of certbound in an example, also of those that other commands run.
+/// Returns the words of each command line of certbound in an example, also of those that other commands run. Variables that
+/// the example sets are replaced.
 fn lines(examples: &str) -> Vec<Vec<String>> {
-    let joined = examples.replace("\\\n", " ");
+    let mut variables: Vec<(String, &str)> = Vec::new();
     let mut found = Vec::new();
-    for line in joined.lines() {
+    for line in logical_lines(examples) {
+        if let Some((name, value)) = line.trim().split_once('=').filter(|(name, _)| is_variable(name)) {
+            variables.push((format!("${name}"), value));
+        }
         let mut rest = line;
         while let Some(at) = rest.find("certbound ") {
             let before = rest[..at].trim_end();
@@ -141,24 +150,55 @@ fn lines(examples: &str) -> Vec<Vec<String>> {
             rest = &text["certbound ".len()..];
             if before.is_empty() || before.ends_with("--") || before.ends_with("$(") {
                 let ends = [" |", " >", " <", " &", " #", ")\""].iter().filter_map(|end| text.find(end));
-                found.push(words(&text[..ends.min().unwrap_or(text.len())]));
+                let words = words(&text[..ends.min().unwrap_or(text.len())], &variables);
+                found.push(words);
             }
         }
     }
     found
 }
 
-/// Splits a line as a shell does, with quotes.
-fn words(line: &str) -> Vec<String> {
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+}
+
+/// Splits a text at the ends of lines that no backslash precedes. The backslashes stay.
+fn logical_lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let (mut from, mut before) = (0, ' ');
+    for (at, c) in text.char_indices() {
+        if c == '\n' && before != '\\' {
+            lines.push(&text[from..at]);
+            from = at + 1;
+        }
+        before = c;
+    }
+    lines.push(&text[from..]);
+    lines
+}
+
+/// Splits a line as a shell does, with quotes, continued lines and variables. Between single quotes, a backslash at the end
+/// of a line continues nothing.
+fn words(line: &str, variables: &[(String, &str)]) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
-    for c in line.chars() {
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        let literal = quote == Some('\'');
+        if let Some((name, value)) = variables.iter().find(|(name, _)| !literal && rest.starts_with(name)) {
+            word.push_str(value);
+            rest = &rest[name.len()..];
+            continue;
+        }
+        let mut length = c.len_utf8();
         match (quote, c) {
+            _ if !literal && rest.starts_with("\\\n") => length = 2,
             (Some(open), c) if c == open => quote = None,
             (None, '\'' | '"') => quote = Some(c),
             (None, ' ') if word.is_empty() => {}
             (None, ' ') => words.push(std::mem::take(&mut word)),
             (_, c) => word.push(c),
         }
+        rest = &rest[length..];
     }
     words.extend(Some(word).filter(|word| !word.is_empty()));
     words
