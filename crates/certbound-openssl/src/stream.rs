@@ -102,6 +102,8 @@ pub(crate) struct Stream {
     verified: Verified,
     /// The server's certificate in the first handshake, DER.
     server: Option<Vec<u8>>,
+    /// The error of the first write after the server had closed the connection.
+    unsent: Option<io::Error>,
     watch: Watch,
 }
 
@@ -118,7 +120,8 @@ impl Stream {
         if let Err(error) = Pin::new(&mut stream).connect().await {
             return Err(failure::handshake(host, verified.untrusted(), error));
         }
-        let mut connected = Self { stream, handshakes, verified, server: None, watch: Watch::default() };
+        let watch = Watch::default();
+        let mut connected = Self { stream, handshakes, verified, server: None, unsent: None, watch };
         connected.server = connected.server_certificate();
         if let Ok(presented) = connected.presented() {
             connected.decide(Ok(presented));
@@ -151,6 +154,20 @@ impl Stream {
         match self.verified.untrusted() {
             Some(untrusted) => io::Error::new(io::ErrorKind::ConnectionAborted, untrusted),
             None => failure::broken(error),
+        }
+    }
+
+    /// Keeps the error of a write on a connection that the server has closed, and reports that everything was written.
+    ///
+    /// The server may have answered before it read the whole request, or it may have sent an alert. hyper would end the
+    /// connection on the error of the write, and not read what the server sent.
+    fn written<T>(&mut self, result: Poll<io::Result<T>>, whole: T) -> Poll<io::Result<T>> {
+        match result {
+            Poll::Ready(Err(error)) if is_closed(&error) => {
+                self.unsent.get_or_insert(error);
+                Poll::Ready(Ok(whole))
+            }
+            result => result.map_err(|error| self.broken(error)),
         }
     }
 
@@ -193,6 +210,11 @@ impl Stream {
     }
 }
 
+/// Returns whether the error says that the connection is closed. Then a read returns at once too.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -201,11 +223,19 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if let Err(error) = self.judge(buffer.filled().len() > before) {
+        let has_data = buffer.filled().len() > before;
+        if let Err(error) = self.judge(has_data) {
             buffer.set_filled(before);
             return Poll::Ready(Err(error));
         }
-        result.map_err(|error| self.broken(error))
+        match (result, self.unsent.take()) {
+            // The server sent nothing more, so the error of the write is the reason.
+            (Poll::Ready(Ok(())), Some(unsent)) if !has_data => Poll::Ready(Err(self.broken(unsent))),
+            (result, unsent) => {
+                self.unsent = unsent;
+                result.map_err(|error| self.broken(error))
+            }
+        }
     }
 }
 
@@ -213,13 +243,17 @@ impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // OpenSSL would first finish a renegotiation that runs, and then send the bytes.
         self.judge(false)?;
+        if self.unsent.is_some() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.judge(false)?;
-        result.map_err(|error| self.broken(error))
+        self.written(result, bytes.len())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(|error| self.broken(error))
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(result, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

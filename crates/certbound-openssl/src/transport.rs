@@ -9,7 +9,7 @@ use certbound::resource::ResourceProfile;
 use certbound::transport::{Answer, Dialer, HyperTransport, TlsFacts, Via};
 use certbound::{BindingCertificate, Network, Transport};
 use certbound_core::cause::Cause;
-use http::Request;
+use http::{Request, Uri};
 
 use crate::context;
 use crate::exchange;
@@ -47,8 +47,8 @@ impl OpensslTransport {
 
     /// Returns whether requests with a bound token to `host` use OpenSSL. The hosts of vaults in every cloud do.
     pub fn uses_openssl_for(&self, host: &str) -> bool {
-        let host = host.to_ascii_lowercase();
-        ResourceProfile::for_host(&host) == ResourceProfile::key_vault() || self.hosts.contains(&host)
+        ResourceProfile::for_host(host) == ResourceProfile::key_vault()
+            || self.hosts.iter().any(|one| one.eq_ignore_ascii_case(host))
     }
 
     /// Returns the version of the OpenSSL library that this program uses, such as `OpenSSL 3.0.19 27 Jan 2026`.
@@ -73,22 +73,21 @@ impl OpensslTransport {
 
     async fn send_late(
         &self,
-        host: &str,
         request: Request<Bytes>,
         binding: &BindingCertificate,
     ) -> Result<Answer, TransportError> {
-        let name = || host.to_owned();
+        let url = request.uri().clone();
+        let host = host_of(&url);
         // OpenSSL would accept a certificate of any name below a host that begins with a dot.
-        if request.uri().scheme_str() != Some("https") || host.is_empty() || host.starts_with('.') {
+        if url.scheme_str() != Some("https") || host.is_empty() || host.starts_with('.') {
             return Err(TransportError::NotHttps);
         }
         let Some(key) = binding.dangerous_private_key() else {
             return self.send_at_once(request, binding).await;
         };
         let client = context::client(host, self.dialer.only_roots_pem(), (binding, key));
-        let client =
-            client.map_err(|error| TransportError::Tls { host: name(), reason: Cause::new(error) })?;
-        let url = request.uri().clone();
+        let client = client
+            .map_err(|error| TransportError::Tls { host: host.to_owned(), reason: Cause::new(error) })?;
         let connect = async { Stream::connect(host, client, self.dialer.dial(&url).await?).await };
         let exchange = async {
             let stream = self.dialer.in_time_to_connect(&url, connect).await?;
@@ -100,12 +99,16 @@ impl OpensslTransport {
     }
 }
 
+/// Returns the host of `url`, without the brackets of an IPv6 address.
+fn host_of(url: &Uri) -> &str {
+    url.host().unwrap_or_default().trim_matches(['[', ']'])
+}
+
 impl Transport for OpensslTransport {
     async fn send(&self, request: Request<Bytes>, via: Via<'_>) -> Result<Answer, TransportError> {
-        let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         match via {
-            Via::Resource(binding) if self.uses_openssl_for(&host) => {
-                self.send_late(&host, request, binding).await
+            Via::Resource(binding) if self.uses_openssl_for(host_of(request.uri())) => {
+                self.send_late(request, binding).await
             }
             via => Transport::send(&self.usual, request, via).await,
         }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod apache;
+mod early;
 mod flow;
 mod refused;
 mod stranger;
