@@ -1,15 +1,17 @@
-//! The TLS client of one connection.
+//! The TLS of a client: what all connections of a transport share, and what one connection has.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use certbound::BindingCertificate;
 use certbound::certificate::PrivateKey;
 use openssl::error::ErrorStack;
+use openssl::ex_data::Index;
 use openssl::pkey::PKey;
 use openssl::ssl::{
-    Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVersion,
+    Ssl, SslContext, SslContextBuilder, SslContextRef, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
+    SslVersion,
 };
 use openssl::x509::X509;
 use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags};
@@ -22,6 +24,9 @@ const SUITES: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
 /// The least security level of OpenSSL: RSA keys of 2048 bits, and no SHA-1 in signatures.
 const LEAST_LEVEL: u32 = 2;
 
+/// The place of the counter in a connection.
+static COUNTER: LazyLock<Result<Index<Ssl, Handshakes>, ErrorStack>> = LazyLock::new(Ssl::new_ex_index);
+
 /// The handshakes of one connection that this side has finished. A renegotiation is a handshake.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handshakes(Arc<AtomicUsize>);
@@ -31,20 +36,29 @@ impl Handshakes {
         self.0.load(Ordering::Acquire)
     }
 
+    /// Returns the counter of `ssl`, whose context is one of [`tls12`].
+    fn of(ssl: &mut Ssl) -> Result<Self, ErrorStack> {
+        let counter = Self::default();
+        ssl.set_ex_data(COUNTER.clone()?, counter.clone());
+        Ok(counter)
+    }
+
     /// Counts the handshakes of each connection of `context`. OpenSSL calls this hook once in each handshake, when this
     /// side sends its Finished message. The safe interface has no other hook for this. The line with the session's
     /// secret is ignored.
-    pub(crate) fn of(context: &mut SslContextBuilder) -> Self {
-        let counter = Self::default();
-        let hook = counter.clone();
-        context.set_keylog_callback(move |_, _| {
-            hook.0.fetch_add(1, Ordering::AcqRel);
+    fn count_all(context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
+        let place = COUNTER.clone()?;
+        context.set_keylog_callback(move |ssl, _| {
+            if let Some(counter) = ssl.ex_data(place) {
+                counter.0.fetch_add(1, Ordering::AcqRel);
+            }
         });
-        counter
+        Ok(())
     }
 }
 
-/// Returns a context for TLS 1.2 alone, without sessions: a resumed session would not request the certificate.
+/// Returns a context for TLS 1.2 alone, without sessions: a resumed session would not request the certificate. Its
+/// connections count their handshakes.
 pub(crate) fn tls12(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> {
     let mut context = SslContext::builder(method)?;
     context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
@@ -56,6 +70,7 @@ pub(crate) fn tls12(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> 
         .set_mode(SslMode::AUTO_RETRY | SslMode::ACCEPT_MOVING_WRITE_BUFFER | SslMode::ENABLE_PARTIAL_WRITE);
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
     context.set_cipher_list(SUITES)?;
+    Handshakes::count_all(&mut context)?;
     Ok(context)
 }
 
@@ -66,13 +81,14 @@ fn without_legacy_renegotiation(context: &mut SslContextBuilder) {
     context.clear_options(SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION | legacy_server);
 }
 
-/// Returns the TLS of one connection, with at least [`LEAST_LEVEL`]. The system's configuration of OpenSSL can only raise
-/// the level.
-pub(crate) fn connection(context: SslContextBuilder) -> Result<Ssl, ErrorStack> {
-    let mut ssl = Ssl::new(&context.build())?;
+/// Returns the TLS of one connection and its counter. The security level is at least [`LEAST_LEVEL`]. The system's
+/// configuration of OpenSSL can only raise the level.
+pub(crate) fn connection(context: &SslContextRef) -> Result<(Ssl, Handshakes), ErrorStack> {
+    let mut ssl = Ssl::new(context)?;
     let level = ssl.security_level().max(LEAST_LEVEL);
     ssl.set_security_level(level);
-    Ok(ssl)
+    let handshakes = Handshakes::of(&mut ssl)?;
+    Ok((ssl, handshakes))
 }
 
 /// The client of one connection.
@@ -82,51 +98,63 @@ pub(crate) struct Client {
     pub(crate) verified: Verified,
 }
 
-/// Returns the client for one connection to `host`. Nothing is shared with another connection.
-///
-/// `roots` are the only trusted roots, PEM. Without them OpenSSL uses its default store, which the environment variables
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` can replace.
-pub(crate) fn client(
-    host: &str,
-    roots: Option<&[u8]>,
-    (binding, key): (&BindingCertificate, &PrivateKey),
-) -> Result<Client, ErrorStack> {
-    let mut context = tls12(SslMethod::tls_client())?;
-    let handshakes = Handshakes::of(&mut context);
-    let verified = Verified::of(&mut context, host);
-    context.set_alpn_protos(b"\x08http/1.1")?;
-    match roots {
-        Some(pem) => {
-            for root in X509::stack_from_pem(pem)? {
-                context.cert_store_mut().add_cert(root)?;
+/// What all connections of a transport share: the settings and the trusted roots. It has no certificate and no key.
+#[derive(Clone)]
+pub(crate) struct ClientContext(SslContext);
+
+impl ClientContext {
+    /// Reads the trusted roots.
+    ///
+    /// `roots` are the only trusted roots, PEM. Without them OpenSSL uses its default store, which the environment
+    /// variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can replace.
+    pub(crate) fn new(roots: Option<&[u8]>) -> Result<Self, ErrorStack> {
+        let mut context = tls12(SslMethod::tls_client())?;
+        context.set_alpn_protos(b"\x08http/1.1")?;
+        match roots {
+            Some(pem) => {
+                for root in X509::stack_from_pem(pem)? {
+                    context.cert_store_mut().add_cert(root)?;
+                }
+            }
+            None => context.set_default_verify_paths()?,
+        }
+        Ok(Self(context.build()))
+    }
+
+    /// Returns the client for one connection to `host`, which presents `binding`.
+    ///
+    /// Each connection gets its own copy of the key. OpenSSL erases the copy when the connection ends, so no copy outlives
+    /// the certificate.
+    pub(crate) fn client(
+        &self,
+        host: &str,
+        (binding, key): (&BindingCertificate, &PrivateKey),
+    ) -> Result<Client, ErrorStack> {
+        let (mut ssl, handshakes) = connection(&self.0)?;
+        let verified = Verified::of(&mut ssl, host);
+        let mut chain = binding.chain().ders().iter();
+        if let Some(leaf) = chain.next() {
+            ssl.set_certificate(&*X509::from_der(leaf)?)?;
+        }
+        for issuer in chain {
+            ssl.add_chain_cert(X509::from_der(issuer)?)?;
+        }
+        // OpenSSL refuses a key that is not the key of the certificate.
+        ssl.set_private_key(&*PKey::private_key_from_der(key.dangerous_der())?)?;
+        let names = ssl.param_mut();
+        // rustls does not read a host name from the subject either.
+        names.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
+        // A trusted certificate ends the chain, also if it is not self-signed, as in rustls.
+        names.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        match host.parse::<IpAddr>() {
+            Ok(address) => names.set_ip(address)?,
+            Err(_) => {
+                names.set_host(host)?;
+                ssl.set_hostname(host)?;
             }
         }
-        None => context.set_default_verify_paths()?,
+        Ok(Client { ssl, handshakes, verified })
     }
-    let mut chain = binding.chain().ders().iter();
-    if let Some(leaf) = chain.next() {
-        context.set_certificate(&*X509::from_der(leaf)?)?;
-    }
-    for issuer in chain {
-        context.add_extra_chain_cert(X509::from_der(issuer)?)?;
-    }
-    let key = PKey::private_key_from_der(key.dangerous_der())?;
-    context.set_private_key(&key)?;
-    context.check_private_key()?;
-    let mut ssl = connection(context)?;
-    let names = ssl.param_mut();
-    // rustls does not read a host name from the subject either.
-    names.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
-    // A trusted certificate ends the chain, also if it is not self-signed, as in rustls.
-    names.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
-    match host.parse::<IpAddr>() {
-        Ok(address) => names.set_ip(address)?,
-        Err(_) => {
-            names.set_host(host)?;
-            ssl.set_hostname(host)?;
-        }
-    }
-    Ok(Client { ssl, handshakes, verified })
 }
 
 #[cfg(test)]
@@ -151,7 +179,7 @@ mod tests {
         for (configured, expected) in [(0, 2), (1, 2), (2, 2), (3, 3)] {
             let mut context = tls12(SslMethod::tls_client()).unwrap();
             context.set_security_level(configured);
-            assert_eq!(connection(context).unwrap().security_level(), expected, "{configured}");
+            assert_eq!(connection(&context.build()).unwrap().0.security_level(), expected, "{configured}");
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Key Vault requests the certificate by a **renegotiation of TLS 1.2** over HTTP/1.1, after a request with the header
 //! `x-ms-tokenboundauth: true`. rustls does not renegotiate, so this crate uses OpenSSL. It needs libssl and its headers
-//! to build (Debian: `libssl-dev` and `pkg-config`).
+//! to build (Debian: `libssl-dev` and `pkg-config`). The library must be OpenSSL 3.0 or later; LibreSSL, BoringSSL and
+//! AWS-LC are refused.
 //!
 //! [`OpensslTransport`] sends a request to a vault in four steps, on a connection of its own:
 //!
@@ -26,7 +27,7 @@
 //! use certbound_openssl::OpensslTransport;
 //!
 //! let certificate = BindingCertificate::from_pem_file("app.pem")?;
-//! let transport = OpensslTransport::new(&Network::from_env()?);
+//! let transport = OpensslTransport::new(&Network::from_env()?)?;
 //! let client = Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e")
 //!     .with_certificate(certificate)
 //!     .with_transport(transport)

@@ -69,7 +69,6 @@ impl LateAcceptor {
 
     fn of_one_connection(&self, request: &Arc<AtomicU8>) -> Result<(Ssl, Handshakes), ErrorStack> {
         let mut context = tls12(SslMethod::tls_server())?;
-        let handshakes = Handshakes::of(&mut context);
         context.set_certificate(&self.leaf)?;
         for issuer in &self.issuers {
             context.add_extra_chain_cert(issuer.clone())?;
@@ -98,7 +97,7 @@ impl LateAcceptor {
             }
             Ok(())
         });
-        Ok((connection(context)?, handshakes))
+        connection(&context.build())
     }
 }
 

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use certbound::error::TransportError;
+use certbound::error::{NetworkError, TransportError};
 use certbound::resource::ResourceProfile;
 use certbound::transport::{Answer, Dialer, HyperTransport, TlsFacts, Via};
 use certbound::{BindingCertificate, Network, Transport};
 use certbound_core::cause::Cause;
 use http::{Request, Uri};
 
-use crate::context;
+use crate::context::ClientContext;
 use crate::exchange;
 use crate::stream::Stream;
 
@@ -29,13 +29,23 @@ use crate::stream::Stream;
 pub struct OpensslTransport {
     usual: Arc<HyperTransport>,
     dialer: Dialer,
+    context: ClientContext,
     hosts: Arc<[String]>,
 }
 
 impl OpensslTransport {
-    /// Creates a transport with the proxy, the limits and the trusted roots of `network`.
-    pub fn new(network: &Network) -> Self {
-        Self { usual: network.transport(), dialer: network.dialer(), hosts: Arc::default() }
+    /// Creates a transport with the proxy, the limits and the trusted roots of `network`. It reads the roots once, here.
+    ///
+    /// # Errors
+    /// [`NetworkError::Roots`] and [`NetworkError::TrustStore`], if OpenSSL cannot read the trusted roots.
+    pub fn new(network: &Network) -> Result<Self, NetworkError> {
+        let dialer = network.dialer();
+        let context =
+            ClientContext::new(dialer.only_roots_pem()).map_err(|error| match dialer.only_roots_pem() {
+                Some(_) => NetworkError::Roots,
+                None => NetworkError::TrustStore { reason: Cause::new(error) },
+            })?;
+        Ok(Self { usual: network.transport(), dialer, context, hosts: Arc::default() })
     }
 
     /// Also uses OpenSSL for these hosts, which are no vaults. The comparison ignores case.
@@ -85,7 +95,7 @@ impl OpensslTransport {
         let Some(key) = binding.dangerous_private_key() else {
             return self.send_at_once(request, binding).await;
         };
-        let client = context::client(host, self.dialer.only_roots_pem(), (binding, key));
+        let client = self.context.client(host, (binding, key));
         let client = client
             .map_err(|error| TransportError::Tls { host: host.to_owned(), reason: Cause::new(error) })?;
         let connect = async { Stream::connect(host, client, self.dialer.dial(&url).await?).await };

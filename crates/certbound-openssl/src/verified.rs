@@ -9,7 +9,7 @@ use certbound::error::Untrusted;
 use certbound_core::time::UnixTime;
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslContextBuilder, SslVerifyMode};
+use openssl::ssl::{SslRef, SslVerifyMode};
 use openssl::x509::{X509Ref, X509VerifyResult};
 
 /// The reason for which the server's certificate was refused, in any handshake of one connection.
@@ -17,12 +17,12 @@ use openssl::x509::{X509Ref, X509VerifyResult};
 pub(crate) struct Verified(Arc<Mutex<Option<Untrusted>>>);
 
 impl Verified {
-    /// Verifies the certificate of `host` in each handshake of `context`. OpenSSL keeps only the number of an error, so
+    /// Verifies the certificate of `host` in each handshake of `ssl`. OpenSSL keeps only the number of an error, so
     /// this hook reads the certificate. It accepts nothing that OpenSSL refuses.
-    pub(crate) fn of(context: &mut SslContextBuilder, host: &str) -> Self {
+    pub(crate) fn of(ssl: &mut SslRef, host: &str) -> Self {
         let found = Self::default();
         let (hook, host) = (found.clone(), host.to_owned());
-        context.set_verify_callback(SslVerifyMode::PEER, move |is_trusted, chain| {
+        ssl.set_verify_callback(SslVerifyMode::PEER, move |is_trusted, chain| {
             if !is_trusted {
                 let reason = reason(chain.error(), chain.current_cert(), &host);
                 hook.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);

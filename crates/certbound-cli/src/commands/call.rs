@@ -37,7 +37,7 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
         return dry_call(&flags, request, &scope, kind, terminal).await;
     }
     let network = plan::network(&flags.client.run)?;
-    let transport = late::transport(&network);
+    let transport = late::transport(&network)?;
     let host = request.uri().host().unwrap_or_default();
     // A Bearer token needs no certificate.
     let late = late::tell(&transport, host).filter(|_| kind == Kind::Bound && terminal.tells_stations());

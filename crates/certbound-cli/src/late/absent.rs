@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use certbound::Network;
+use certbound::error::NetworkError;
 use certbound::transport::HyperTransport;
 use certbound_emulator::serve::LateTls;
 
@@ -10,8 +11,8 @@ use certbound_emulator::serve::LateTls;
 pub(crate) type CallTransport = Arc<HyperTransport>;
 
 /// Returns the transport of `network`.
-pub(crate) fn transport(network: &Network) -> CallTransport {
-    network.transport()
+pub(crate) fn transport(network: &Network) -> Result<CallTransport, NetworkError> {
+    Ok(network.transport())
 }
 
 /// Returns nothing: there is no choice of a TLS library to report.

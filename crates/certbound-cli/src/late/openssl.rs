@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use certbound::Network;
+use certbound::error::NetworkError;
 use certbound_emulator::serve::{BoxedIo, LateAccepting, LateClient, LateConnection, LateTls, Requesting};
 use certbound_openssl::OpensslTransport;
 use certbound_openssl::server;
@@ -11,7 +12,7 @@ use certbound_openssl::server;
 pub(crate) type CallTransport = OpensslTransport;
 
 /// Returns the transport of `network` that uses OpenSSL for vaults.
-pub(crate) fn transport(network: &Network) -> CallTransport {
+pub(crate) fn transport(network: &Network) -> Result<CallTransport, NetworkError> {
     OpensslTransport::new(network)
 }
 

@@ -172,7 +172,7 @@ pub(crate) fn certificate() -> BindingCertificate {
 pub(crate) fn transport(pki: &Pki) -> OpensslTransport {
     let network = Network::builder().no_proxy().only_roots_pem(pki.ca_pem.clone());
     let network = network.exchange_timeout(Duration::from_secs(20)).build().unwrap();
-    OpensslTransport::new(&network).with_hosts(["localhost"])
+    OpensslTransport::new(&network).unwrap().with_hosts(["localhost"])
 }
 
 /// Sends a request with the token to `address`.
