@@ -108,12 +108,6 @@ pub(crate) enum Command {
             flag.help("Make only the checks that send no request")
                 .long_help("Make only the checks that send no request. The other checks are skipped.")
         }),
-        mut_arg("scope", |flag| {
-            flag.required(false).required_unless_present("resource_url").long_help(
-                "The scope of the resource, {resource}/.default.\n\nThis flag is not needed if --resource-url is a URL of \
-                 Graph or Key Vault. With --issuer it is any scope of that issuer.",
-            )
-        }),
         // doctor explains this conflict, which is a common issue of the two-leg flow.
         mut_arg("leg1_certificate", |flag| {
             flag.conflicts_with(Resettable::<clap::Id>::Reset).conflicts_with("assertion_file")

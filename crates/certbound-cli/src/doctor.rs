@@ -36,14 +36,16 @@ pub(crate) use self::report::{Report, Status};
 pub(crate) use self::text::draw;
 use crate::config::ShownValue;
 use crate::failure::Failure;
-use crate::flags::{DoctorFlags, ExchangeFlags};
+use crate::flags::{DoctorFlags, TwoLegFlags};
 use crate::observers::Trace;
 use crate::plan::{self, Kind, Leg1Source, Reach};
 use crate::usage::Usage;
 
 /// The input of the checks.
 pub(crate) struct Asked {
-    exchange: ExchangeFlags,
+    /// The scope that was given. Without it, the scope follows from the host of the resource.
+    scope: Option<String>,
+    flow: TwoLegFlags,
     registered: Option<Vec<Registered>>,
     resource: Option<Uri>,
     /// Whether Microsoft Graph may be asked for the federated credentials.
@@ -58,12 +60,13 @@ impl Asked {
     pub(crate) fn new(flags: DoctorFlags) -> Result<Self, Usage> {
         let is_stdin = |path: &std::path::PathBuf| path.as_os_str() == "-";
         let file = flags.federated_credential.as_ref();
-        if file.is_some_and(is_stdin) && flags.exchange.leg1.assertion_file.as_ref().is_some_and(is_stdin) {
+        if file.is_some_and(is_stdin) && flags.flow.leg1.assertion_file.as_ref().is_some_and(is_stdin) {
             return Err(Usage::StdinTwice { one: "--federated-credential -", other: "--assertion-file -" });
         }
         let registered = file.map(|path| federated::read(path)).transpose()?;
         let resource = flags.resource_url.as_deref().map(plan::url).transpose()?;
-        Ok(Self { exchange: flags.exchange, registered, resource, asks_graph: !flags.no_graph })
+        let DoctorFlags { scope, flow, no_graph, .. } = flags;
+        Ok(Self { scope, flow, registered, resource, asks_graph: !no_graph })
     }
 }
 
@@ -92,9 +95,9 @@ struct Context {
 
 impl Context {
     fn new(asked: Asked, values: Vec<ShownValue>) -> Self {
-        let ExchangeFlags { client, kind, .. } = &asked.exchange;
+        let TwoLegFlags { client, kind, .. } = &asked.flow;
         let network = plan::network(&client.run);
-        let origin = match asked.exchange.leg1.leg1_managed_identity {
+        let origin = match asked.flow.leg1.leg1_managed_identity {
             Some(_) => Origin::Platform,
             None => Origin::File,
         };
@@ -125,7 +128,7 @@ impl Context {
     }
 
     fn is_dry(&self) -> bool {
-        self.asked.exchange.client.run.dry_run
+        self.asked.flow.client.run.dry_run
     }
 
     /// Returns the reason for which a line cannot be checked: a needed line has failed, or `--dry-run` is given.

@@ -26,7 +26,7 @@ pub(crate) use self::call::CallFlags;
 pub(crate) use self::client::{
     AssertionFlags, CacheFlags, CacheKeyFlag, CapabilitiesFlags, CertificateFlags, ClientFlags,
     CredentialFlags, ExchangeFlags, IdentityFlags, KindFlags, Leg1Flags, MachineFlags, MachineKeysFlag,
-    RunFlags, SecretFlags, TokenFlags,
+    RunFlags, SecretFlags, TokenFlags, TwoLegFlags,
 };
 pub(crate) use self::config::{ConfigCheckFlags, ConfigCommand, ConfigShowFlags};
 pub(crate) use self::doctor::DoctorFlags;

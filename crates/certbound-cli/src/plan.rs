@@ -22,7 +22,7 @@ use certbound::observe::Observer;
 use certbound::{Error, Network, ResourceScope, TokenSource};
 
 pub(crate) use self::assertion::stand_in;
-pub(crate) use self::authority::{authority, scope};
+pub(crate) use self::authority::{authority, scope, scope_or_usual};
 pub(crate) use self::certificate::{check as check_certificate, load as load_certificate};
 pub(crate) use self::direct::{by_certificate, direct};
 pub(crate) use self::dry::{NeverTransport, stopped};

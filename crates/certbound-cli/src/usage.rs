@@ -109,6 +109,12 @@ pub(crate) enum Usage {
     #[error("no scope is given, and certbound has no default scope for the host {host}")]
     #[strum(props(code = "scopes_required_client_credentials", fix = "give --scope {resource}/.default"))]
     NoScope { host: String },
+    #[error("neither a scope nor the URL of a resource is given")]
+    #[strum(props(code = "scopes_required_client_credentials"))]
+    #[strum(props(
+        fix = "give --scope {resource}/.default, or --resource-url with a URL of Graph or Key Vault, whose scope certbound knows"
+    ))]
+    NeitherScopeNorResource,
     #[error("`{0}` is not an absolute https:// URL")]
     #[strum(props(code = "url_not_https"))]
     #[strum(props(fix = "give a URL that begins with https:// and contains no user name or fragment"))]

@@ -31,7 +31,8 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
         return Err(Usage::StdinTwice { one, other }.into());
     }
     let request = request::of(&flags)?;
-    let scope = scope(&flags, &request)?;
+    let (identity, given) = (&flags.client.identity, flags.scope.as_deref());
+    let scope = plan::scope_or_usual(identity, given, Some(request.uri()))?;
     let kind = Kind::from(flags.kind);
     if flags.client.run.dry_run {
         return dry_call(&flags, request, &scope, kind, terminal).await;
@@ -138,14 +139,6 @@ fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usag
     };
     let assertion_file = leg1.assertion_file.clone();
     Ok(is_direct.then(|| CredentialFlags { secret: secret.clone(), assertion_file }))
-}
-
-fn scope(flags: &CallFlags, request: &Request<Bytes>) -> Result<ResourceScope, Failure> {
-    if let Some(scope) = &flags.scope {
-        return plan::scope(&flags.client.identity, scope);
-    }
-    let host = request.uri().host().unwrap_or_default();
-    plan::scope_for_host(host).ok_or_else(|| Usage::NoScope { host: host.to_owned() }.into())
 }
 
 async fn dry_call(

@@ -17,7 +17,7 @@ pub(super) async fn run(flags: DoctorFlags, terminal: Terminal) -> Result<ExitCo
     let format = terminal.format_of(&[Format::Json, Format::Table])?;
     let coloured = terminal.is_coloured(flags.color);
     // The lines of a trace would break an animation.
-    let trace = flags.exchange.client.run.trace;
+    let trace = flags.flow.client.run.trace;
     let (asked, values) = (Asked::new(flags)?, values()?);
     let progress = Progress::start(trace);
     let report = doctor::run(asked, values, &|step| progress.checking(step)).await;

@@ -15,8 +15,8 @@ use crate::output::{self, Extras, Terminal, Token, rfc3339, tell};
 use crate::plan::{self, DryLeg1, Kind, NeverTransport, Reach, stopped};
 
 pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), Failure> {
-    // `exchange` requires the flag.
-    let scope = plan::scope(&flags.client.identity, flags.scope.as_deref().unwrap_or_default())?;
+    let ExchangeFlags { scope, flow: flags } = flags;
+    let scope = plan::scope(&flags.client.identity, &scope)?;
     let kind = Kind::from(flags.kind);
     if flags.client.run.dry_run {
         let mut dry = DryRun::default();

@@ -57,12 +57,12 @@ pub(super) async fn check(context: &mut Context) {
         }
         return;
     };
-    let is_issued = context.asked.exchange.leg1.leg1_managed_identity.is_some();
+    let is_issued = context.asked.flow.leg1.leg1_managed_identity.is_some();
     context.report.add(key(&certificate));
     context.report.add(dates(&certificate, context));
     context.report.add(chain::chain(&certificate, is_issued, context.clock.now()));
     context.report.add(chain::usage(&certificate));
-    context.report.add(file::permissions(&context.asked.exchange, is_issued));
+    context.report.add(file::permissions(&context.asked.flow, is_issued));
 }
 
 /// Reads the certificate, or lets the platform issue it.
@@ -72,7 +72,7 @@ async fn source(context: &mut Context) -> Line {
     if let Some(line) = context.report.first_failed(&["configuration"]) {
         return Line::needs(ID, TITLE, &line);
     }
-    let (client, leg1) = (&context.asked.exchange.client, &context.asked.exchange.leg1);
+    let (client, leg1) = (&context.asked.flow.client, &context.asked.flow.leg1);
     let found = match plan::certificate_of_both_legs(client, leg1) {
         Ok(found) => found,
         Err(failure) if ABOUT_KEY.contains(&failure.code.as_str()) => {

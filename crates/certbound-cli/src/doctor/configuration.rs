@@ -1,8 +1,6 @@
 //! The flags, variables and the configuration file: whether they name a whole flow.
 
-use http::Uri;
-
-use super::{Context, Line};
+use super::{Asked, Context, Line};
 use crate::failure::Failure;
 use crate::plan::{self, Kind};
 use crate::usage::Usage;
@@ -19,14 +17,9 @@ pub(super) fn check(context: &mut Context) {
 
 /// Interprets the flags as `exchange` does, without reading a file.
 fn planned(context: &mut Context) -> Result<String, Failure> {
-    let (client, leg1) = (&context.asked.exchange.client, &context.asked.exchange.leg1);
-    let scope = match (&context.asked.exchange.scope, &context.asked.resource) {
-        (Some(scope), _) => plan::scope(&client.identity, scope)?,
-        (None, resource) => {
-            let host = resource.as_ref().and_then(Uri::host).unwrap_or_default();
-            plan::scope_for_host(host).ok_or_else(|| Usage::NoScope { host: host.to_owned() })?
-        }
-    };
+    let (client, leg1) = (&context.asked.flow.client, &context.asked.flow.leg1);
+    let Asked { scope, resource, .. } = &context.asked;
+    let scope = plan::scope_or_usual(&client.identity, scope.as_deref(), resource.as_ref())?;
     plan::refuse_machine_as_leg2(client)?;
     if leg1.leg1_certificate.is_some() && client.certificate.certificate.is_some() {
         return Err(Usage::Conflict { one: "--leg1-certificate", other: "--certificate" }.into());

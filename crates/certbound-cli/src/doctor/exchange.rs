@@ -52,7 +52,7 @@ pub(super) async fn run(context: &mut Context) -> Option<Exchange> {
             let observer = Observers::default()
                 .and(Arc::clone(&requests) as _)
                 .and(Arc::clone(&jwt_pop) as _)
-                .and_if(context.asked.exchange.client.run.trace, Trace);
+                .and_if(context.asked.flow.client.run.trace, Trace);
             // The configuration was checked before, so there is a scope.
             let scope = context.scope.as_ref()?;
             let token = plan::acquire(&client, scope, context.kind, Arc::new(observer)).await;
@@ -65,7 +65,7 @@ pub(super) async fn run(context: &mut Context) -> Option<Exchange> {
 
 /// Builds the client of Leg 2. An existing assertion is read here.
 fn client(context: &mut Context) -> Result<AnyClient, Failure> {
-    let (flags, leg1) = (&context.asked.exchange.client, &context.asked.exchange.leg1);
+    let (flags, leg1) = (&context.asked.flow.client, &context.asked.flow.leg1);
     let (Some(reach), Some(authority)) = (&context.reach, context.authority.clone()) else {
         return Err(context.network.as_ref().err().cloned().unwrap_or_else(no_input));
     };

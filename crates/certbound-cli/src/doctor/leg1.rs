@@ -95,7 +95,7 @@ fn judged(
     exchange: &Exchange,
     given: Option<&Given>,
 ) -> Line {
-    let is_existing = context.asked.exchange.leg1.assertion_file.is_some();
+    let is_existing = context.asked.flow.leg1.assertion_file.is_some();
     let request = exchange.requests.iter().find(|request| request.leg == Some(Leg::One));
     let ok = |summary: &str| Line::ok(id, title, summary);
     match id {

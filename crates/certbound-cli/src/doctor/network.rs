@@ -151,7 +151,7 @@ fn is_ended_by_host(probe: &Probe) -> bool {
 }
 
 fn limit(context: &Context) -> Duration {
-    Duration::from_secs(context.asked.exchange.client.run.connect_timeout)
+    Duration::from_secs(context.asked.flow.client.run.connect_timeout)
 }
 
 /// Describes the failure of the token service's host. If the host has a region, the function also probes the global
@@ -176,7 +176,7 @@ async fn unreachable(
         "check the region `{region}`, which is a part of the host's name; or leave --region out, or give --global-if-region-unreachable"
     );
     let line = line.with(format!("{}, the host without a region, can be reached", global.host));
-    match context.asked.exchange.client.identity.global_if_region_unreachable {
+    match context.asked.flow.client.identity.global_if_region_unreachable {
         // `exchange` uses the global host then.
         true => Line::warning(ID, line.title.clone(), line.summary.clone(), fix).because(failure.why),
         false => Line { fix: Some(fix), ..line },

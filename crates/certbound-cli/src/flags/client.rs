@@ -432,8 +432,15 @@ pub(crate) struct ExchangeFlags {
     /// The scope of the resource, {resource}/.default.
     ///
     /// With --issuer it is any scope of that issuer.
-    #[arg(long, env = "CERTBOUND_SCOPE", required = true)]
-    pub(crate) scope: Option<String>,
+    #[arg(long, env = "CERTBOUND_SCOPE")]
+    pub(crate) scope: String,
+    #[command(flatten)]
+    pub(crate) flow: TwoLegFlags,
+}
+
+/// The flags of the two-leg flow, without its scope.
+#[derive(Args, Debug)]
+pub(crate) struct TwoLegFlags {
     /// Add the report on the jwt-pop request.
     ///
     /// The report has one line for each check of Leg 2's request.

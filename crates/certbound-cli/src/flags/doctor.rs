@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice};
 
-use super::{ExchangeFlags, switch};
+use super::{TwoLegFlags, switch};
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorFlags {
@@ -45,6 +45,12 @@ pub(crate) struct DoctorFlags {
         help_heading = "Doctor"
     )]
     pub(crate) color: ColorChoice,
+    /// The scope of the resource, {resource}/.default.
+    ///
+    /// This flag is not needed if --resource-url is a URL of Graph or Key Vault. With --issuer it is any scope of that
+    /// issuer.
+    #[arg(long, env = "CERTBOUND_SCOPE")]
+    pub(crate) scope: Option<String>,
     #[command(flatten)]
-    pub(crate) exchange: ExchangeFlags,
+    pub(crate) flow: TwoLegFlags,
 }

@@ -3,8 +3,9 @@
 use certbound::credential::NoCredential;
 use certbound::region::RegionDetector;
 use certbound::{Authority, Client, ClientBuilder, ResourceScope, TenantId, Transport};
+use http::Uri;
 
-use super::{Reach, region};
+use super::{Reach, region, scope_for_host};
 use crate::failure::Failure;
 use crate::flags::IdentityFlags;
 use crate::usage::Usage;
@@ -34,6 +35,21 @@ pub(crate) fn scope(flags: &IdentityFlags, text: &str) -> Result<ResourceScope, 
         Some(_) => ResourceScope::of_other_authority(text)?,
         None => ResourceScope::parse(text)?,
     })
+}
+
+/// Returns the scope that was given, or else the usual scope of the resource's host.
+pub(crate) fn scope_or_usual(
+    flags: &IdentityFlags,
+    given: Option<&str>,
+    resource: Option<&Uri>,
+) -> Result<ResourceScope, Failure> {
+    match (given, resource.and_then(Uri::host)) {
+        (Some(text), _) => scope(flags, text),
+        (None, Some(host)) => {
+            scope_for_host(host).ok_or_else(|| Usage::NoScope { host: host.to_owned() }.into())
+        }
+        (None, None) => Err(Usage::NeitherScopeNorResource.into()),
+    }
 }
 
 /// Returns the authority of the client: host, tenant and region, or an OpenID issuer.

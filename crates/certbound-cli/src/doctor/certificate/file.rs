@@ -4,13 +4,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::super::Line;
-use crate::flags::ExchangeFlags;
+use crate::flags::TwoLegFlags;
 use crate::token_uri;
 
 /// The permissions of the group and of other users.
 const OTHERS: u32 = 0o077;
 
-pub(super) fn permissions(flags: &ExchangeFlags, is_issued: bool) -> Line {
+pub(super) fn permissions(flags: &TwoLegFlags, is_issued: bool) -> Line {
     const ID: &str = "certificate.permissions";
     const TITLE: &str = "file permissions";
     if is_issued {
@@ -37,7 +37,7 @@ pub(super) fn permissions(flags: &ExchangeFlags, is_issued: bool) -> Line {
 }
 
 /// Returns the file with the private key.
-fn key_file(flags: &ExchangeFlags) -> Option<&Path> {
+fn key_file(flags: &TwoLegFlags) -> Option<&Path> {
     let (leg1, certificate) = (&flags.leg1, &flags.client.certificate);
     let path = match &leg1.leg1_certificate {
         Some(path) => leg1.leg1_certificate_key.as_ref().unwrap_or(path),

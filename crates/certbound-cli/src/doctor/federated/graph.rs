@@ -51,7 +51,7 @@ pub(super) async fn ask(context: &Context, exchange: &Exchange) -> Result<Shown,
 
 /// Returns the client that gets tokens without Leg 2.
 fn identity_of_leg1(context: &Context) -> Result<AnyClient, String> {
-    let (client, leg1) = (&context.asked.exchange.client, &context.asked.exchange.leg1);
+    let (client, leg1) = (&context.asked.flow.client, &context.asked.flow.leg1);
     if let Some(identity) = &context.machine {
         return Ok(identity.clone().into());
     }
@@ -71,11 +71,11 @@ async fn answer(context: &Context, client: &AnyClient, cloud: Cloud) -> Result<R
     // A bound token needs a host that requests the certificate.
     let bound = plan::graph_for_bound_tokens(cloud).filter(|_| context.kind == Kind::Bound);
     let (kind, host) = bound.map_or((Kind::Bearer, cloud.graph_uri()), |host| (Kind::Bound, host));
-    let application = context.asked.exchange.client.identity.client_id()?;
+    let application = context.asked.flow.client.identity.client_id()?;
     let path = format!("/v1.0/applications(appId='{application}')/federatedIdentityCredentials");
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = plan::url(&format!("{host}{path}"))?;
-    let trace = context.asked.exchange.client.run.trace;
+    let trace = context.asked.flow.client.run.trace;
     let observer = Observers::default().and_if(trace, Trace);
     let token = plan::acquire(client, &scope, kind, Arc::new(observer)).await?;
     match &token {

@@ -241,8 +241,10 @@ fn the_scope_follows_from_the_url_of_a_known_resource() {
     let report = Report::of(&mut command("https://orders.contoso.example/orders"));
     report.only("configuration", "failed", "scopes_required_client_credentials");
     let mut without = emulator.certbound();
-    without.args(["doctor", "--leg1-certificate", emulator.certificate(), "-o", "json"]);
-    assert_eq!(crate::support::refusal(&without.output().unwrap()), (2, "usage".to_owned()));
+    let report = Report::of(without.args(["doctor", "--leg1-certificate", emulator.certificate()]));
+    let line = report.only("configuration", "failed", "scopes_required_client_credentials");
+    let fix = line["fix"].as_str().unwrap();
+    assert!(fix.contains("--scope") && fix.contains("--resource-url"), "{line:#}");
 }
 
 #[test]
