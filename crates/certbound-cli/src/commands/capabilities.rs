@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use certbound::ManagedIdentity;
 use certbound::managed_identity::Capabilities;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -20,40 +21,40 @@ pub(super) async fn run(flags: &CapabilitiesFlags, terminal: Terminal) -> Result
         None => identity.capabilities().await?,
         Some(seconds) => identity.capabilities_within(Duration::from_secs(seconds)).await?,
     };
-    let id = identity.id().to_string();
     match format {
-        Format::Json => {
-            let mut result = as_json(&id, &can);
-            result["keysPersist"] = identity.has_persistent_key().into();
-            output::print(&output::json(&result, 0)?)
-        }
-        Format::Env | Format::Shell => output::print(&assignments(format, &can)),
-        _ => output::print_text(&as_table(&id, &can)),
+        Format::Json => output::print(&output::json(&as_json(&identity, &can), 0)?),
+        Format::Env | Format::Shell => output::print(&assignments(format, &identity, &can)),
+        _ => output::print_text(&as_table(&identity, &can)),
     }
 }
 
-fn as_json(id: &str, can: &Capabilities) -> serde_json::Value {
+fn as_json(identity: &ManagedIdentity, can: &Capabilities) -> serde_json::Value {
     json!({
-        "identity": id,
+        "identity": identity.id().to_string(),
         "source": can.origin.to_string(),
         "metadataService": can.imds.map(|version| version.to_string()),
         "bearer": true,
         "bound": can.binds,
         "imdsV2Disabled": can.imds_v2_disabled,
         "keyStrength": can.strength.map(|strength| strength.to_string()),
+        "keysPersist": identity.has_persistent_key(),
     })
 }
 
-fn assignments(format: Format, can: &Capabilities) -> Zeroizing<Vec<u8>> {
+fn assignments(format: Format, identity: &ManagedIdentity, can: &Capabilities) -> Zeroizing<Vec<u8>> {
+    let flag = |is_true: bool| if is_true { "1" } else { "0" };
     let origin = can.origin.to_string();
     let strength = can.strength.map(|strength| strength.to_string());
-    let bound = if can.binds { "1" } else { "0" };
-    let mut values = vec![("CERTBOUND_SOURCE", origin.as_str()), ("CERTBOUND_BOUND", bound)];
+    let mut values = vec![
+        ("CERTBOUND_SOURCE", origin.as_str()),
+        ("CERTBOUND_BOUND", flag(can.binds)),
+        ("CERTBOUND_KEYS_PERSIST", flag(identity.has_persistent_key())),
+    ];
     values.extend(strength.as_deref().map(|strength| ("CERTBOUND_KEY_STRENGTH", strength)));
     output::assignments(format, &values)
 }
 
-fn as_table(id: &str, can: &Capabilities) -> String {
+fn as_table(identity: &ManagedIdentity, can: &Capabilities) -> String {
     let version = can.imds.map(|version| format!(", version {version}")).unwrap_or_default();
     let bound = match (can.binds, can.imds) {
         (true, _) => {
@@ -67,5 +68,11 @@ fn as_table(id: &str, can: &Capabilities) -> String {
         (false, Some(_)) => "no: this metadata service issues no certificates".to_owned(),
         (false, None) => "no: this platform issues no certificates".to_owned(),
     };
-    format!("identity  {id}\nsource    {}{version}\nBearer    yes\nbound     {bound}\n", can.origin)
+    let keys = match identity.has_persistent_key() {
+        _ if !can.binds => "",
+        true => "keys      stored: a bound token can be used after the command ends\n",
+        false => "keys      in memory: a bound token cannot be used after the command ends\n",
+    };
+    let id = identity.id();
+    format!("identity  {id}\nsource    {}{version}\nBearer    yes\nbound     {bound}\n{keys}", can.origin)
 }

@@ -176,13 +176,14 @@ fn the_key_of_a_machine_stays_in_its_token_from_command_to_command() {
     let (hsm, emulator) = (Hsm::new(), Emulator::start());
     let keys = hsm.uri("token=app;object=machine");
     let state = hsm.path("state");
-    let run = |args: &[&str]| {
+    let run_as = |format: &str, args: &[&str]| {
         let mut command = hsm.with(certbound());
         command.env("HTTPS_PROXY", emulator.text("proxy")).env("SSL_CERT_FILE", emulator.text("ca"));
         command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.text("imds"));
         command.env("CERTBOUND_MACHINE_KEYS", &keys);
-        command.args(args).args(["-o", "json"]).output().unwrap()
+        command.args(args).args(["-o", format]).output().unwrap()
     };
+    let run = |args: &[&str]| run_as("json", args);
     let token = ["token", "--managed-identity", "system", "--scope", VAULT];
     // A dry run generates nothing.
     let dry = run(&[&token[..], &["--dry-run"]].concat());
@@ -205,6 +206,10 @@ fn the_key_of_a_machine_stays_in_its_token_from_command_to_command() {
         (&capabilities["keyStrength"], &capabilities["keysPersist"]),
         (&"software".into(), &true.into())
     );
+    let printed = |format: &str| stdout(&run_as(format, &["capabilities"]));
+    assert!(printed("table").contains("\nkeys      stored: "), "{}", printed("table"));
+    assert!(printed("env").contains("\nCERTBOUND_KEYS_PERSIST=1\n"), "{}", printed("env"));
+    assert!(printed("shell").contains("\nexport CERTBOUND_KEYS_PERSIST='1'\n"), "{}", printed("shell"));
     let exchange = run(&[
         "exchange",
         "--leg1-managed-identity",

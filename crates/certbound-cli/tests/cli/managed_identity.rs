@@ -214,11 +214,12 @@ fn what_a_machine_can_do_is_found_out() {
     });
     assert_eq!(machine, expected);
     let table = stdout(&capabilities(imds, &[], &["-o", "table"]));
-    let expected =
-        "identity  system\nsource    imds, version 2\nBearer    yes\nbound     yes; key strength: software\n";
-    assert_eq!(table, expected);
+    let keys = "keys      in memory: a bound token cannot be used after the command ends\n";
+    let bound = "Bearer    yes\nbound     yes; key strength: software\n";
+    assert_eq!(table, format!("identity  system\nsource    imds, version 2\n{bound}{keys}"));
     let env = stdout(&capabilities(imds, &[], &["-o", "env"]));
-    assert_eq!(env, "CERTBOUND_SOURCE=imds\nCERTBOUND_BOUND=1\nCERTBOUND_KEY_STRENGTH=software\n");
+    let lines = ["SOURCE=imds", "BOUND=1", "KEYS_PERSIST=0", "KEY_STRENGTH=software"];
+    assert_eq!(env, lines.map(|line| format!("CERTBOUND_{line}\n")).concat());
     let header = capabilities(imds, &[], &["-o", "header"]);
     assert_eq!((header.status.code(), header.stdout.len()), (Some(2), 0));
 }
@@ -238,7 +239,8 @@ fn the_older_metadata_service_binds_nothing() {
     let table = stdout(&capabilities(&imds, &[], &["-o", "table"]));
     assert!(table.contains("version 1") && table.contains("bound     no: this metadata service"), "{table}");
     let env = stdout(&capabilities(&imds, &[], &["-o", "env"]));
-    assert_eq!(env, "CERTBOUND_SOURCE=imds\nCERTBOUND_BOUND=0\n");
+    assert_eq!(env, "CERTBOUND_SOURCE=imds\nCERTBOUND_BOUND=0\nCERTBOUND_KEYS_PERSIST=0\n");
+    assert!(!table.contains("\nkeys "), "{table}");
 }
 
 #[test]
