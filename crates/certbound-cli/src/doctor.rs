@@ -23,7 +23,6 @@ mod token;
 use std::sync::Arc;
 
 use certbound::clock::{Clock as _, SystemClock};
-use certbound::transport::HyperTransport;
 use certbound::{Authority, BindingCertificate, ManagedIdentity, Network, ResourceScope};
 use http::Uri;
 
@@ -37,6 +36,7 @@ pub(crate) use self::text::draw;
 use crate::config::ShownValue;
 use crate::failure::Failure;
 use crate::flags::{DoctorFlags, TwoLegFlags};
+use crate::late::{self, CallTransport};
 use crate::observers::Trace;
 use crate::plan::{self, Kind, Leg1Source, Reach};
 use crate::usage::Usage;
@@ -80,7 +80,9 @@ struct Context {
     /// The authority of Leg 2. After the checks of the network it has the region.
     authority: Option<Authority>,
     scope: Option<ResourceScope>,
-    reach: Option<Reach<Arc<HyperTransport>>>,
+    /// The transport of the resource, which is also that of the token requests.
+    transport: Option<CallTransport>,
+    reach: Option<Reach<CallTransport>>,
     assertions: Arc<Assertions>,
     source: Option<Leg1Source>,
     /// The managed identity of Leg 1.
@@ -96,14 +98,19 @@ struct Context {
 impl Context {
     fn new(asked: Asked, values: Vec<ShownValue>) -> Self {
         let TwoLegFlags { client, kind, .. } = &asked.flow;
-        let network = plan::network(&client.run);
+        let network =
+            plan::network(&client.run).and_then(|network| Ok((late::transport(&network)?, network)));
+        let (transport, network) = match network {
+            Ok((transport, network)) => (Some(transport), Ok(network)),
+            Err(failure) => (None, Err(failure)),
+        };
         let origin = match asked.flow.leg1.leg1_managed_identity {
             Some(_) => Origin::Platform,
             None => Origin::File,
         };
         let assertions = Arc::new(Assertions::default());
-        let reach = network.as_ref().ok().map(|network| {
-            Reach::fresh(network.transport())
+        let reach = transport.clone().map(|transport| {
+            Reach::fresh(transport)
                 .told_to(Trace::of_platform(client.run.trace))
                 .seeing_bindings(kind.require_observed_binding)
                 .watching_assertions(Arc::clone(&assertions) as _)
@@ -116,6 +123,7 @@ impl Context {
             network,
             authority: None,
             scope: None,
+            transport,
             reach,
             assertions,
             source: None,

@@ -7,4 +7,4 @@ mod openssl;
 #[cfg(feature = "openssl")]
 mod openssl;
 
-pub(crate) use self::openssl::{emulated, instead_of_doctor, tell, transport};
+pub(crate) use self::openssl::{CallTransport, emulated, library, tell, transport};

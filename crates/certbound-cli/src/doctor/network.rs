@@ -11,8 +11,10 @@ use certbound_core::time::in_words;
 use http::Uri;
 
 use super::probe::Probe;
+use super::resource::host_of;
 use super::{Context, Line};
 use crate::failure::Failure;
+use crate::late;
 use crate::plan::Kind;
 
 /// A larger difference of the clocks is a warning: the difference can grow.
@@ -142,7 +144,8 @@ async fn probe(
         Ok(endpoint) => (endpoint.url().to_owned(), via),
         Err(_) => (authority.url(), Via::Tls),
     };
-    Probe::send(network, &url.parse().unwrap_or_default(), via, &context.clock, limit(context)).await
+    let (url, by) = (url.parse().unwrap_or_default(), (network, &network.transport()));
+    Probe::send(by, &url, via, &context.clock, limit(context)).await
 }
 
 /// Whether the host ended TLS with an alert. Hosts do so with several alerts if they require a client certificate.
@@ -213,11 +216,17 @@ async fn resource(context: &mut Context) -> Line {
     if let Some(reason) = context.obstacle(&["network.settings"]) {
         return Line::skipped(ID, TITLE, reason);
     }
-    let Ok(network) = &context.network else { return Line::needs(ID, TITLE, "Network, proxy and trust") };
-    let is_bound = context.kind == Kind::Bound;
-    // The probe uses HTTP/1.1: the HTTP/2 library can lose the alert by which a server refuses the certificate.
-    let via = context.certificate.as_ref().filter(|_| is_bound).map_or(Via::Tls, Via::Bound);
-    let probe = Probe::send(network, url, via, &context.clock, limit(context)).await;
+    let (Ok(network), Some(transport)) = (&context.network, &context.transport) else {
+        return Line::needs(ID, TITLE, "Network, proxy and trust");
+    };
+    let via = match context.certificate.as_ref().filter(|_| context.kind == Kind::Bound) {
+        None => Via::Tls,
+        // Only a request to a resource can wait for a late request for the certificate.
+        Some(certificate) if late::library(transport, host_of(url)).is_some() => Via::Resource(certificate),
+        // The probe uses HTTP/1.1: the HTTP/2 library can lose the alert by which a server refuses the certificate.
+        Some(certificate) => Via::Bound(certificate),
+    };
+    let probe = Probe::send((network, transport), url, via, &context.clock, limit(context)).await;
     let title = format!("resource {}", probe.host);
     let line = match probe.failure() {
         Some(failure) if !super::resource::is_about_certificate(&probe) => {

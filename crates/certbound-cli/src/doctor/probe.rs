@@ -6,7 +6,7 @@ use bytes::Bytes;
 use certbound::clock::Clock;
 use certbound::error::TransportError;
 use certbound::transport::Via;
-use certbound::{Network, Transport as _, UnixTime};
+use certbound::{Network, Transport, UnixTime};
 use http::header::DATE;
 use http::{Request, Uri};
 
@@ -31,7 +31,7 @@ pub(super) struct Reached {
 impl Probe {
     /// Probes the host of `url` on a connection with the certificate of `via`.
     pub(super) async fn send(
-        network: &Network,
+        (network, transport): (&Network, &impl Transport),
         url: &Uri,
         via: Via<'_>,
         clock: &dyn Clock,
@@ -46,7 +46,7 @@ impl Probe {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = root.unwrap_or_default();
         let before = clock.now();
-        let answer = network.transport().send(request, via).await;
+        let answer = transport.send(request, via).await;
         let answer = match via.binding() {
             Some(_) => answer.map_err(TransportError::or_certificate_refused),
             None => answer,

@@ -23,8 +23,16 @@ const SCHEME: (&str, &str) = ("resource.scheme", "token and scheme");
 pub(super) fn is_about_certificate(probe: &Probe) -> bool {
     matches!(
         probe.answer,
-        Err(TransportError::CertificateNotRequested { .. } | TransportError::CertificateRefused { .. })
+        Err(TransportError::CertificateNotRequested { .. }
+            | TransportError::CertificateNotRequestedLate { .. }
+            | TransportError::KeyNotExportable { .. }
+            | TransportError::CertificateRefused { .. })
     )
+}
+
+/// Returns the name of the host of a URL.
+pub(super) fn host_of(url: &Uri) -> &str {
+    url.host().unwrap_or_default()
 }
 
 pub(super) async fn check(context: &mut Context, exchange: Option<&Exchange>) {
@@ -34,8 +42,8 @@ pub(super) async fn check(context: &mut Context, exchange: Option<&Exchange>) {
     context.report.add(scheme);
 }
 
-/// Checks that the resource requests the certificate at the first handshake. `certbound` calls no other host with a
-/// bound token.
+/// Checks that the resource requests the certificate: at the first handshake, or for a vault later, if this build can wait
+/// for it. `certbound` calls no other host with a bound token.
 fn certificate(context: &Context) -> Line {
     let (id, title) = CERTIFICATE;
     let Some(url) = &context.asked.resource else {
@@ -52,29 +60,33 @@ fn certificate(context: &Context) -> Line {
     let Some(probe) = context.resource.as_ref().filter(|_| context.certificate.is_some()) else {
         return Line::skipped(id, title, "no certificate is used");
     };
-    match probe.failure() {
-        None => Line::ok(id, title, "requested at the first handshake"),
-        Some(mut failure) => {
-            // The handshake does not show a later request for the certificate, but the profile of the host is known.
-            let is_late =
-                ResourceProfile::for_host(url.host().unwrap_or_default()) == ResourceProfile::key_vault();
-            if failure.code == "certificate_not_requested"
-                && is_late
-                && let Some(fix) = late::instead_of_doctor()
-            {
-                failure.fix = fix.to_owned();
+    let host = host_of(url);
+    let library = context.transport.as_ref().and_then(|transport| late::library(transport, host));
+    let Some(failure) = probe.failure() else {
+        let summary = match library {
+            None => "requested at the first handshake".to_owned(),
+            Some(library) => {
+                format!("requested; {library} accepts the request also after the first handshake")
             }
-            let line = Line::failed(id, title, &failure);
-            let when = match (failure.code.as_str(), is_late) {
-                ("certificate_not_requested", true) => {
-                    "not requested at the first handshake: Key Vault requests it late, after it has read the request"
-                }
-                ("certificate_not_requested", false) => "not requested at the first handshake",
-                _ => "the resource refuses the certificate in TLS",
-            };
-            Line { summary: when.to_owned(), ..line }
+        };
+        return Line::ok(id, title, summary);
+    };
+    // The handshake does not show a later request for the certificate, but the profile of the host is known.
+    let is_late = ResourceProfile::for_host(host) == ResourceProfile::key_vault();
+    let summary = match &probe.answer {
+        Err(TransportError::CertificateNotRequested { .. }) if is_late => {
+            "not requested at the first handshake: Key Vault requests it late, after it has read the request"
         }
-    }
+        Err(TransportError::CertificateNotRequested { .. }) => "not requested at the first handshake",
+        Err(TransportError::CertificateNotRequestedLate { .. }) => {
+            "not requested, neither at the first handshake nor later"
+        }
+        Err(TransportError::KeyNotExportable { .. }) => {
+            "not requested at the first handshake, and OpenSSL cannot use this key for a later request"
+        }
+        _ => "the resource refuses the certificate in TLS",
+    };
+    Line { summary: summary.to_owned(), ..Line::failed(id, title, &failure) }
 }
 
 /// Calls the resource with the token.
@@ -103,7 +115,7 @@ async fn scheme(context: &Context, exchange: Option<&Exchange>) -> Line {
     };
     let scheme = match token {
         Token::Bound(token) if token.scheme() == certbound::token::Scheme::MtlsPop => {
-            ResourceProfile::for_host(url.host().unwrap_or_default()).scheme().as_str()
+            ResourceProfile::for_host(host_of(url)).scheme().as_str()
         }
         _ => token.scheme(),
     };
@@ -115,7 +127,7 @@ async fn scheme(context: &Context, exchange: Option<&Exchange>) -> Line {
 
 fn judged(answer: &Response<Bytes>, scheme: &str, token: &Token, url: &Uri, context: &Context) -> Line {
     let (id, title) = SCHEME;
-    let (status, host) = (answer.status(), url.host().unwrap_or_default());
+    let (status, host) = (answer.status(), host_of(url));
     let accepted = format!("accepted under the scheme {scheme}; status {}", status.as_u16());
     match status.as_u16() {
         200..=299 => Line::ok(id, title, accepted),

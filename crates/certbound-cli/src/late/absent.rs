@@ -15,13 +15,13 @@ pub(crate) fn transport(network: &Network) -> Result<CallTransport, NetworkError
     Ok(network.transport())
 }
 
-/// Returns nothing: there is no choice of a TLS library to report.
-pub(crate) fn tell(_: &CallTransport, _: &str) -> Option<String> {
+/// Returns nothing: this build uses its usual TLS library for each host.
+pub(crate) fn library(_: &CallTransport, _: &str) -> Option<&'static str> {
     None
 }
 
-/// Returns nothing: no command of this build can call a vault that requests the certificate late.
-pub(crate) fn instead_of_doctor() -> Option<&'static str> {
+/// Returns nothing: there is no choice of a TLS library to report.
+pub(crate) fn tell(_: &CallTransport, _: &str) -> Option<String> {
     None
 }
 

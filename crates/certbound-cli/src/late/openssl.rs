@@ -16,22 +16,18 @@ pub(crate) fn transport(network: &Network) -> Result<CallTransport, NetworkError
     OpensslTransport::new(network)
 }
 
-/// Returns the sentence that names the TLS library for `host` and the reason, if it is not the usual library.
-pub(crate) fn tell(transport: &CallTransport, host: &str) -> Option<String> {
-    let library = OpensslTransport::library();
-    transport.uses_openssl_for(host).then(|| {
-        format!(
-            "the connection to {host} uses {library} and not rustls, because a vault requests the certificate by a TLS 1.2 \
-             renegotiation; a key that cannot be exported still uses rustls"
-        )
-    })
+/// Returns the name of the TLS library for requests with a bound token to `host`, if it is not the usual library.
+pub(crate) fn library(transport: &CallTransport, host: &str) -> Option<&'static str> {
+    transport.uses_openssl_for(host).then(OpensslTransport::library)
 }
 
-/// Returns the advice of `doctor`, which uses rustls, for a vault that requests the certificate late.
-pub(crate) fn instead_of_doctor() -> Option<&'static str> {
-    Some(
-        "call this vault by `certbound call`, which uses OpenSSL for it if the private key of the certificate is in a file; doctor uses rustls and cannot call this vault",
-    )
+/// Returns the sentence that names the TLS library for `host` and the reason, if it is not the usual library.
+pub(crate) fn tell(transport: &CallTransport, host: &str) -> Option<String> {
+    let library = library(transport, host)?;
+    Some(format!(
+        "the connection to {host} uses {library} and not rustls, because a vault requests the certificate by a TLS 1.2 \
+         renegotiation; a key that cannot be exported still uses rustls"
+    ))
 }
 
 /// Returns the TLS of emulated vaults that request the certificate late.

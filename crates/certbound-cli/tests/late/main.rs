@@ -68,14 +68,43 @@ fn a_fault_refuses_the_certificate_in_the_renegotiation() {
     assert_eq!(call().status.code(), Some(0), "the fault applies once");
 }
 
-#[test]
-fn rustls_cannot_call_this_vault_and_doctor_names_the_reason() {
-    let (emulator, _folder) = emulator();
+/// Runs `doctor` for the late vault. Returns its exit code and the lines about the resource, by their ids.
+fn doctor(emulator: &Emulator, args: &[&str]) -> (Option<i32>, impl Fn(&str) -> Value) {
     let mut command = emulator.certbound();
     command.args(["doctor", "-o", "json", "--leg1-certificate", emulator.certificate(), "--scope", VAULT]);
-    let report = stdout(&command.args(["--resource-url", URL]).output().unwrap());
-    assert!(report.contains("certificate_not_requested") && report.contains("requests it late"), "{report}");
-    assert!(report.contains("call this vault by `certbound call`"), "{report}");
+    let output = command.args(["--resource-url", URL]).args(args).output().unwrap();
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let line = move |id: &str| {
+        let lines = report["checks"].as_array().unwrap();
+        lines.iter().find(|line| line["id"] == id).unwrap_or_else(|| panic!("{id}: {report:#}")).clone()
+    };
+    (output.status.code(), line)
+}
+
+#[test]
+fn doctor_calls_a_vault_that_requests_the_certificate_late() {
+    let (emulator, _folder) = emulator();
+    let (code, line) = doctor(&emulator, &[]);
+    let certificate = line("resource.certificate");
+    assert_eq!((code, &certificate["status"]), (Some(0), &json!("ok")), "{certificate:#}");
+    let summary = certificate["summary"].as_str().unwrap();
+    assert!(summary.contains("requested; OpenSSL 3."), "{summary}");
+    let scheme = line("resource.scheme");
+    assert!(scheme["summary"].as_str().unwrap().ends_with("status 200"), "{scheme:#}");
+    assert_eq!(resources(&emulator).len(), 4, "the probe and the call, each with a request without a token");
+}
+
+#[test]
+fn doctor_names_a_refusal_in_the_renegotiation() {
+    let (emulator, _folder) = emulator();
+    let condition = json!({ "host_suffix": "late.vault.azure.net" });
+    emulator.plant(&json!({ "condition": condition, "result": "client_certificate_refused" }));
+    let (code, line) = doctor(&emulator, &[]);
+    let certificate = line("resource.certificate");
+    assert_eq!((code, &certificate["status"]), (Some(1), &json!("failed")), "{certificate:#}");
+    assert_eq!(certificate["error"]["code"], "certificate_refused", "{certificate:#}");
+    assert_eq!(line("network.resource")["status"], "ok");
+    assert_eq!(line("resource.scheme")["status"], "skipped");
 }
 
 /// curl of Debian, which uses OpenSSL.
