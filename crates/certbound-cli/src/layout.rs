@@ -13,21 +13,6 @@ pub(crate) fn painted(colour: &str, text: &str, coloured: bool) -> String {
     if coloured { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// Breaks a text into lines between its words. A word that is longer than a line is not broken.
-pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 /// The columns of a text that is not printed on a terminal.
 const COLUMNS: usize = 80;
 
@@ -40,9 +25,40 @@ pub(crate) fn columns(stream: impl AsFd + IsTerminal) -> usize {
     size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
-/// Breaks the lines that are longer than `width` between their words. The further lines begin below the value of a line
-/// of a table, and are indented below every other line. A word that does not fit there, such as a URL, is printed whole
-/// on its own line.
+/// Breaks a text between its words into lines of at most `width` columns. The first line begins with `first`, and each
+/// further line with `next` spaces. A word that does not fit there, such as a URL, is printed whole on its own line, with
+/// fewer spaces if possible.
+pub(crate) fn broken(text: &str, (first, next): (&str, usize), width: usize) -> Vec<String> {
+    let leading = count(first) - count(first.trim_start());
+    let mut lines = vec![first.to_owned()];
+    // Whether the last line has no word yet, and whether its word is longer than a line.
+    let (mut is_empty, mut is_full) = (true, false);
+    for word in text.split(' ') {
+        let fits = |line: &str| count(line) + usize::from(!is_empty) + count(word) <= width;
+        let begins = is_empty && first.trim().is_empty();
+        match lines.last_mut() {
+            Some(last) if begins || fits(last) && !is_full => {
+                last.extend((!is_empty).then_some(' '));
+                last.push_str(word);
+                is_full = count(last) > width;
+            }
+            _ => {
+                is_full = next + count(word) > width;
+                lines.push(" ".repeat(if is_full { next.min(leading + INDENT) } else { next }) + word);
+            }
+        }
+        is_empty = false;
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Breaks a text that has no indentation.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    broken(text, ("", 0), width)
+}
+
+/// Breaks the lines that are longer than `width`. The further lines begin below the value of a line of a table, and are
+/// indented below every other line.
 pub(crate) fn folded(text: &str, width: usize) -> String {
     let fold = |line: &str| match line.strip_suffix('\n') {
         Some(line) => fold(line, width) + "\n",
@@ -52,32 +68,15 @@ pub(crate) fn folded(text: &str, width: usize) -> String {
 }
 
 fn fold(line: &str, width: usize) -> String {
-    if line.chars().count() <= width {
+    if count(line) <= width {
         return line.to_owned();
     }
     let (head, rest, column) = parts(line, width);
-    let leading = line.chars().count() - line.trim_start().chars().count();
-    let mut lines = vec![head.to_owned()];
-    // Whether the last line has no word yet, and whether its word is longer than a line.
-    let (mut is_empty, mut is_full) = (true, false);
-    for word in rest.split(' ') {
-        let length = word.chars().count();
-        let fits = |line: &str| line.chars().count() + usize::from(!is_empty) + length <= width;
-        let begins = is_empty && head.trim().is_empty();
-        match lines.last_mut() {
-            Some(last) if begins || fits(last) && !is_full => {
-                last.extend((!is_empty).then_some(' '));
-                last.push_str(word);
-                is_full = last.chars().count() > width;
-            }
-            _ => {
-                is_full = column + length > width;
-                lines.push(" ".repeat(if is_full { leading + INDENT } else { column }) + word);
-            }
-        }
-        is_empty = false;
-    }
-    lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
+    broken(rest, (head, column), width).join("\n")
+}
+
+fn count(text: &str) -> usize {
+    text.chars().count()
 }
 
 /// Returns the beginning of a line that is not broken, the rest, and the column of the further lines. Two spaces
@@ -87,9 +86,9 @@ fn parts(line: &str, width: usize) -> (&str, &str, usize) {
     let (leading, _) = line.split_at(line.len() - text.len());
     let gap = text.find("  ").map(|gap| &text[gap..]).map(str::trim_start);
     let value = gap.map(|value| line.split_at(line.len() - value.len()));
-    match value.map(|(head, value)| (head, value, head.chars().count())) {
+    match value.map(|(head, value)| (head, value, count(head))) {
         Some(found) if found.2 <= width / 2 => found,
-        _ => (leading, text, leading.chars().count() + INDENT),
+        _ => (leading, text, count(leading) + INDENT),
     }
 }
 
@@ -109,6 +108,18 @@ mod tests {
             assert_eq!(folded(line, 20), expected);
             assert_eq!(folded(&format!("{line}\nnext\n"), 20), format!("{expected}\nnext\n"));
         }
+    }
+
+    #[test]
+    fn the_further_lines_of_a_text_have_their_own_indentation() {
+        for (first, next, expected) in [
+            ("", 0, &["some words of a", "text"][..]),
+            ("  - ", 4, &["  - some words", "    of a text"]),
+            ("      ", 8, &["      some", "        words", "        of a", "        text"]),
+        ] {
+            assert_eq!(broken("some words of a text", (first, next), 15), expected);
+        }
+        assert_eq!(wrapped("see https://host.example", 15), ["see", "https://host.example"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::report::{Difference, Line, Report, Status};
 use crate::config::ShownValue;
-use crate::layout::{folded, painted, wrapped};
+use crate::layout::{broken, folded, painted, wrapped};
 
 /// The column at which the summaries begin, if the title is short enough.
 const COLUMN: usize = 28;
@@ -119,13 +119,8 @@ fn drawn(line: &Line, width: usize, coloured: bool) -> String {
 
 /// Returns a text that begins with a name, and whose further lines are indented.
 fn paragraph(name: &str, text: &str, width: usize) -> String {
-    let indent = " ".repeat(if name.is_empty() { 0 } else { 2 });
-    let lines = wrapped(&format!("{name}{text}"), width.saturating_sub(INDENT.len() + 2).max(20));
-    let line = |(at, line): (usize, String)| match at {
-        0 => format!("{INDENT}{line}\n"),
-        _ => format!("{INDENT}{indent}{line}\n"),
-    };
-    lines.into_iter().enumerate().map(line).collect()
+    let next = INDENT.len() + if name.is_empty() { 0 } else { 2 };
+    broken(&format!("{name}{text}"), (INDENT, next), width).join("\n") + "\n"
 }
 
 /// Returns the two values, one below the other, with a caret below the first difference.

@@ -3,7 +3,7 @@
 use certbound_core::catalogue::{Explanation, Party, sentence};
 
 use super::page_of;
-use crate::layout::{BOLD, MAGENTA, painted, wrapped};
+use crate::layout::{BOLD, MAGENTA, broken, painted, wrapped};
 
 /// The column at which the meanings of most codes begin in the list.
 const MEANING: usize = 36;
@@ -14,16 +14,16 @@ const SHORTEST: usize = 12;
 /// Returns the explanation of one code.
 pub(super) fn text(it: &Explanation, columns: usize, coloured: bool) -> String {
     let mut text = painted(MAGENTA, &it.code, coloured) + "\n\n";
-    text += &indented("  ", "  ", &sentence(it.meaning), columns);
+    text += &indented("  ", &sentence(it.meaning), columns);
     let heading = |name: &str| format!("\n{}\n", painted(BOLD, name, coloured));
     text += &heading("Usual causes");
     for cause in it.causes {
-        text += &indented("  - ", "    ", &sentence(cause), columns);
+        text += &indented("  - ", &sentence(cause), columns);
     }
     text += &heading("Fix");
-    text += &indented("  ", "  ", &sentence(it.fix), columns);
+    text += &indented("  ", &sentence(it.fix), columns);
     text += &heading("Raised by");
-    text += &indented("  ", "  ", &raised_by(it), columns);
+    text += &indented("  ", &raised_by(it), columns);
     text + &heading("More") + &format!("  {}\n", page_of(it))
 }
 
@@ -65,11 +65,9 @@ fn shortened(text: &str, columns: usize) -> Option<String> {
     Some(words.trim_end_matches([',', ';', ':']).to_owned() + "…")
 }
 
-/// Breaks a text into lines. The first line begins with `first`, each other line with `next`.
-fn indented(first: &str, next: &str, text: &str, columns: usize) -> String {
-    let lines = wrapped(text, columns.saturating_sub(first.len()).max(20));
-    let line = |(at, line): (usize, &String)| format!("{}{line}\n", if at == 0 { first } else { next });
-    lines.iter().enumerate().map(line).collect()
+/// Breaks a text into lines. The first line begins with `first`, and the further lines are below its text.
+fn indented(first: &str, text: &str, columns: usize) -> String {
+    broken(text, (first, first.len()), columns).join("\n") + "\n"
 }
 
 #[cfg(test)]
