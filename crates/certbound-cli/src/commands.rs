@@ -113,6 +113,7 @@ pub(crate) enum Command {
             flag.conflicts_with(Resettable::<clap::Id>::Reset).conflicts_with("assertion_file")
         }),
         mut_args(|flag| match flag.get_id().as_str() {
+            "color" => flag.hide_short_help(true).help_heading("Doctor"),
             "report" | "reveal" | "no_cache" | "cache_dir" | "cache_key" => flag.hide(true),
             _ => flag,
         })

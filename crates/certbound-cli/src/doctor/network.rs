@@ -11,7 +11,7 @@ use certbound_core::time::in_words;
 use http::Uri;
 
 use super::probe::Probe;
-use super::resource::host_of;
+use super::resource::host_name;
 use super::{Context, Line};
 use crate::failure::Failure;
 use crate::late;
@@ -222,7 +222,7 @@ async fn resource(context: &mut Context) -> Line {
     let via = match context.certificate.as_ref().filter(|_| context.kind == Kind::Bound) {
         None => Via::Tls,
         // Only a request to a resource can wait for a late request for the certificate.
-        Some(certificate) if late::library(transport, host_of(url)).is_some() => Via::Resource(certificate),
+        Some(certificate) if late::library(transport, host_name(url)).is_some() => Via::Resource(certificate),
         // The probe uses HTTP/1.1: the HTTP/2 library can lose the alert by which a server refuses the certificate.
         Some(certificate) => Via::Bound(certificate),
     };

@@ -31,7 +31,7 @@ pub(super) fn is_about_certificate(probe: &Probe) -> bool {
 }
 
 /// Returns the name of the host of a URL.
-pub(super) fn host_of(url: &Uri) -> &str {
+pub(super) fn host_name(url: &Uri) -> &str {
     url.host().unwrap_or_default()
 }
 
@@ -60,7 +60,7 @@ fn certificate(context: &Context) -> Line {
     let Some(probe) = context.resource.as_ref().filter(|_| context.certificate.is_some()) else {
         return Line::skipped(id, title, "no certificate is used");
     };
-    let host = host_of(url);
+    let host = host_name(url);
     let library = context.transport.as_ref().and_then(|transport| late::library(transport, host));
     let Some(failure) = probe.failure() else {
         let summary = match library {
@@ -115,7 +115,7 @@ async fn scheme(context: &Context, exchange: Option<&Exchange>) -> Line {
     };
     let scheme = match token {
         Token::Bound(token) if token.scheme() == certbound::token::Scheme::MtlsPop => {
-            ResourceProfile::for_host(host_of(url)).scheme().as_str()
+            ResourceProfile::for_host(host_name(url)).scheme().as_str()
         }
         _ => token.scheme(),
     };
@@ -127,7 +127,7 @@ async fn scheme(context: &Context, exchange: Option<&Exchange>) -> Line {
 
 fn judged(answer: &Response<Bytes>, scheme: &str, token: &Token, url: &Uri, context: &Context) -> Line {
     let (id, title) = SCHEME;
-    let (status, host) = (answer.status(), host_of(url));
+    let (status, host) = (answer.status(), host_name(url));
     let accepted = format!("accepted under the scheme {scheme}; status {}", status.as_u16());
     match status.as_u16() {
         200..=299 => Line::ok(id, title, accepted),

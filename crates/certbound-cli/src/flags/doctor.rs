@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ColorChoice};
+use clap::Args;
 
-use super::{TwoLegFlags, switch};
+use super::{ColorFlag, TwoLegFlags, switch};
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorFlags {
@@ -32,19 +32,8 @@ pub(crate) struct DoctorFlags {
     /// doctor sends a GET request with the token to the URL, and before it a GET request without a token to the root of its host.
     #[arg(long, value_name = "URL", env = "CERTBOUND_RESOURCE_URL", help_heading = "Doctor")]
     pub(crate) resource_url: Option<String>,
-    /// The use of colours in the report.
-    ///
-    /// `auto` uses colours on a terminal, unless NO_COLOR is set.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHEN",
-        env = "CERTBOUND_COLOR",
-        default_value_t = ColorChoice::Auto,
-        hide_short_help = true,
-        help_heading = "Doctor"
-    )]
-    pub(crate) color: ColorChoice,
+    #[command(flatten)]
+    pub(crate) color: ColorFlag,
     /// The scope of the resource, {resource}/.default.
     ///
     /// This flag is not needed if --resource-url is a URL of Graph or Key Vault. With --issuer it is any scope of that

@@ -7,14 +7,19 @@ use certbound_emulator::serve::{Load, Port, check_metadata_address};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::failure::{Failure, one};
+use crate::failure::Failure;
 use crate::flags::{EmulatorStartFlags, Format};
 use crate::hosted::{Hosted, Listening};
 use crate::open_files;
 use crate::output::{self, Terminal};
-use crate::server::{self, Admin, Event, Metrics, Next, Sockets, Status, Supervisor};
+use crate::server::{self, Admin, Event, Messages, Metrics, Next, Sockets, Status, Supervisor};
 use crate::signals::Signals;
 use crate::usage::Usage;
+
+const RELOAD: Messages = Messages {
+    done: "the world was read again; journal, faults and changes are gone",
+    failed: "the reload failed; the earlier world stays in use",
+};
 
 pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Result<(), Failure> {
     let format = terminal.format_or_json(&[Format::Json, Format::Shell])?;
@@ -88,23 +93,7 @@ pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Resul
                     return Next::Continue;
                 };
                 let reloaded = super::world::reload(file, &current).await;
-                status.metrics.reloaded(reloaded.is_ok());
-                match reloaded {
-                    Ok(()) => {
-                        tracing::info!("the world was read again; journal, faults and changes are gone");
-                        supervisor.reloaded(&listening);
-                    }
-                    Err(Failure { code, what, why, fix, .. }) => {
-                        tracing::error!(
-                            code,
-                            what,
-                            why,
-                            fix,
-                            "the reload failed; the earlier world stays in use"
-                        );
-                        supervisor.reloaded(&format!("{listening}; the last reload failed: {}", one(&why)));
-                    }
-                }
+                server::reloaded(reloaded, &RELOAD, (&status, &supervisor), &listening);
                 Next::Continue
             }
             Event::Hangup | Event::Stop => {

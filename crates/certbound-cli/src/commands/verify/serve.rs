@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 use super::policy;
 use crate::commands::{Command, command, parse};
 use crate::config;
-use crate::failure::{Failure, one};
+use crate::failure::Failure;
 use crate::flags::{ListenFlag, VerifyFlags};
 use crate::open_files;
 use crate::output;
-use crate::server::{self, Admin, Event, Metrics, Next, Sockets, Status, Supervisor};
+use crate::server::{self, Admin, Event, Messages, Metrics, Next, Sockets, Status, Supervisor};
 use crate::signals::Signals;
 use crate::usage::Usage;
 
@@ -27,6 +27,11 @@ use crate::usage::Usage;
 const RELOAD_WITHIN: Duration = Duration::from_secs(10);
 /// The pause between two checks whether the keys of the issuers are due for a fetch.
 const REFRESH_EVERY: Duration = Duration::from_secs(10);
+
+const RELOAD: Messages = Messages {
+    done: "the configuration was read again",
+    failed: "the reload failed; the earlier configuration stays in use",
+};
 
 pub(super) async fn serve(flags: &VerifyFlags, listen: &ListenFlag) -> Result<(), Failure> {
     let load = Load::default();
@@ -74,24 +79,7 @@ pub(super) async fn serve(flags: &VerifyFlags, listen: &ListenFlag) -> Result<()
             Event::Hangup => {
                 supervisor.reloading();
                 let reloaded = reload(&auth, &observer, trusts_peers).await;
-                status.metrics.reloaded(reloaded.is_ok());
-                match reloaded {
-                    Ok(()) => {
-                        tracing::info!("the configuration was read again");
-                        supervisor.reloaded(&serving);
-                    }
-                    Err(failure) => {
-                        let Failure { code, what, why, fix, .. } = failure;
-                        tracing::error!(
-                            code,
-                            what,
-                            why,
-                            fix,
-                            "the reload failed; the earlier configuration stays in use"
-                        );
-                        supervisor.reloaded(&format!("{serving}; the last reload failed: {}", one(&why)));
-                    }
-                }
+                server::reloaded(reloaded, &RELOAD, (&status, &supervisor), &serving);
                 Next::Continue
             }
         },
