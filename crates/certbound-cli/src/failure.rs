@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub(crate) use self::client::number;
-pub(crate) use self::command_line::{guess, report_command_line, with_tip};
+pub(crate) use self::command_line::{guess, with_tip};
 use crate::layout::{columns, folded};
 
 /// Exit code: the service, the resource or a check refused.

@@ -49,6 +49,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+
 use crate::commands::Cli;
 use crate::config::Configured;
 use crate::failure::Failure;
@@ -74,18 +76,16 @@ pub fn main() -> ExitCode {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json => {
+            // A command with subcommands was given alone, so clap's error is its help.
+            let _ = error.print();
+            return ExitCode::from(failure::USAGE);
+        }
         Err(error) => {
             // clap's error repeats typed text, which may contain tokens and control characters.
             let error = commands::parse(&flags::shown(&args)).err().unwrap_or(error);
             let failure = Failure::of_command_line(&error, &commands::command());
-            if json {
-                return failure::report(&with_file(failure, &configured), true);
-            }
-            let code = failure::report_command_line(&error);
-            if let Some(file) = configured.file_of(&failure.why) {
-                output::tell(&format!("tip: {}", advice(file)));
-            }
-            return code;
+            return failure::report(&with_file(failure, &configured), json);
         }
     };
     let filter = cli.command.log(cli.common.verbose);

@@ -1,21 +1,18 @@
 //! clap's errors: mistakes in the command line.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
-use std::process::ExitCode;
 
 use certbound_core::refusal::without_tokens;
 use certbound_core::shown::lines;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{Failure, USAGE};
-use crate::layout::{columns, folded};
 
 /// The beginnings of lines that follow the reason in clap's errors.
 const AFTER_THE_REASON: [&str; 3] = ["Usage:", "tip:", "For more information"];
 
 impl Failure {
-    /// Converts clap's error into a failure, for `-o json`.
+    /// Converts clap's error into a failure, so that it has the form of every other error.
     pub(crate) fn of_command_line(error: &clap::Error, command: &clap::Command) -> Self {
         let text = typed(error);
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -34,7 +31,7 @@ impl Failure {
             [one] => (format!("{one} is missing"), give(one, command)),
             all => {
                 let fixes: Vec<_> = all.iter().map(|one| give(one, command)).collect();
-                (format!("{} are missing", all.join(", ")), fixes.join("; "))
+                (format!("{} are missing", all.join(" and ")), fixes.join("; "))
             }
         };
         Self::new(USAGE, "usage", "the command line is wrong", why, fix)
@@ -75,11 +72,6 @@ fn add_variables(flag: &str, command: &clap::Command, variables: &mut Vec<String
 /// Adds a tip to an error for which clap has none, or for which clap's guess is wrong.
 pub(crate) fn with_tip(mut error: clap::Error, args: &[OsString]) -> clap::Error {
     let Some(tip) = tip_for(&error, args) else { return error };
-    // clap's usage repeats its guess.
-    for kind in [ContextKind::SuggestedArg, ContextKind::Usage] {
-        error.remove(kind);
-    }
-    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.clone().into()]));
     error.insert(ContextKind::Custom, ContextValue::String(tip));
     error
 }
@@ -146,22 +138,6 @@ pub(crate) fn guess(error: &clap::Error) -> Option<String> {
 /// Formats the error that clap reports. The error may repeat a token that was typed in the wrong place.
 fn typed(error: &clap::Error) -> String {
     without_tokens(&lines(&error.render().to_string()))
-}
-
-/// Writes clap's error to stderr. The text has no colours if a token or a control character must be removed, or if a line
-/// must be broken for the terminal.
-pub(crate) fn report_command_line(error: &clap::Error) -> ExitCode {
-    let text = typed(error);
-    let shown = match std::io::stderr().is_terminal() {
-        true => folded(&text, columns(std::io::stderr())),
-        false => text,
-    };
-    // A failed write to stderr cannot be reported anywhere.
-    let _ = match shown == error.render().to_string() {
-        true => error.print(),
-        false => std::io::stderr().write_all(shown.as_bytes()),
-    };
-    ExitCode::from(USAGE)
 }
 
 #[cfg(test)]

@@ -38,14 +38,21 @@ fn a_mistake_in_the_command_line_has_a_tip() {
             "the value of --certificate is empty or missing",
         ),
     ] {
-        for said in both(args) {
+        let said = both(args);
+        let lines: Vec<&str> = said[0].lines().collect();
+        let [what, why, fix] = lines[..] else { panic!("{}", said[0]) };
+        assert_eq!(what, "error: the command line is wrong [usage]");
+        assert!(why.starts_with("  why: ") && fix.starts_with("  fix: "), "{}", said[0]);
+        for said in said {
             assert!(said.contains(tip) && !said.contains("--certificate-key"), "{args:?}: {said}");
             assert!(!said.contains("single quotes"), "{said}");
         }
     }
-    // clap's own guess and its usage are unchanged for every other mistake.
-    let [said, _] = both(&["token", "--certificat", "a.pem"]);
-    assert!(said.contains("a similar argument exists: '--certificate'") && said.contains("Usage:"), "{said}");
+    for said in both(&["token", "--certificat", "a.pem"]) {
+        assert!(said.contains("did you mean `--certificate`? See --help"), "{said}");
+    }
+    let help = stderr(&offline(&["keys"]));
+    assert!(help.starts_with("List and generate keys") && help.contains("Usage:"), "{help}");
     let mut inside = certbound();
     inside.args(["token", "--certificate", ""]).env("CERTBOUND_EMULATOR_ADMIN", "http://127.0.0.1:1/x");
     assert!(stderr(&inside.output().unwrap()).contains("sh -c '…' with single quotes"));

@@ -5,11 +5,9 @@ use certbound_core::catalogue::{Explanation, Party, sentence};
 use super::page_of;
 use crate::layout::{BOLD, MAGENTA, broken, painted, wrapped};
 
-/// The column at which the meanings of most codes begin in the list.
+/// The column at which the meanings begin in the list, and their column on a narrow screen.
 const MEANING: usize = 36;
-
-/// The shortest beginning of a meaning that the list prints, in columns.
-const SHORTEST: usize = 12;
+const INDENT: usize = 4;
 
 /// Returns the explanation of one code.
 pub(super) fn text(it: &Explanation, columns: usize, coloured: bool) -> String {
@@ -41,28 +39,18 @@ pub(super) fn raised_by(it: &Explanation) -> String {
     }
 }
 
-/// Returns one line for each code: the code, and as much of its meaning as fits.
+/// Returns each code with its whole meaning. The meaning is below a code that is long, and on a narrow screen below every
+/// code.
 pub(super) fn list(found: &[Explanation], columns: usize, coloured: bool) -> String {
+    let column = if columns >= 2 * MEANING { MEANING } else { INDENT };
     let line = |it: &Explanation| {
         let code = painted(MAGENTA, &it.code, coloured);
-        let length = it.code.len();
-        let gap = MEANING.saturating_sub(length).max(2);
-        match shortened(it.meaning, columns.saturating_sub(length + gap)) {
-            Some(meaning) => format!("{code}{}{meaning}\n", " ".repeat(gap)),
-            None => format!("{code}\n"),
-        }
+        let gap = " ".repeat(column.saturating_sub(it.code.len()));
+        let space = if gap.len() < 2 { format!("\n{}", " ".repeat(column)) } else { gap };
+        let meaning = wrapped(it.meaning, columns.saturating_sub(column));
+        format!("{code}{space}{}\n", meaning.join(&format!("\n{}", " ".repeat(column))))
     };
     found.iter().map(line).collect()
-}
-
-/// Returns the words of a text that fit. `None` if only a few columns are left for it.
-fn shortened(text: &str, columns: usize) -> Option<String> {
-    if text.chars().count() <= columns {
-        return Some(text.to_owned());
-    }
-    let room = columns.checked_sub(1).filter(|room| *room >= SHORTEST)?;
-    let words = wrapped(text, room).into_iter().next().filter(|words| words.chars().count() <= room)?;
-    Some(words.trim_end_matches([',', ';', ':']).to_owned() + "…")
 }
 
 /// Breaks a text into lines. The first line begins with `first`, and the further lines are below its text.
@@ -103,17 +91,15 @@ mod tests {
             );
         }
         let all: Vec<_> = explanations().collect();
-        for columns in [80, 100, 40, 1] {
+        for columns in [80, 100, 72, 71, 40] {
             let list = list(&all, columns, false);
-            assert_eq!(list.lines().count(), all.len());
-            for (line, it) in list.lines().zip(&all) {
-                assert!(line.chars().count() <= columns.max(it.code.len()), "{line}");
-                let rest = words(line[it.code.len()..].trim_end_matches('…'));
-                let meaning = words(it.meaning);
-                let bare = |word: &String| word.trim_end_matches([',', ';', ':']).to_owned();
-                let is_start = rest.iter().zip(&meaning).all(|(one, other)| bare(one) == bare(other));
-                assert!(is_start && rest.len() <= meaning.len(), "{line}");
-            }
+            let longest = all.iter().map(|it| it.code.len()).max().unwrap();
+            assert!(list.lines().all(|line| line.chars().count() <= columns.max(longest)), "{list}");
+            let expected: Vec<_> =
+                all.iter().flat_map(|it| words(&format!("{} {}", it.code, it.meaning))).collect();
+            assert_eq!(words(&list), expected, "at {columns} columns");
+            let begins = list.lines().filter(|line| !line.starts_with(' ')).count();
+            assert_eq!(begins, all.len(), "only codes begin in the first column");
         }
     }
 }
