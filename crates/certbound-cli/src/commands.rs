@@ -55,19 +55,19 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the two legs, a call and a thief on one screen.
+    /// Run the two-leg flow against an emulator, on one screen.
     ///
-    /// The demo has an embedded emulator. It needs no tenant, and uses only the network of this machine. On real TLS connections it runs Leg 1, then
-    /// Leg 2 for bound and Bearer tokens, calls to a vault, to Graph and to a custom API, exchanges across tenants, and
-    /// requests that must be refused. A checklist checks the observed requests and answers. The exit code is 0 if every
-    /// check passes.
+    /// The emulator runs in this process, so the demo needs no tenant and uses only the network of this machine. On real
+    /// TLS connections the demo runs Leg 1, and Leg 2 for bound and Bearer tokens. It calls a vault, Graph and a custom API,
+    /// and exchanges assertions across tenants. It also sends requests that must be refused, such as a call with a stolen
+    /// token. A checklist compares all requests and answers with the expected ones. The exit code is 0 if every check passes.
     #[command(after_long_help = examples::DEMO)]
     Demo(DemoFlags),
     /// Get a token in one step, by the direct flow.
     ///
-    /// A certificate gives a bound token. Every credential gives a Bearer token. The credential comes from a flag,
-    /// from one of certbound's own variables (CERTBOUND_...), or from AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET
-    /// or AZURE_FEDERATED_TOKEN_FILE, in this order.
+    /// A bound token needs a certificate or a managed identity. A Bearer token can be requested with every credential. The
+    /// credential is read from a flag, from certbound's own variables (CERTBOUND_...), or from
+    /// AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE, in this order.
     #[command(after_long_help = examples::TOKEN)]
     Token(TokenFlags),
     /// Run Leg 1 alone and print its assertion.
@@ -88,8 +88,9 @@ pub(crate) enum Command {
     Exchange(ExchangeFlags),
     /// Get a token, and call a resource with token and certificate.
     ///
-    /// The flags are those of `exchange` or of `token`. The result is the body of the answer. In a pipe the body is unchanged. On a terminal certbound removes the token
-    /// and control characters from the body. If the status is not 2xx, the exit code is 1.
+    /// The flags of `exchange` request the token by the two-leg flow, and those of `token` by the direct flow. The result is
+    /// the body of the answer. In a pipe the body is unchanged. On a terminal certbound removes the token and control
+    /// characters from the body. If the status is not 2xx, the exit code is 1.
     #[command(after_long_help = examples::CALL, mut_args(|flag| match flag.get_id().as_str() {
         "client_secret_env" | "dry_run" | "trace" => flag.hide_short_help(true),
         _ => flag,
@@ -121,19 +122,21 @@ pub(crate) enum Command {
     Doctor(DoctorFlags),
     /// Print the token endpoint of an authority, and its rule.
     ///
-    /// The rule determines the endpoint. This command uses no network.
+    /// The rule is the reason for this host: the region, the client certificate and the kind of authority determine it. This
+    /// command uses no network.
     #[command(after_long_help = examples::ENDPOINT)]
     Endpoint(EndpointFlags),
     /// Print the capabilities of this machine's managed identity.
     ///
-    /// The command trusts the environment variables of a platform. Without these variables it probes the metadata service.
-    /// If no metadata service answers, the result is an error. MSAL_MI_DISABLE_IMDS_V2=true disables version 2 of the
+    /// The command prints the source of the tokens, whether tokens can be bound, and the strength of their keys. If a
+    /// platform has set its environment variables, the command sends no request. Otherwise it probes the metadata service,
+    /// and fails if no metadata service answers. MSAL_MI_DISABLE_IMDS_V2=true disables version 2 of the
     /// metadata service, for every command.
     #[command(after_long_help = examples::CAPABILITIES)]
     Capabilities(CapabilitiesFlags),
     /// Print the content of a token without verifying it.
     ///
-    /// Anybody can write a token with this content. With --certificate the command also shows whether the token is
+    /// Do not trust the content: everybody can write such a token. With --certificate the command also shows whether the token is
     /// bound to this certificate; if it is not, the exit code is 1. The signature is never printed.
     #[command(after_long_help = examples::INSPECT)]
     Inspect(InspectFlags),
@@ -146,8 +149,8 @@ pub(crate) enum Command {
     Verify(VerifyFlags),
     /// Check whether a server of certbound is ready.
     ///
-    /// The server answers on its admin listener. Use this command as the health check of a container. The exit code is 0 if the server is ready, 1 if it is not
-    /// ready, and 3 if it does not answer. The address is that of --admin-listen.
+    /// The server answers on its admin listener, whose address is that of --admin-listen. Use this command as the health check
+    /// of a container. The exit code is 0 if the server is ready, 1 if it is not ready, and 3 if it does not answer.
     #[command(after_long_help = examples::HEALTH)]
     Health(HealthFlags),
     /// Explain an error code: its meaning, usual causes and fix.
@@ -158,13 +161,12 @@ pub(crate) enum Command {
     Explain(ExplainFlags),
     /// Run a local token service, with resources.
     ///
-    /// The resources enforce the binding.
+    /// The resources accept a bound token only on a connection with its certificate.
     #[command(subcommand)]
     Emulator(EmulatorCommand),
     /// List and generate keys in PKCS#11 tokens.
     ///
-    /// `keys csr` requests a certificate for a key.
-    /// A token is an HSM, a smart card, or a TPM through tpm2-pkcs11. Its keys never leave it: `--certificate`,
+    /// `keys csr` prints a certificate request for a key. A token is an HSM, a smart card, or a TPM through tpm2-pkcs11. Its keys never leave it: `--certificate`,
     /// `--leg1-certificate` and `--machine-keys` use them by their PKCS#11 URI.
     #[command(subcommand)]
     Keys(KeysCommand),

@@ -1,4 +1,4 @@
-//! The party at fault for a failure, and what a client then does with its certificate: the table of recoveries, in words.
+//! The party at fault for a failure, and what the library then does with the certificate: the table of recoveries, in words.
 
 use certbound::error::{CertificateAction, Failure, Party};
 
@@ -40,7 +40,7 @@ impl Blamed {
         })
     }
 
-    /// Returns what a client does with the certificate. `None` if it keeps the certificate.
+    /// Returns what the library does with the certificate. `None` if it keeps the certificate.
     pub(super) fn then(self, origin: Origin) -> Option<&'static str> {
         let row = self.failure.recovery();
         let action = match (self.leg, origin) {
@@ -51,13 +51,13 @@ impl Blamed {
         };
         match (action, origin) {
             (CertificateAction::Refuse, Origin::Platform) => Some(
-                "a client requests a new certificate from the platform once, and does not present this one again",
+                "the library requests a new certificate from the platform once, and never presents this certificate again",
             ),
             (CertificateAction::Suspect, Origin::Platform) => Some(
-                "a client requests a new certificate from the platform once, and may present this one again later",
+                "the library requests a new certificate from the platform once, and may present this certificate again later",
             ),
             (CertificateAction::Refuse | CertificateAction::Suspect, Origin::File) => Some(
-                "a client whose certificate has a source, such as watched files, repeats the request once with a new certificate",
+                "the library repeats the request once with a new certificate, if the program has a source of certificates, such as watched files",
             ),
             _ => None,
         }

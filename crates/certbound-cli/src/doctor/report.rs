@@ -134,7 +134,7 @@ impl Line {
         Self { why: Some(why.into()), ..self }
     }
 
-    /// Adds the party at fault, and to the advice what a client does then.
+    /// Adds the party at fault. The advice also gets what the library does with the certificate.
     fn blamed(mut self, origin: Origin) -> Self {
         // The table is about requests to the token service.
         let is_of_resource = self.id.starts_with("resource.") || self.id == "network.resource";

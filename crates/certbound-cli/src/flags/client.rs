@@ -83,8 +83,8 @@ pub(crate) struct CertificateFlags {
     pub(crate) certificate_key: Option<PathBuf>,
     /// The variable with the key's password.
     ///
-    /// This environment variable contains the password of the PFX file or of the encrypted key. Default:
-    /// AZURE_CLIENT_CERTIFICATE_PASSWORD. For a key in a token it contains the PIN. Default: CERTBOUND_PIN.
+    /// This environment variable contains the password of the PFX file or of the encrypted key (default:
+    /// AZURE_CLIENT_CERTIFICATE_PASSWORD), or the PIN of the token (default: CERTBOUND_PIN).
     #[arg(long, value_name = "NAME", env = "CERTBOUND_CERTIFICATE_PASSWORD_ENV", hide_short_help = true)]
     pub(crate) certificate_password_env: Option<String>,
 }

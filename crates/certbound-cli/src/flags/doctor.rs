@@ -12,13 +12,13 @@ pub(crate) struct DoctorFlags {
     ///
     /// `-` reads stdin. The file has one credential or a list of credentials, as Microsoft Graph and
     /// `az ad app federated-credential list` return them. doctor compares them with the assertion of Leg 1. Without the file it
-    /// asks Microsoft Graph. If Graph does not show the credentials, doctor prints the values to compare.
+    /// reads them from Microsoft Graph. If Graph does not return them, doctor prints the values that a credential needs.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_FEDERATED_CREDENTIAL", help_heading = "Doctor")]
     pub(crate) federated_credential: Option<PathBuf>,
-    /// Do not ask Microsoft Graph for the credentials.
+    /// Do not read credentials from Microsoft Graph.
     ///
-    /// By default doctor requests a token for Microsoft Graph by the same flow, and reads the federated credentials of the
-    /// application of Leg 2. If Leg 2 is refused, the identity of Leg 1 requests this token alone.
+    /// By default doctor requests a token for Microsoft Graph by the same flow, and reads with it the federated credentials
+    /// of the application of Leg 2. If Leg 2 is refused, the identity of Leg 1 requests this token by the direct flow.
     #[arg(
         long,
         env = "CERTBOUND_NO_GRAPH",

@@ -67,7 +67,7 @@ async fn line(context: &Context, exchange: Option<&Exchange>) -> Line {
         }
         Err(reason) => {
             let says = format!(
-                "not compared: {reason}. Give --federated-credential FILE. The credential must have:"
+                "not compared: {reason}. To compare, give --federated-credential FILE. A credential that accepts this assertion has:"
             );
             Line::skipped(ID, "", says)
                 .with(format!("issuer: {}", expected.issuer))

@@ -29,7 +29,7 @@ pub(super) struct Shown {
 /// The reason why the credentials are unknown, in words.
 pub(super) async fn ask(context: &Context, exchange: &Exchange) -> Result<Shown, String> {
     if !context.asked.asks_graph {
-        return Err("--no-graph is given".to_owned());
+        return Err("--no-graph prevents the request to Microsoft Graph".to_owned());
     }
     let authority = context.authority.as_ref().filter(|authority| authority.kind() == AuthorityKind::Entra);
     let cloud = authority.ok_or("this authority has no Microsoft Graph")?.cloud();

@@ -174,7 +174,7 @@ fn a_wrong_federated_credential_is_compared_and_pointed_at() {
     // Without the file the report has the values to compare.
     let report = Report::of(Flow::Certificate.command(&emulator).arg("--no-graph"));
     assert_eq!(report.problems(), [("leg2.answer", "failed", "invalid_client")]);
-    super::graph::assert_values_to_compare(&report, "--no-graph is given");
+    super::graph::assert_values_to_compare(&report, "--no-graph prevents the request");
 }
 
 #[test]

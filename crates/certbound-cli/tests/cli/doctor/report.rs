@@ -98,7 +98,7 @@ fn a_failed_request_has_the_party_at_fault_and_what_a_client_does_then() {
     let unavailable = serde_json::json!({"status": {"status": 503}});
     let refused = serde_json::json!({"refusal": {"aadsts": 700_027}});
     let at = |leg: &str| serde_json::json!({"leg": leg});
-    let source = "; a client whose certificate has a source";
+    let source = "; the library repeats the request once";
     for (flow, condition, result, line, party, then) in [
         (Flow::Certificate, at("leg1"), &refused, "leg1.answer", "the client certificate", source),
         (Flow::Certificate, at("leg2"), &refused, "leg2.answer", "the client certificate", source),
@@ -108,7 +108,7 @@ fn a_failed_request_has_the_party_at_fault_and_what_a_client_does_then() {
             &refused,
             "leg1.answer",
             "the client certificate",
-            "; a client requests a new",
+            "; the library requests a new",
         ),
         (Flow::Certificate, at("leg1"), &unavailable, "leg1.answer", "the token service", ""),
         (Flow::Machine, at("leg2"), &unavailable, "leg2.answer", "the token service", ""),
@@ -133,7 +133,7 @@ fn a_failed_request_has_the_party_at_fault_and_what_a_client_does_then() {
             (Some("failed"), Some(party)),
             "{found:#}"
         );
-        assert_eq!(fix.contains("; a client"), !then.is_empty(), "{found:#}");
+        assert_eq!(fix.contains("; the library"), !then.is_empty(), "{found:#}");
         assert!(fix.contains(then), "{found:#}");
         assert!(screen.contains(&format!("\n      at fault: {party}\n      fix: ")), "{screen}");
     }
