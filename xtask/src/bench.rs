@@ -4,13 +4,13 @@ mod facts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use self::facts::Facts;
-use crate::process::{cargo, locked, run as run_command, say};
+use crate::process::{self, cargo, locked, run as run_command, say};
 use crate::strangers::{self, go};
 
 /// Sets up the strangers as the tests do, builds the benchmark, and runs it in the network of an isolated emulator.
@@ -61,20 +61,8 @@ fn build(root: &Path) -> Result<[PathBuf; 2]> {
     let mut command = cargo(root);
     command
         .args(["build", "--release", "--package", "certbound-cli", "--package", "certbound-benches"])
-        .args(["--bin", "certbound", "--bench", "ratios", "--message-format", "json-render-diagnostics"])
-        .args(locked(root))
-        .stderr(Stdio::inherit());
+        .args(["--bin", "certbound", "--bench", "ratios"])
+        .args(locked(root));
     say("bench: building certbound and the benchmark, optimised");
-    let output = command.output().context("could not start `cargo build`")?;
-    if !output.status.success() {
-        bail!("bench: `cargo build` failed ({})", output.status);
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = |target: &str| {
-        let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut of_target = messages.filter(|message| message["target"]["name"] == target);
-        let path = of_target.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-        path.with_context(|| format!("bench: `cargo build` built no program `{target}`"))
-    };
-    Ok([executable("certbound")?, executable("ratios")?])
+    process::build(&mut command, ["certbound", "ratios"])
 }

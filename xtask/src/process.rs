@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
 
 /// The arguments that leave out the package which needs OpenSSL's headers.
 pub(crate) const WITHOUT_OPENSSL: [&str; 2] = ["--exclude", "certbound-openssl"];
@@ -50,6 +51,27 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         bail!("`{line}` failed ({}): {}", output.status, said.trim());
     }
     String::from_utf8(output.stdout).with_context(|| format!("the output of `{line}` is not UTF-8"))
+}
+
+/// Runs a `cargo build` and returns the paths of these programs, which are among its targets.
+pub(crate) fn build<const N: usize>(command: &mut Command, programs: [&str; N]) -> Result<[PathBuf; N]> {
+    command.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    let line = line(command);
+    say(&line);
+    let output = command.output().with_context(|| format!("could not start `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}` failed ({})", output.status);
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let messages: Vec<Value> = messages.collect();
+    let mut paths = Vec::with_capacity(N);
+    for program in programs {
+        let mut of_program = messages.iter().filter(|message| message["target"]["name"] == program);
+        let path = of_program.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+        paths.push(path.with_context(|| format!("`{line}` built no program `{program}`"))?);
+    }
+    paths.try_into().map_err(|_| anyhow!("`{line}` built an unexpected number of programs"))
 }
 
 /// Returns the path of `program`, if it is on PATH or in /usr/sbin.

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::Result;
 
-use crate::process::{cargo, locked, run, say};
+use crate::process::{self, WITHOUT_OPENSSL, cargo, locked, run, say};
 
 /// The duration of the run before a release, in seconds.
 pub(crate) const LONG: u64 = 600;
@@ -27,27 +26,8 @@ pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()
 
 fn build(root: &Path) -> Result<PathBuf> {
     let mut command = cargo(root);
-    command
-        .args([
-            "build",
-            "--workspace",
-            "--exclude",
-            "certbound-openssl",
-            "--bench",
-            "soak",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
-        .args(locked(root))
-        .stderr(Stdio::inherit());
+    command.args(["build", "--workspace"]).args(WITHOUT_OPENSSL).args(["--bench", "soak"]).args(locked(root));
     say("soak: building");
-    let output = command.output().context("could not start `cargo build`")?;
-    if !output.status.success() {
-        bail!("soak: `cargo build` failed ({})", output.status);
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut of_soak = messages.filter(|message| message["target"]["name"] == "soak");
-    let path = of_soak.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    path.context("soak: `cargo build` made no program")
+    let [soak] = process::build(&mut command, ["soak"])?;
+    Ok(soak)
 }
