@@ -132,6 +132,8 @@ pub(crate) enum Command {
     /// platform has set its environment variables, the command sends no request. Otherwise it probes the metadata service,
     /// and fails if no metadata service answers. MSAL_MI_DISABLE_IMDS_V2=true disables version 2 of the
     /// metadata service, for every command.
+    ///
+    /// The result also says whether this program uses the FIPS module of AWS-LC.
     #[command(after_long_help = examples::CAPABILITIES)]
     Capabilities(CapabilitiesFlags),
     /// Print the content of a token without verifying it.

@@ -24,6 +24,11 @@
 
 pub mod demo;
 
+#[cfg(all(feature = "fips", feature = "openssl"))]
+compile_error!(
+    "the features `fips` and `openssl` exclude each other: calls of vaults would use the OpenSSL of the system, which is not the FIPS module"
+);
+
 mod commands;
 mod config;
 mod doctor;
@@ -49,6 +54,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use certbound_core::fips;
 use clap::error::ErrorKind;
 
 use crate::commands::Cli;
@@ -112,6 +118,7 @@ fn advice(file: &Path) -> String {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    fips::require("the cryptography of this program", fips::module().is_some())?;
     let terminal = Terminal::of_process(&cli.common);
     // The first cache registers this process with the kernel for memory barriers (`membarrier(2)`). The call returns at
     // once in a process with one thread, and takes 15 ms in a process with several threads.

@@ -24,8 +24,8 @@
 //!  3  authority/  jwt/  refusal/  request.rs          authorities, claims, refusals, token requests
 //!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  retry_after.rs  scope.rs  tenant.rs  untrusted.rs
 //!                                                     the parts of messages; why a server is not trusted
-//!  1  catalogue/  environment.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
-//!                                                     error codes, clouds, hosts, and types that every floor uses
+//!  1  catalogue/  environment.rs  fips.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
+//!                                                     error codes, clouds, FIPS, hosts, and types that every floor uses
 //! ```
 #![forbid(unsafe_code)]
 
@@ -36,6 +36,7 @@ pub mod certificate;
 pub mod credential;
 pub mod endpoint;
 pub mod environment;
+pub mod fips;
 pub mod json;
 pub mod jws;
 pub mod jwt;

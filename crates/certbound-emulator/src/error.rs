@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use certbound_core::fips::NotFips;
+use certbound_https::fips;
+
 /// A key, a certificate or a world that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -26,9 +29,19 @@ pub enum EmulatorError {
         /// A description of the problem.
         reason: String,
     },
+    /// This build requires FIPS, and the TLS of the emulator is not in FIPS mode.
+    #[error(transparent)]
+    NotFips(#[from] NotFips),
 }
 
 impl EmulatorError {
+    pub(crate) fn of_tls(error: rustls::Error) -> Self {
+        match fips::refusal(&error) {
+            Some(refusal) => refusal.clone().into(),
+            None => Self::key_material(error),
+        }
+    }
+
     pub(crate) fn key_material(error: impl fmt::Display) -> Self {
         Self::KeyMaterial { reason: error.to_string() }
     }
@@ -41,5 +54,19 @@ impl EmulatorError {
 impl From<rcgen::Error> for EmulatorError {
     fn from(error: rcgen::Error) -> Self {
         Self::key_material(error)
+    }
+}
+
+#[cfg(all(test, feature = "fips"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn tls_without_fips_has_an_error_of_its_own() {
+        let refused = certbound_core::fips::require("TLS", false).unwrap_err();
+        let error = rustls::Error::Other(rustls::OtherError(Arc::new(refused.clone())));
+        assert_eq!(EmulatorError::of_tls(error), EmulatorError::NotFips(refused));
     }
 }

@@ -10,6 +10,8 @@ use rustls::client::{ResolvesClientCert, Resumption, WantsClientCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ConfigBuilder, HandshakeKind, SignatureScheme};
 
+use crate::fips;
+
 tokio::task_local! {
     /// The resolver sets this flag when the server requests the client's certificate in the handshake of this task. All
     /// connections of an identity share the resolver, so the resolver cannot determine the connection. The task
@@ -27,19 +29,29 @@ pub struct Identity {
 
 impl Identity {
     /// Returns an identity without a certificate.
-    pub fn anonymous(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> Self {
+    ///
+    /// # Errors
+    /// [`fips::refusal`] finds the reason: this build requires FIPS, and the configuration is not in FIPS mode.
+    pub fn anonymous(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> Result<Self, rustls::Error> {
         Self::new(builder.with_no_client_auth(), false)
     }
 
     /// Returns an identity that presents the certificate of `key` to every server. A connection to a server that does
     /// not request the certificate fails.
-    pub fn presenting(builder: ConfigBuilder<ClientConfig, WantsClientCert>, key: Arc<CertifiedKey>) -> Self {
+    ///
+    /// # Errors
+    /// The same as of [`Identity::anonymous`].
+    pub fn presenting(
+        builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+        key: Arc<CertifiedKey>,
+    ) -> Result<Self, rustls::Error> {
         Self::new(builder.with_client_cert_resolver(Arc::new(Presents(key))), true)
     }
 
-    fn new(mut config: ClientConfig, presents: bool) -> Self {
+    fn new(mut config: ClientConfig, presents: bool) -> Result<Self, rustls::Error> {
+        fips::client(&config)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { config, presents, signs_slowly: false }
+        Ok(Self { config, presents, signs_slowly: false })
     }
 
     /// Performs handshakes on threads for blocking work, because a signature of the key blocks: the key is in a vault or a
@@ -144,14 +156,31 @@ impl fmt::Debug for Presents {
 
 #[cfg(test)]
 mod tests {
+    use certbound_core::fips::IS_REQUIRED;
+
     use super::*;
+
+    fn builder() -> ConfigBuilder<ClientConfig, WantsClientCert> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        builder.unwrap().with_root_certificates(rustls::RootCertStore::empty())
+    }
+
+    /// FIPS requires the extended master secret in TLS 1.2. Without it a configuration is not in FIPS mode, though its
+    /// cryptography is.
+    #[test]
+    fn a_configuration_without_fips_is_refused_if_the_build_requires_fips() {
+        assert!(Identity::anonymous(builder()).is_ok());
+        let mut config = builder().with_no_client_auth();
+        assert_eq!(config.fips(), IS_REQUIRED);
+        config.require_ems = false;
+        let refused = Identity::new(config, false).err();
+        assert_eq!(refused.as_ref().and_then(fips::refusal).is_some(), IS_REQUIRED, "{refused:?}");
+    }
 
     #[test]
     fn hosts_that_asked_last_are_remembered() {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.unwrap().with_root_certificates(rustls::RootCertStore::empty());
-        let handshakes = Identity::anonymous(builder).into_handshakes();
+        let handshakes = Identity::anonymous(builder()).unwrap().into_handshakes();
         let host = |number: usize| format!("{number}.example");
         let full = Some(HandshakeKind::Full);
         let resumed = |host: &str| handshakes.was_asked(host, false, Some(HandshakeKind::Resumed));

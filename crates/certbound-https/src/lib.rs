@@ -13,9 +13,11 @@
 //!  4  connector.rs                        from a URL to a connection: TCP or tunnel, then TLS
 //!  3  stream.rs  body.rs  options.rs  tunnel.rs
 //!                                         connections that record their handshake and their end; bodies; settings; CONNECT
-//!  2  failure.rs  blocking.rs              explanations of errors of the system and of TLS; futures that block
-//!  1  identity.rs  proxy.rs  error.rs  untrusted.rs
-//!                                         the TLS client; the choice of a proxy; the errors
+//!  2  identity.rs  failure.rs  blocking.rs
+//!                                         the TLS client; explanations of errors of the system and of TLS; futures
+//!                                         that block
+//!  1  fips.rs  proxy.rs  error.rs  untrusted.rs
+//!                                         the refusal of TLS without FIPS; the choice of a proxy; the errors
 //! ```
 #![forbid(unsafe_code)]
 
@@ -25,6 +27,7 @@ mod client;
 mod connector;
 mod error;
 mod failure;
+pub mod fips;
 mod identity;
 mod options;
 mod proxy;

@@ -5,6 +5,8 @@ mod https;
 use std::future::Future;
 use std::pin::Pin;
 
+use certbound_core::fips::NotFips;
+
 pub use self::https::HttpsFetch;
 
 /// Fetches documents. Implement this trait to fetch metadata and keys with your own client.
@@ -69,6 +71,9 @@ pub enum FetchError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// This build requires FIPS, and its TLS is not in FIPS mode.
+    #[error(transparent)]
+    NotFips(#[from] NotFips),
 }
 
 impl FetchError {
@@ -78,7 +83,7 @@ impl FetchError {
             Self::Connect { .. } | Self::Protocol { .. } | Self::Timeout { .. } => true,
             Self::Status { status } => is_transient(*status),
             Self::Proxy { is_transient, .. } => *is_transient,
-            Self::NotHttps | Self::Tls { .. } | Self::TooLarge { .. } => false,
+            Self::NotHttps | Self::Tls { .. } | Self::TooLarge { .. } | Self::NotFips(_) => false,
         }
     }
 

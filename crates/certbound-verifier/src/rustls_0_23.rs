@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use certbound_https::fips;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::NoServerSessionStorage;
@@ -20,7 +21,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 /// is never read, because neither repeats the proof of possession.
 ///
 /// # Errors
-/// [`rustls::Error`] if chain or key cannot be read, or if they do not belong together.
+/// [`rustls::Error`] if chain or key cannot be read, or if they do not belong together. In a build with the feature `fips`
+/// also if the configuration is not in FIPS mode.
 pub fn server_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, rustls::Error> {
     let unreadable = |what: &str| rustls::Error::General(format!("{what} cannot be read from the PEM text"));
     let chain = CertificateDer::pem_slice_iter(chain_pem).collect::<Result<Vec<_>, _>>();
@@ -33,6 +35,7 @@ pub fn server_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, r
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     never_resume(&mut config);
+    fips::server(&config)?;
     Ok(config)
 }
 

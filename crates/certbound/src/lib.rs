@@ -33,7 +33,7 @@
 //!
 //! # Cargo features
 //!
-//! All features except `foreign-tls` and `pfx` are on by default. A build without features has the types, the acquisition of tokens and
+//! All features except `fips`, `foreign-tls` and `pfx` are on by default. A build without features has the types, the acquisition of tokens and
 //! the cache. A client then needs your own [`Transport`].
 //!
 //! | Feature | Adds |
@@ -44,6 +44,7 @@
 //! | `sealed-store` | [`cache::SealedStore`], an encrypted file of tokens |
 //! | `foreign-tls` | the private key of a certificate and `transport::Dialer`, for a transport with a different TLS library |
 //! | `pfx` | functions that read PFX (PKCS#12) files |
+//! | `fips` | no names: requires the FIPS module of AWS-LC, and refuses TLS that is not in FIPS mode |
 //!
 //! # Floors
 //!

@@ -1,9 +1,10 @@
-//! `capabilities`: prints the capabilities of this machine.
+//! `capabilities`: prints the capabilities of this machine, and whether this program uses the FIPS module.
 
 use std::time::Duration;
 
 use certbound::ManagedIdentity;
 use certbound::managed_identity::Capabilities;
+use certbound_core::fips;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -22,7 +23,11 @@ pub(super) async fn run(flags: &CapabilitiesFlags, terminal: Terminal) -> Result
         Some(seconds) => identity.capabilities_within(Duration::from_secs(seconds)).await?,
     };
     match format {
-        Format::Json => output::print(&output::json(&as_json(&identity, &can), 0)?),
+        Format::Json => {
+            let mut result = as_json(&identity, &can);
+            result["fips"] = fips::module().is_some().into();
+            output::print(&output::json(&result, 0)?)
+        }
         Format::Env | Format::Shell => output::print(&assignments(format, &identity, &can)),
         _ => output::print_text(&as_table(&identity, &can)),
     }
@@ -51,6 +56,7 @@ fn assignments(format: Format, identity: &ManagedIdentity, can: &Capabilities) -
         ("CERTBOUND_KEYS_PERSIST", flag(identity.has_persistent_key())),
     ];
     values.extend(strength.as_deref().map(|strength| ("CERTBOUND_KEY_STRENGTH", strength)));
+    values.push(("CERTBOUND_FIPS", flag(fips::module().is_some())));
     output::assignments(format, &values)
 }
 
@@ -73,6 +79,10 @@ fn as_table(identity: &ManagedIdentity, can: &Capabilities) -> String {
         true => "keys      stored: a bound token can be used after the command ends\n",
         false => "keys      in memory: a bound token cannot be used after the command ends\n",
     };
-    let id = identity.id();
-    format!("identity  {id}\nsource    {}{version}\nBearer    yes\nbound     {bound}\n{keys}", can.origin)
+    let fips =
+        fips::module().map_or_else(|| "no".to_owned(), |version| format!("yes: AWS-LC FIPS {version}"));
+    let (id, origin) = (identity.id(), &can.origin);
+    format!(
+        "identity  {id}\nsource    {origin}{version}\nBearer    yes\nbound     {bound}\n{keys}FIPS      {fips}\n"
+    )
 }

@@ -10,6 +10,7 @@ use certbound::managed_identity::{IdentityIdError, ManagedIdentityBuildError};
 use certbound::region::RegionOutcome;
 use certbound::resource::ScopeError;
 use certbound_core::endpoint::EndpointError;
+use certbound_core::fips::NotFips;
 use certbound_core::retry_after::whole_seconds;
 
 use super::{Details, Failure, NETWORK, REFUSED, USAGE, emulator};
@@ -152,6 +153,7 @@ input! {
     BindingCertificateError => "the certificate cannot be used",
     certbound_pkcs11::Pkcs11Error => "the key in the token cannot be used",
     AssertionError => "the assertion cannot be used",
+    NotFips => "the cryptography of this program cannot be used",
     NetworkError => "the network configuration cannot be used",
     BuildError => "the client cannot be set up",
     certbound_verifier::IssuerError => "the issuer cannot be used",

@@ -211,14 +211,21 @@ fn what_a_machine_can_do_is_found_out() {
     let expected = serde_json::json!({
         "identity": USER, "source": "imds", "metadataService": "2", "bearer": true, "bound": true,
         "imdsV2Disabled": false, "keyStrength": "software", "keysPersist": false,
+        "fips": cfg!(feature = "fips"),
     });
     assert_eq!(machine, expected);
     let table = stdout(&capabilities(imds, &[], &["-o", "table"]));
     let keys = "keys      in memory: a bound token cannot be used after the command ends\n";
     let bound = "Bearer    yes\nbound     yes; key strength: software\n";
-    assert_eq!(table, format!("identity  system\nsource    imds, version 2\n{bound}{keys}"));
+    let expected = format!("identity  system\nsource    imds, version 2\n{bound}{keys}FIPS      ");
+    let fips = table.strip_prefix(&expected).unwrap_or_else(|| panic!("{table}"));
+    match cfg!(feature = "fips") {
+        true => assert!(fips.starts_with("yes: AWS-LC FIPS "), "{table}"),
+        false => assert_eq!(fips, "no\n"),
+    }
     let env = stdout(&capabilities(imds, &[], &["-o", "env"]));
-    let lines = ["SOURCE=imds", "BOUND=1", "KEYS_PERSIST=0", "KEY_STRENGTH=software"];
+    let fips = if cfg!(feature = "fips") { "FIPS=1" } else { "FIPS=0" };
+    let lines = ["SOURCE=imds", "BOUND=1", "KEYS_PERSIST=0", "KEY_STRENGTH=software", fips];
     assert_eq!(env, lines.map(|line| format!("CERTBOUND_{line}\n")).concat());
     let header = capabilities(imds, &[], &["-o", "header"]);
     assert_eq!((header.status.code(), header.stdout.len()), (Some(2), 0));
@@ -239,7 +246,8 @@ fn the_older_metadata_service_binds_nothing() {
     let table = stdout(&capabilities(&imds, &[], &["-o", "table"]));
     assert!(table.contains("version 1") && table.contains("bound     no: this metadata service"), "{table}");
     let env = stdout(&capabilities(&imds, &[], &["-o", "env"]));
-    assert_eq!(env, "CERTBOUND_SOURCE=imds\nCERTBOUND_BOUND=0\nCERTBOUND_KEYS_PERSIST=0\n");
+    let expected = "CERTBOUND_SOURCE=imds\nCERTBOUND_BOUND=0\nCERTBOUND_KEYS_PERSIST=0\nCERTBOUND_FIPS=";
+    assert!(env.starts_with(expected), "{env}");
     assert!(!table.contains("\nkeys "), "{table}");
 }
 
@@ -305,6 +313,7 @@ fn a_variable_disables_version_2_for_every_command() {
     let expected = serde_json::json!({
         "identity": "system", "source": "imds", "metadataService": "1", "bearer": true, "bound": false,
         "imdsV2Disabled": true, "keyStrength": null, "keysPersist": false,
+        "fips": cfg!(feature = "fips"),
     });
     assert_eq!(machine, expected);
     let table = stdout(&capabilities(imds, &disabled, &["-o", "table"]));

@@ -3,7 +3,7 @@
 use super::{CLIENT, CLIENT_AND_COMMAND, Entry, Group, entry};
 
 pub(super) const GROUP: Group =
-    Group { title: "Network, TLS and proxies", pages: &["limits.md"], entries: ENTRIES };
+    Group { title: "Network, TLS and proxies", pages: &["limits.md", "fips.md"], entries: ENTRIES };
 
 #[rustfmt::skip]
 const ENTRIES: &[Entry] = &[
@@ -71,6 +71,11 @@ const ENTRIES: &[Entry] = &[
         "the certificates of trusted authorities cannot be read",
         &["ca-certificates is not installed, as in a minimal container", "SSL_CERT_FILE names no PEM file"],
         "install ca-certificates, or correct SSL_CERT_FILE"),
+    entry("fips_not_active", CLIENT,
+        "this build requires FIPS, but its TLS or its cryptography is not in FIPS mode",
+        &["the program was linked with a different AWS-LC than the FIPS module",
+            "a TLS configuration allows something that FIPS does not allow"],
+        "build the program again with the feature `fips`, or use a build without FIPS"),
     entry("no_transport", CLIENT,
         "this build of the library has no transport of its own",
         &["the cargo feature `hyper-rustls` is off, and the client got no transport"],

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound_https::{Client, Error, Explaining, Identity, Limits, Options, Proxy};
+use certbound_https::{Client, Error, Explaining, Identity, Limits, Options, Proxy, fips};
 use rustls::ClientConfig;
 
 use super::{Fetch, FetchError, is_transient};
@@ -33,7 +33,8 @@ impl HttpsFetch {
     /// this trust store.
     ///
     /// # Errors
-    /// [`FetchError::Tls`] if the trust store cannot be read or contains no certificate.
+    /// [`FetchError::Tls`] if the trust store cannot be read or contains no certificate. [`FetchError::NotFips`] if this
+    /// build requires FIPS, and its TLS is not in FIPS mode.
     pub fn load(&self) -> Result<(), FetchError> {
         self.client().map(drop)
     }
@@ -49,7 +50,6 @@ impl HttpsFetch {
                 bodies_of_ok_only: true,
                 ..Options::default()
             };
-            let unusable = |error: rustls::Error| FetchError::Tls { reason: error.to_string() };
             Ok(Client::new(identity().map_err(unusable)?, options))
         });
         made.clone()
@@ -102,7 +102,14 @@ fn identity() -> Result<Identity, rustls::Error> {
     let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?;
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let explaining = Arc::new(Explaining(Arc::new(verifier)));
-    Ok(Identity::anonymous(builder.dangerous().with_custom_certificate_verifier(explaining)))
+    Identity::anonymous(builder.dangerous().with_custom_certificate_verifier(explaining))
+}
+
+fn unusable(error: rustls::Error) -> FetchError {
+    match fips::refusal(&error) {
+        Some(refusal) => FetchError::NotFips(refusal.clone()),
+        None => FetchError::Tls { reason: error.to_string() },
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +117,14 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+
+    #[cfg(feature = "fips")]
+    #[test]
+    fn tls_without_fips_has_an_error_of_its_own() {
+        let refused = certbound_core::fips::require("TLS", false).unwrap_err();
+        let error = rustls::Error::Other(rustls::OtherError(Arc::new(refused.clone())));
+        assert_eq!(unusable(error), FetchError::NotFips(refused));
+    }
 
     #[test]
     fn a_refusal_of_a_proxy_is_transient_only_if_its_status_is() {

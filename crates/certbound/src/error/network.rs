@@ -1,6 +1,7 @@
 //! The reason why a network configuration cannot be used.
 
 use certbound_core::cause::Cause;
+use certbound_core::fips::NotFips;
 use strum::EnumProperty as _;
 
 /// The reason why a network configuration cannot be used.
@@ -41,16 +42,25 @@ pub enum NetworkError {
         fix = "call with_transport on the builder, or turn on the feature hyper-rustls of the crate"
     ))]
     NoTransport,
+    /// This build requires FIPS, and its TLS is not in FIPS mode.
+    #[error(transparent)]
+    NotFips(#[from] NotFips),
 }
 
 impl NetworkError {
     /// The stable name of this error.
     pub fn code(&self) -> &'static str {
-        self.get_str("code").unwrap_or_default()
+        match self {
+            Self::NotFips(error) => error.code(),
+            _ => self.get_str("code").unwrap_or_default(),
+        }
     }
 
     /// The advice for this error.
     pub fn fix(&self) -> &'static str {
-        self.get_str("fix").unwrap_or_default()
+        match self {
+            Self::NotFips(error) => error.fix(),
+            _ => self.get_str("fix").unwrap_or_default(),
+        }
     }
 }

@@ -50,8 +50,9 @@ impl HyperTransport {
         limits: Limits,
     ) -> Result<Self, NetworkError> {
         let trust = ServerTrust::new(roots)?;
-        // An unusable trust store must be an error of this function, not of the first request.
-        trust.anonymous().map_err(|error| NetworkError::TrustStore { reason: Cause::new(error) })?;
+        // An unusable trust store, and TLS without FIPS in a build that requires FIPS, must be errors of this function, not
+        // of the first request.
+        trust.anonymous().map_err(unusable)?;
         let options = Options { limits, proxy, ..Options::default() };
         Ok(Self { trust, options, clients: Clients::new(2 * Self::MAX_BINDINGS) })
     }
@@ -112,6 +113,14 @@ impl Transport for HyperTransport {
         let presented = via.binding().filter(|_| tls.presented).map(BindingCertificate::thumbprint);
         let tls = TlsFacts { certificate_requested: tls.presented, presented, resumed: tls.resumed };
         Ok(Answer { response, tls })
+    }
+}
+
+/// Returns the reason why no connection can use this TLS configuration.
+fn unusable(error: rustls::Error) -> NetworkError {
+    match https::fips::refusal(&error) {
+        Some(refusal) => NetworkError::NotFips(refusal.clone()),
+        None => NetworkError::TrustStore { reason: Cause::new(error) },
     }
 }
 

@@ -98,8 +98,10 @@ fn verifier(
     let (mut builder, fixed) = policy::builder(flags)?;
     if fixed.is_none() {
         let fetch = HttpsFetch::new();
-        let unusable = |error: FetchError| Usage::TrustStore { reason: error.to_string() };
-        fetch.load().map_err(unusable)?;
+        fetch.load().map_err(|error| match error {
+            FetchError::NotFips(error) => Failure::from(error),
+            other => Usage::TrustStore { reason: other.to_string() }.into(),
+        })?;
         builder = builder.with_fetch(fetch);
     }
     if let Some(earlier) = earlier {

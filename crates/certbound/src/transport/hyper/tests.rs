@@ -1,4 +1,5 @@
-//! Tests that a replaced certificate and its key are dropped together with the last token of the certificate.
+//! Tests that a replaced certificate and its key are dropped together with the last token of the certificate, and of an error of
+//! FIPS.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,4 +92,14 @@ async fn connections_keep_no_key() {
     }
     drop(binding);
     assert!(key.upgrade().is_none(), "the connections do not keep the key");
+}
+
+#[cfg(feature = "fips")]
+#[test]
+fn tls_without_fips_has_an_error_of_its_own() {
+    let refused = certbound_core::fips::require("TLS", false).unwrap_err();
+    let error = rustls::Error::Other(OtherError(Arc::new(refused.clone())));
+    let error = unusable(error);
+    assert_eq!(error, NetworkError::NotFips(refused));
+    assert_eq!(error.code(), "fips_not_active");
 }

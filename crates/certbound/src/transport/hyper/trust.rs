@@ -47,12 +47,12 @@ impl ServerTrust {
 
     /// Returns an identity that presents no certificate.
     pub(super) fn anonymous(&self) -> Result<Identity, rustls::Error> {
-        Ok(Identity::anonymous(self.config()?))
+        Identity::anonymous(self.config()?)
     }
 
     /// Returns an identity that presents the certificate of `binding`.
     pub(super) fn presenting(&self, binding: &BindingCertificate) -> Result<Identity, rustls::Error> {
-        let identity = Identity::presenting(self.config()?, Arc::clone(binding.certified_key()));
+        let identity = Identity::presenting(self.config()?, Arc::clone(binding.certified_key()))?;
         Ok(match binding.key_place() {
             KeyPlace::Memory(_) => identity,
             KeyPlace::Elsewhere => identity.signing_slowly(),
