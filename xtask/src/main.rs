@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod core_std;
 mod deny;
+mod fips;
 mod floors;
 mod fuzz;
 mod layering;
@@ -38,6 +39,7 @@ Usage: cargo xtask COMMAND
                          Groups of rows: hits, traces, memory, requests, retries, machine, decisions, starts (by default
                          all of them). --quick shows only that the benchmark works
   deny                   check the dependencies: licences, bans, sources, pre-releases and yanked versions
+  fips                   build the command line with the FIPS module of AWS-LC, and run the demo and tests with it
   package [--out DIR] [--profile NAME | --program FILE] [archive] [deb] [image]
                          make the files of a release for x86-64 Linux in DIR (default: target/package): the archive, the
                          Debian package, the OCI image, and their checksums. --program packs a program that is built
@@ -63,6 +65,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["ci"] => ci::run_all(&workspace_root()?),
         ["layering"] => layering::run(&workspace_root()?),
         ["layering", "--root", root] => layering::run(&PathBuf::from(root)),
+        ["fips"] => fips::run_all(&workspace_root()?),
         ["fuzz"] => fuzz::smoke(&workspace_root()?),
         ["fuzz", seconds] => fuzz::search(&workspace_root()?, number(seconds)?),
         ["oracle"] => oracle::run_for(&workspace_root()?, oracle::LONG, None),

@@ -40,6 +40,10 @@ const PROGRAMS: [(&str, &str, &str); 15] = [
     ("pkcs11-tool", "opensc", "--show-info"),
 ];
 
+/// The programs that build the FIPS module of AWS-LC, in the same form.
+const BUILDERS_OF_FIPS: [(&str, &str, &str); 3] =
+    [("cmake", "cmake", "--version"), ("go", "golang-go", "version"), ("perl", "perl", "-eprint $^V")];
+
 /// The packages of the virtual environment, in pip's format.
 const PYTHON_PACKAGES: &str = include_str!("../python-packages.txt");
 
@@ -58,7 +62,7 @@ pub(crate) struct Strangers {
 
 /// Finds or installs the strangers. Installs nothing if it finds all of them.
 pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
-    programs()?;
+    programs(&PROGRAMS)?;
     openssl_headers()?;
     let folder = root.join("target").join("strangers");
     let python = Environment {
@@ -71,13 +75,18 @@ pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     Ok(Strangers { python, node })
 }
 
-fn programs() -> Result<()> {
-    let missing = PROGRAMS.into_iter().filter(|(program, ..)| on_path(program).is_none());
-    let packages: Vec<&str> = missing.map(|(_, package, _)| package).collect();
+/// Finds or installs the programs that build the FIPS module of AWS-LC.
+pub(crate) fn builders_of_fips() -> Result<()> {
+    programs(&BUILDERS_OF_FIPS)
+}
+
+fn programs(programs: &[(&str, &str, &str)]) -> Result<()> {
+    let missing = programs.iter().filter(|(program, ..)| on_path(program).is_none());
+    let packages: Vec<&str> = missing.map(|(_, package, _)| *package).collect();
     if !packages.is_empty() {
         apt_install(&packages)?;
     }
-    for (program, package, argument) in PROGRAMS {
+    for (program, package, argument) in programs {
         let Some(found) = on_path(program) else {
             bail!("set-up: {program} is not on PATH, though the package {package} is installed");
         };
