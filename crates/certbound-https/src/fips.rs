@@ -53,4 +53,19 @@ mod tests {
         assert_eq!(refused.as_ref().and_then(refusal).is_some(), IS_REQUIRED, "{refused:?}");
         assert_eq!(refusal(&Error::DecryptError), None);
     }
+
+    /// `docs/fips.md` names these groups and cipher suites.
+    #[cfg(feature = "fips")]
+    #[test]
+    fn the_module_offers_the_groups_and_cipher_suites_of_the_page() {
+        use rustls::NamedGroup::{X25519MLKEM768, secp256r1, secp384r1};
+
+        let provider = default_provider();
+        let groups: Vec<_> = provider.kx_groups.iter().map(|group| group.name()).collect();
+        assert_eq!(groups, [X25519MLKEM768, secp256r1, secp384r1]);
+        let suites: Vec<_> =
+            provider.cipher_suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+        assert_eq!(suites.len(), 6, "{suites:?}");
+        assert!(suites.iter().all(|suite| suite.contains("_AES_") && suite.contains("_GCM_")), "{suites:?}");
+    }
 }
