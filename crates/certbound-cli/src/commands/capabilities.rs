@@ -23,11 +23,7 @@ pub(super) async fn run(flags: &CapabilitiesFlags, terminal: Terminal) -> Result
         Some(seconds) => identity.capabilities_within(Duration::from_secs(seconds)).await?,
     };
     match format {
-        Format::Json => {
-            let mut result = as_json(&identity, &can);
-            result["fips"] = fips::module().is_some().into();
-            output::print(&output::json(&result, 0)?)
-        }
+        Format::Json => output::print(&output::json(&as_json(&identity, &can), 0)?),
         Format::Env | Format::Shell => output::print(&assignments(format, &identity, &can)),
         _ => output::print_text(&as_table(&identity, &can)),
     }
@@ -43,6 +39,7 @@ fn as_json(identity: &ManagedIdentity, can: &Capabilities) -> serde_json::Value 
         "imdsV2Disabled": can.imds_v2_disabled,
         "keyStrength": can.strength.map(|strength| strength.to_string()),
         "keysPersist": identity.has_persistent_key(),
+        "fips": fips::module().is_some(),
     })
 }
 
