@@ -16,7 +16,7 @@ use tokio_rustls::rustls::ALL_VERSIONS;
 
 use super::door::door_to;
 use super::evidence::Evidence;
-use super::gate::without_answer;
+use super::gate::{PATIENCE, without_answer};
 use super::pki;
 use super::rows::rows;
 use super::stage::{MTLS_HOST, Stage, global, graph, is_bound_by_certificate, only, order, orders};
@@ -74,7 +74,9 @@ impl Waiting {
 
     /// Waits until this number of callers wait, and returns the number.
     async fn are(&self, count: usize) -> usize {
-        *self.0.subscribe().wait_for(|waiting| *waiting >= count).await.unwrap()
+        let mut waiting = self.0.subscribe();
+        let all = tokio::time::timeout(PATIENCE, waiting.wait_for(|waiting| *waiting >= count));
+        *all.await.expect("a caller does not wait").unwrap()
     }
 }
 
@@ -180,7 +182,7 @@ async fn cancelled_before_its_request(stage: &Stage, cache: &TokenCache) -> usiz
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\neastus";
     let _ = connection.write_all(answer).await;
     let ended = async { while connection.read(&mut [0; 512]).await.is_ok_and(|length| length > 0) {} };
-    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the connection was ended");
+    tokio::time::timeout(PATIENCE, ended).await.expect("the connection was ended");
     door.connections()
 }
 

@@ -6,7 +6,7 @@ use certbound_emulator::JournalEntry;
 use tokio::sync::watch;
 
 /// The longest time that a test waits for an event that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The state of a gate, and what happened at it.
 #[derive(Clone, Copy, Default)]
