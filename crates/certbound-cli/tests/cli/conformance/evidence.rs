@@ -22,9 +22,8 @@ const WIDTH: usize = 120;
 
 /// The evidence of one row. It contains no secrets, no times and no random values.
 pub(super) struct Evidence {
+    /// The requests. There are none if a trap saw that no connection was opened.
     requests: Vec<JournalEntry>,
-    /// True if the row is about a refusal before the network, and a trap saw that no connection was opened.
-    is_quiet: bool,
     facts: Vec<(String, String)>,
     /// The thumbprint of the certificate [`pki::NEW`], if the row has one.
     new: Option<String>,
@@ -33,7 +32,8 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Returns evidence with the requests in the order in which they arrived.
     pub(super) fn of(requests: Vec<JournalEntry>) -> Self {
-        Self { requests, is_quiet: false, facts: Vec::new(), new: None }
+        assert!(!requests.is_empty(), "only a trap shows that nothing was sent");
+        Self { requests, facts: Vec::new(), new: None }
     }
 
     /// Returns evidence with requests that arrived in any order.
@@ -44,7 +44,12 @@ impl Evidence {
 
     /// Returns evidence that no connection was opened. Only a [`Trap`](super::trap::Trap) calls it.
     pub(super) fn quiet() -> Self {
-        Self { requests: Vec::new(), is_quiet: true, facts: Vec::new(), new: None }
+        Self { requests: Vec::new(), facts: Vec::new(), new: None }
+    }
+
+    /// Returns whether the row is about a refusal before the network.
+    fn is_quiet(&self) -> bool {
+        self.requests.is_empty()
     }
 
     /// Gives the name [`pki::NEW`] to a certificate that is new in each run.
@@ -62,9 +67,8 @@ impl Evidence {
     /// Checks that the evidence is complete: requests with the facts of their connections, or a trap that saw nothing. A row
     /// with requests has an answer with a bound token to a client with a certificate, unless it is about Bearer tokens.
     pub(super) fn check(&self, id: &str) {
-        assert_eq!(self.is_quiet, QUIET.contains(&id), "{id}: a refusal before the network");
-        assert_eq!(self.is_quiet, self.requests.is_empty(), "{id}: a row has requests, or a trap");
-        assert!(!self.is_quiet || !self.facts.is_empty(), "{id}: the error of a refusal");
+        assert_eq!(self.is_quiet(), QUIET.contains(&id), "{id}: a refusal before the network");
+        assert!(!self.is_quiet() || !self.facts.is_empty(), "{id}: the error of a refusal");
         let is_bound = |request: &JournalEntry| {
             request.client_certificate.is_some() && request.token_type.as_deref() == Some("mtls_pop")
         };
@@ -90,7 +94,7 @@ impl Evidence {
                 _ => blocks.push((block, 1)),
             }
         }
-        if self.is_quiet {
+        if self.is_quiet() {
             blocks.push(("no connection was opened\n".to_owned(), 1));
         }
         let times = |count: usize| if count > 1 { format!("{count} times:\n") } else { String::new() };
