@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use certbound::certificate::{SignatureScheme, Signer};
+use certbound::certificate::{CertificateRequest, CertificateRequestError, SignatureScheme, Signer};
 use certbound::error::KeyError;
 use cryptoki::object::ObjectHandle;
 
@@ -77,6 +77,27 @@ impl TokenKey {
     /// Returns the public key as DER of a `SubjectPublicKeyInfo`, if the token knows it.
     pub fn public_key(&self) -> Option<&[u8]> {
         self.inner.public.as_deref()
+    }
+
+    /// Returns a certificate request in PEM, which the token signs. `subject` has the form of RFC 4514, for example
+    /// `CN=app.contoso.com,O=Contoso`. The request has no attributes: the CA chooses the extensions.
+    ///
+    /// # Errors
+    /// [`Pkcs11Error`], if the subject has another form, if the token does not know the public key, or if it does not sign.
+    pub fn certificate_request(&self, subject: &str) -> Result<String, Pkcs11Error> {
+        let unusable = |reason: String| Pkcs11Error::KeyUnusable { key: self.uri().to_owned(), reason };
+        let failed = |error| match error {
+            CertificateRequestError::Subject => Pkcs11Error::Subject,
+            CertificateRequestError::NoScheme => {
+                unusable("the token has no mechanism that CAs accept (CKM_SHA256_RSA_PKCS)".to_owned())
+            }
+            other => unusable(other.to_string()),
+        };
+        let public = self.public_key();
+        let public = public.ok_or_else(|| unusable("the token does not know its public key".to_owned()))?;
+        let request = CertificateRequest::new(public, subject, self.schemes()).map_err(failed)?;
+        let signature = self.sign_message(request.scheme(), request.to_be_signed())?;
+        request.with_signature(&signature).map_err(failed)
     }
 
     pub(crate) fn opening(&self) -> u64 {

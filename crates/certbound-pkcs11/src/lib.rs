@@ -15,8 +15,8 @@
 //! ```text
 //!  7  certificate.rs  machine_keys.rs  contents.rs
 //!                                         what clients, managed identities and tools use
-//!  6  generate.rs  request.rs             new keys in a token, and certificate requests for them
-//!  5  key.rs                              a handle that signs
+//!  6  generate.rs                         new keys in a token
+//!  5  key.rs                              a handle that signs, also a certificate request
 //!  4  objects.rs                          keys and certificates with their attributes
 //!  3  token/                              sessions, login, openings
 //!  2  mechanism.rs  module.rs  pin.rs     schemes by mechanisms; one module for each path; the PIN
@@ -36,7 +36,6 @@ mod mechanism;
 mod module;
 mod objects;
 mod pin;
-mod request;
 mod token;
 mod uri;
 mod workers;

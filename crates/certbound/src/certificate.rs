@@ -9,6 +9,7 @@ mod opened;
 mod pem;
 #[cfg(feature = "pfx")]
 mod pfx;
+mod request;
 mod rotating;
 mod signer;
 mod source;
@@ -35,6 +36,7 @@ pub use self::key_place::PrivateKey;
 pub(crate) use self::observed::observe;
 use self::opened::Opened;
 pub(crate) use self::opened::{ForgetKey, KeyId};
+pub use self::request::{CertificateRequest, CertificateRequestError};
 pub use self::rotating::RotatingCertificate;
 pub use self::signer::{SignatureScheme, Signer};
 pub(crate) use self::signer::{SignerKey, signer_error};
