@@ -21,7 +21,8 @@
 //!  6  endpoint/                                       the endpoint of a request, by authority, region and channel
 //!  5  managed_identity/  received.rs                  the messages of platforms; a token as its client reads it
 //!  4  jws/  response.rs                               signed tokens; the response with a token
-//!  3  authority/  jwt/  refusal/  request.rs          authorities, claims, refusals, token requests
+//!  3  authority/  jwt/  key_encoding.rs  refusal/  request.rs
+//!                                                     authorities, claims, DER of keys, refusals, token requests
 //!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  retry_after.rs  scope.rs  tenant.rs  untrusted.rs
 //!                                                     the parts of messages; why a server is not trusted
 //!  1  catalogue/  environment.rs  fips.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
@@ -40,6 +41,7 @@ pub mod fips;
 pub mod json;
 pub mod jws;
 pub mod jwt;
+pub mod key_encoding;
 pub mod local;
 pub mod managed_identity;
 pub mod own_secrets;

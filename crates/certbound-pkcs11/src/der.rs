@@ -1,12 +1,9 @@
-//! DER of public keys and of ECDSA signatures, by the `der` crate.
+//! Public keys and ECDSA signatures as tokens return them.
 
 use certbound_core::certificate::Curve;
-use x509_cert::der::asn1::{AnyRef, BitStringRef, Null, ObjectIdentifier, OctetStringRef, UintRef};
-use x509_cert::der::{Decode as _, Encode as _, Tag};
-use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
-
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+use certbound_core::key_encoding;
+use x509_cert::der::asn1::{ObjectIdentifier, OctetStringRef};
+use x509_cert::der::{Decode as _, Encode as _};
 
 /// Returns the curve of a key's `CKA_EC_PARAMS`, which is DER of the name of the curve.
 pub(crate) fn curve_of_parameters(der: &[u8]) -> Option<Curve> {
@@ -20,35 +17,16 @@ pub(crate) fn curve_parameters(curve: Curve) -> Vec<u8> {
     name.and_then(|name| name.to_der().ok()).unwrap_or_default()
 }
 
-/// Returns the length of an uncompressed point in bytes: one byte, and two coordinates.
-fn point_len(curve: Curve) -> Option<usize> {
-    match curve {
-        Curve::P256 => Some(65),
-        Curve::P384 => Some(97),
-        Curve::P521 => Some(133),
-        _ => None,
-    }
-}
-
-/// Returns the `SubjectPublicKeyInfo` of an RSA key. Both numbers are big-endian.
-pub(crate) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
-    let key = two_numbers(modulus, exponent)?;
-    public_key(RSA, AnyRef::from(Null), &key)
-}
-
 /// Returns the `SubjectPublicKeyInfo` of an EC key. `point` is `CKA_EC_POINT`: DER of an octet string. Some tokens return
-/// the bare point. Both begin with 4, and a bare point can look like DER, so the length decides first.
+/// the bare point. Both begin with 4, and a bare point can look like DER, so the length decides first. `None` if the curve is
+/// not known.
 pub(crate) fn ec_public_key(parameters: &[u8], point: &[u8]) -> Option<Vec<u8>> {
-    let bare = match curve_of_parameters(parameters).and_then(point_len) {
-        Some(length) if point.len() == length => point,
-        _ => <&OctetStringRef>::from_der(point).map_or(point, OctetStringRef::as_bytes),
+    let curve = curve_of_parameters(parameters)?;
+    let bare = match point.len() == 1 + 2 * curve.coordinate_bytes() {
+        true => point,
+        false => <&OctetStringRef>::from_der(point).map_or(point, OctetStringRef::as_bytes),
     };
-    public_key(EC, AnyRef::from_der(parameters).ok()?, bare)
-}
-
-fn public_key(oid: ObjectIdentifier, parameters: AnyRef<'_>, key: &[u8]) -> Option<Vec<u8>> {
-    let algorithm = AlgorithmIdentifier { oid, parameters: Some(parameters) };
-    SubjectPublicKeyInfo { algorithm, subject_public_key: BitStringRef::from_bytes(key).ok()? }.to_der().ok()
+    key_encoding::ec_public_key(curve, bare)
 }
 
 /// Turns the signature of a token, two numbers of equal length, into DER of an `Ecdsa-Sig-Value` (RFC 3279, section
@@ -58,12 +36,7 @@ pub(crate) fn ecdsa_signature(raw: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let (r, s) = raw.split_at(raw.len() / 2);
-    two_numbers(r, s)
-}
-
-fn two_numbers(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
-    let numbers = [UintRef::new(one).ok()?.to_der().ok()?, UintRef::new(other).ok()?.to_der().ok()?].concat();
-    AnyRef::new(Tag::Sequence, &numbers).ok()?.to_der().ok()
+    key_encoding::ecdsa_signature(r, s)
 }
 
 #[cfg(test)]

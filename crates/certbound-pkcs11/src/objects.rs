@@ -1,10 +1,11 @@
 //! Finds keys and certificates in a token, and reads their public attributes.
 
 use certbound::certificate::CertificateChain;
+use certbound_core::key_encoding;
 use cryptoki::object::{Attribute, AttributeType, CertificateType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use crate::der::{curve_of_parameters, ec_public_key, rsa_public_key};
+use crate::der::{curve_of_parameters, ec_public_key};
 use crate::error::Pkcs11Error;
 use crate::mechanism::KeyKind;
 use crate::token::Opened;
@@ -125,7 +126,8 @@ pub(crate) fn key(session: &Session, handle: ObjectHandle) -> Result<FoundKey, P
         Some(KeyKind::Rsa) => {
             let (modulus, exponent) =
                 (bytes(&all, AttributeType::Modulus), bytes(&all, AttributeType::PublicExponent));
-            rsa_public_key(&modulus, &exponent).filter(|_| !modulus.is_empty() && !exponent.is_empty())
+            key_encoding::rsa_public_key(&modulus, &exponent)
+                .filter(|_| !modulus.is_empty() && !exponent.is_empty())
         }
         Some(KeyKind::Ec(_)) => ec_point(session, &id)?.and_then(|point| ec_public_key(&parameters, &point)),
         None => None,

@@ -71,6 +71,15 @@ impl Curve {
         }
     }
 
+    /// Returns the length of a coordinate in bytes. An uncompressed point is the byte 4 and two coordinates.
+    pub fn coordinate_bytes(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
     /// Returns the curve that the parameters of a key name.
     pub(crate) fn of(algorithm: &AlgorithmIdentifier<'_>) -> Option<Self> {
         let name = algorithm.parameters.as_ref()?.as_oid().ok()?;
