@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::process::{WITHOUT_OPENSSL, cargo, locked, run};
+use crate::process::{WITH_HEADERS, WITHOUT_HEADERS, cargo, locked, run};
 use crate::{deny, fuzz, layering, soak, strangers};
 
 /// Runs formatting, layering, clippy, builds with few features, documentation, the dependency rules, the soak for
@@ -15,13 +15,14 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     layering::run(root)?;
     run(cargo(root)
         .args(["clippy", "--workspace", "--all-targets"])
-        .args(WITHOUT_OPENSSL)
+        .args(WITHOUT_HEADERS)
         .args(locked(root))
         .args(["--", "-D", "warnings"]))?;
-    strangers::openssl_headers()?;
+    strangers::headers()?;
     run(cargo(root)
         // `--workspace` gives the other packages the features that they have above, so that few of them are checked again.
-        .args(["clippy", "--workspace", "--all-targets", "--features", "certbound-cli/openssl"])
+        .args(["clippy", "--workspace", "--all-targets"])
+        .args(WITH_HEADERS)
         .args(locked(root))
         .args(["--", "-D", "warnings"]))?;
     features(root)?;

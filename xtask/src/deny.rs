@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{WITHOUT_OPENSSL, capture, cargo, on_path, run, say};
+use crate::process::{WITHOUT_HEADERS, capture, cargo, on_path, run, say};
 
 const VERSION: &str = "0.20.2";
 
@@ -28,7 +28,7 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
         |arguments: &[&str]| run(Command::new(&cargo_deny).current_dir(root).arg("--locked").args(arguments));
     check(&["--exclude-dev", "check", "bans"])?;
     check(&["check", "licenses", "sources"])?;
-    no_openssl(root)?;
+    no_headers(root)?;
     no_pre_releases(root)?;
     no_yanked_versions(root)?;
     say(
@@ -37,33 +37,43 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a build with default features contains no OpenSSL, on any target. `deny.toml` has the same rule for all
-/// features, with `certbound-openssl` as the only exception.
-fn no_openssl(root: &Path) -> Result<()> {
+/// Checks that a build with default features contains neither OpenSSL nor the TPM Software Stack, on any target: it would need
+/// their headers. `deny.toml` has the same rule for all features, with `certbound-openssl` and `certbound-tpm` as the only
+/// exceptions.
+fn no_headers(root: &Path) -> Result<()> {
     let tree =
         ["tree", "--locked", "--workspace", "--edges", "normal,build", "--target", "all", "--prefix", "none"];
-    let printed = capture(cargo(root).args(tree).args(WITHOUT_OPENSSL))?;
-    let found = of_openssl(&printed);
+    let printed = capture(cargo(root).args(tree).args(WITHOUT_HEADERS))?;
+    let found = need_headers(&printed);
     if !found.is_empty() {
         bail!(
-            "deny: a build with default features contains {}; only certbound-openssl may",
+            "deny: a build with default features contains {}; only certbound-openssl and certbound-tpm may",
             found.join(", ")
         );
     }
-    say("deny: no OpenSSL in a build with default features");
+    say("deny: neither OpenSSL nor the TPM Software Stack in a build with default features");
     Ok(())
 }
 
-/// Returns the lines of `cargo tree` whose package is OpenSSL or uses it.
-fn of_openssl(tree: &str) -> Vec<&str> {
-    let is_openssl = |line: &&str| {
+/// Returns the lines of `cargo tree` whose package needs the headers of libssl or libtss2.
+fn need_headers(tree: &str) -> Vec<&str> {
+    let needs = |line: &&str| {
         let name = line.split_whitespace().next();
         matches!(
             name,
-            Some("openssl" | "openssl-sys" | "openssl-src" | "tokio-openssl" | "certbound-openssl")
+            Some(
+                "openssl"
+                    | "openssl-sys"
+                    | "openssl-src"
+                    | "tokio-openssl"
+                    | "certbound-openssl"
+                    | "tss-esapi"
+                    | "tss-esapi-sys"
+                    | "certbound-tpm"
+            )
         )
     };
-    let mut found: Vec<&str> = tree.lines().filter(is_openssl).collect();
+    let mut found: Vec<&str> = tree.lines().filter(needs).collect();
     found.sort_unstable();
     found.dedup();
     found
@@ -163,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn openssl_is_told_from_a_crate_that_only_looks_for_certificates() {
-        let tree = "certbound v0.1.0\nopenssl-probe v0.2.2\nopenssl-sys v0.9.118\nopenssl v0.10.82\nopenssl-sys v0.9.118\n";
-        assert_eq!(of_openssl(tree), ["openssl v0.10.82", "openssl-sys v0.9.118"]);
+    fn crates_that_need_headers_are_told_from_others() {
+        let tree = "certbound v0.1.0\nopenssl-probe v0.2.2\nopenssl-sys v0.9.118\nopenssl v0.10.82\nopenssl-sys v0.9.118\ntss-esapi v7.7.0\n";
+        assert_eq!(need_headers(tree), ["openssl v0.10.82", "openssl-sys v0.9.118", "tss-esapi v7.7.0"]);
     }
 
     /// This is the output of cargo 1.95.

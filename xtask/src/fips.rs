@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use crate::process::{self, WITHOUT_OPENSSL, capture, cargo, locked, run, say};
+use crate::process::{self, WITHOUT_HEADERS, capture, cargo, locked, run, say};
 use crate::strangers;
 
 /// The tests of the libraries.
@@ -41,7 +41,7 @@ fn with_fips(root: &Path, command: &str) -> Command {
     let mut cargo = cargo(root);
     cargo
         .args([command, "--workspace", "--features", "certbound-cli/fips"])
-        .args(WITHOUT_OPENSSL)
+        .args(WITHOUT_HEADERS)
         .args(locked(root));
     cargo
 }

@@ -22,13 +22,14 @@ const VERIFIER: &str = "certbound-verifier";
 const EMULATOR: &str = "certbound-emulator";
 const CLI: &str = "certbound-cli";
 const OPENSSL: &str = "certbound-openssl";
+const TPM: &str = "certbound-tpm";
 const OTEL: &str = "certbound-otel";
 const PKCS11: &str = "certbound-pkcs11";
 const TESTKIT: &str = "certbound-testkit";
 
 /// Each entry has one of our packages, and those of our packages that it may use outside its dev-dependencies. A
 /// package that is missing here is a violation.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     (CORE, &[]),
     (HTTPS, &[CORE]),
     (SERVE, &[]),
@@ -38,7 +39,8 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     (OPENSSL, &[CORE, CLIENT]),
     (OTEL, &[CORE, CLIENT, VERIFIER]),
     (PKCS11, &[CORE, CLIENT]),
-    (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR, OPENSSL, OTEL, PKCS11]),
+    (TPM, &[CORE, CLIENT]),
+    (CLI, &[CORE, SERVE, CLIENT, VERIFIER, EMULATOR, OPENSSL, OTEL, PKCS11, TPM]),
     (TESTKIT, &[CORE, CLIENT, VERIFIER, EMULATOR]),
     ("certbound-benches", &[]),
     ("certbound-soak", &[]),

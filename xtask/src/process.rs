@@ -9,8 +9,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-/// The arguments that leave out the package which needs OpenSSL's headers.
-pub(crate) const WITHOUT_OPENSSL: [&str; 2] = ["--exclude", "certbound-openssl"];
+/// The arguments that leave out the packages which need the headers of libssl and libtss2.
+pub(crate) const WITHOUT_HEADERS: [&str; 4] =
+    ["--exclude", "certbound-openssl", "--exclude", "certbound-tpm"];
+
+/// The features of the command that need these headers.
+pub(crate) const WITH_HEADERS: [&str; 2] = ["--features", "certbound-cli/openssl,certbound-cli/tpm"];
 
 /// Prints one line of progress, with the prefix `xtask:`.
 pub(crate) fn say(text: &str) {

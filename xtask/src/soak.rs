@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
-use crate::process::{self, WITHOUT_OPENSSL, cargo, locked, run, say};
+use crate::process::{self, WITHOUT_HEADERS, cargo, locked, run, say};
 
 /// The duration of the run before a release, in seconds.
 pub(crate) const LONG: u64 = 600;
@@ -26,7 +26,7 @@ pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()
 
 fn build(root: &Path) -> Result<PathBuf> {
     let mut command = cargo(root);
-    command.args(["build", "--workspace"]).args(WITHOUT_OPENSSL).args(["--bench", "soak"]).args(locked(root));
+    command.args(["build", "--workspace"]).args(WITHOUT_HEADERS).args(["--bench", "soak"]).args(locked(root));
     say("soak: building");
     let [soak] = process::build(&mut command, ["soak"])?;
     Ok(soak)

@@ -1,5 +1,6 @@
-//! Sets up the strangers, the other programs of the tests: openssl with its headers, curl, nginx, HAProxy, Apache, Caddy,
-//! unshare, script, ip, systemd-socket-activate, a keychain, SoftHSM, OpenSC, and packages of Python and Node.
+//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare, script, ip,
+//! systemd-socket-activate, a keychain, SoftHSM, OpenSC, a software TPM with its tools, the headers of libssl and libtss2, and
+//! packages of Python and Node.
 //!
 //! The command finds or installs each program, and prints a line about it. If a program cannot be installed, the
 //! command fails with the program's name: no test is skipped.
@@ -20,7 +21,7 @@ use self::python::Environment;
 use crate::process::{capture, on_path, run, say};
 
 /// The programs, the Debian package of each, and the argument that prints its version.
-const PROGRAMS: [(&str, &str, &str); 15] = [
+const PROGRAMS: [(&str, &str, &str); 17] = [
     ("openssl", "openssl", "version"),
     ("curl", "curl", "--version"),
     ("python3", "python3", "--version"),
@@ -38,6 +39,8 @@ const PROGRAMS: [(&str, &str, &str); 15] = [
     // SoftHSM stores tokens in files. OpenSC reads them; no argument of `pkcs11-tool` prints its own version.
     ("softhsm2-util", "softhsm2", "--version"),
     ("pkcs11-tool", "opensc", "--show-info"),
+    ("swtpm", "swtpm", "--version"),
+    ("tpm2_createprimary", "tpm2-tools", "--version"),
 ];
 
 /// The programs that build the FIPS module of AWS-LC, in the same form.
@@ -63,7 +66,7 @@ pub(crate) struct Strangers {
 /// Finds or installs the strangers. Installs nothing if it finds all of them.
 pub(crate) fn set_up(root: &Path) -> Result<Strangers> {
     programs(&PROGRAMS)?;
-    openssl_headers()?;
+    headers()?;
     let folder = root.join("target").join("strangers");
     let python = Environment {
         what: "MSAL for Python, the Azure SDK, the Graph SDK, cryptography and kubernetes-validate",
@@ -96,17 +99,22 @@ fn programs(programs: &[(&str, &str, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// Finds or installs the headers of OpenSSL, which only the package `certbound-openssl` needs.
-pub(crate) fn openssl_headers() -> Result<()> {
-    let version = || capture(Command::new("pkg-config").args(["--modversion", "libssl"]));
-    let found = match version() {
-        Ok(found) => found,
-        Err(_) => {
-            apt_install(&["libssl-dev", "pkg-config"])?;
-            version()?
-        }
-    };
-    say(&format!("set-up: the headers of OpenSSL {}", found.trim()));
+/// The libraries whose headers only `certbound-openssl` and `certbound-tpm` need, by their names in pkg-config, and the Debian
+/// package of each.
+const LIBRARIES: [(&str, &str); 2] = [("libssl", "libssl-dev"), ("tss2-sys", "libtss2-dev")];
+
+/// Finds or installs the headers of libraries.
+pub(crate) fn headers() -> Result<()> {
+    let version = |library: &str| capture(Command::new("pkg-config").args(["--modversion", library]));
+    let missing = LIBRARIES.iter().filter(|(library, _)| version(library).is_err());
+    let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if !packages.is_empty() {
+        packages.push("pkg-config");
+        apt_install(&packages)?;
+    }
+    for (library, _) in LIBRARIES {
+        say(&format!("set-up: the headers of {library} {}", version(library)?.trim()));
+    }
     Ok(())
 }
 
@@ -147,7 +155,7 @@ fn apt_get() -> Result<Command> {
         command
     } else {
         bail!(
-            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux iproute2 systemd dbus gnome-keyring libssl-dev pkg-config softhsm2 opensc python3 python3-venv nodejs npm"
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux iproute2 systemd dbus gnome-keyring libssl-dev libtss2-dev pkg-config softhsm2 opensc swtpm tpm2-tools python3 python3-venv nodejs npm"
         );
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);

@@ -4,38 +4,41 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::process::{WITHOUT_OPENSSL, cargo, locked, run};
+use crate::process::{WITH_HEADERS, WITHOUT_HEADERS, cargo, locked, run};
 use crate::strangers;
 
 /// The targets of `cargo test`. They do not include the benchmark, which `cargo xtask bench` runs and `cargo xtask ci`
 /// lints.
 const TARGETS: [&str; 5] = ["--lib", "--bins", "--tests", "--example", "test_with_emulator"];
 
-/// Sets up the strangers, then runs unit, integration and documentation tests, and then the tests that need OpenSSL's
-/// headers.
+/// Sets up the strangers, then runs unit, integration and documentation tests, and then the tests that need the headers of
+/// libssl and libtss2.
 ///
 /// Tests find the Python with MSAL by `CERTBOUND_PYTHON`, Node by `CERTBOUND_NODE`, and the folder with its packages by
 /// `CERTBOUND_NODE_PACKAGES`.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     let strangers = strangers::set_up(root)?;
     // A test runs the examples as programs.
-    run(cargo(root).args(["build", "--workspace", "--examples"]).args(WITHOUT_OPENSSL).args(locked(root)))?;
+    run(cargo(root).args(["build", "--workspace", "--examples"]).args(WITHOUT_HEADERS).args(locked(root)))?;
     for what in [TARGETS.as_slice(), &["--doc"]] {
         run(cargo(root)
             .args(["test", "--workspace"])
-            .args(WITHOUT_OPENSSL)
+            .args(WITHOUT_HEADERS)
             .args(what)
             .args(locked(root))
             .env("CERTBOUND_PYTHON", &strangers.python)
             .env("CERTBOUND_NODE", &strangers.node.interpreter)
             .env("CERTBOUND_NODE_PACKAGES", &strangers.node.packages))?;
     }
-    late(root)
+    with_headers(root)
 }
 
-/// Runs the tests of `certbound-openssl`, and those of the command with the feature `openssl`. `--workspace` gives the other
-/// packages the features that they have in the tests before, so that few of them are compiled again.
-fn late(root: &Path) -> Result<()> {
-    let features = ["test", "--workspace", "--features", "certbound-cli/openssl"];
-    run(cargo(root).args(features).args(["--test", "late"]).args(locked(root)))
+/// Runs the tests of `certbound-openssl` and `certbound-tpm`, and those of the command with their features. `--workspace`
+/// gives the other packages the features that they have in the tests before, so that few of them are compiled again.
+fn with_headers(root: &Path) -> Result<()> {
+    run(cargo(root)
+        .args(["test", "--workspace"])
+        .args(WITH_HEADERS)
+        .args(["--test", "late", "--test", "swtpm"])
+        .args(locked(root)))
 }

@@ -1,0 +1,175 @@
+//! Data by which an attestation service recognises a key of a genuine TPM.
+
+use tss_esapi::Context;
+use tss_esapi::abstraction::AsymmetricAlgorithmSelection;
+use tss_esapi::abstraction::ek::retrieve_ek_pubcert;
+use tss_esapi::attributes::ObjectAttributesBuilder;
+use tss_esapi::constants::CapabilityType;
+use tss_esapi::handles::{KeyHandle as EsysKey, ObjectHandle};
+use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
+use tss_esapi::interface_types::key_bits::RsaKeyBits;
+use tss_esapi::interface_types::resource_handles::Hierarchy;
+use tss_esapi::interface_types::session_handles::AuthSession;
+use tss_esapi::structures::{
+    CapabilityData, Data, HashScheme, Public, PublicBuilder, PublicKeyRsa, PublicRsaParametersBuilder,
+    RsaExponent, RsaScheme, SignatureScheme,
+};
+use tss_esapi::traits::Marshall as _;
+
+use crate::error::TpmError;
+use crate::key::TpmKey;
+use crate::object;
+
+/// The index of the certificate of an RSA-2048 endorsement key (TCG EK Credential Profile, section 2.2.1.4).
+const EK_CERTIFICATE: u32 = 0x01C0_0002;
+
+/// The largest nonce in bytes, which every TPM accepts: a hash of SHA-256.
+const NONCE: usize = 32;
+
+/// What a TPM says about one of its keys (TPM2_Certify). All values have the encoding of the TPM 2.0 Library, Part 2.
+///
+/// It is the material for a hook of [attestation](certbound::managed_identity::Attestation). The hook sends it to a service
+/// in the form that this service defines; certbound defines none. The service decides whether it trusts the attestation key,
+/// by the certificate of the platform or of the endorsement key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TpmAttestation {
+    /// The public area of the attested key (`TPMT_PUBLIC`). Its attributes show that the key cannot leave the TPM.
+    pub public: Vec<u8>,
+    /// The signed statement (`TPMS_ATTEST`) with the name of the key and the nonce.
+    pub statement: Vec<u8>,
+    /// The signature of the statement (`TPMT_SIGNATURE`).
+    pub signature: Vec<u8>,
+    /// The public area of the attestation key (`TPMT_PUBLIC`), a restricted signing key.
+    pub attestation_key: Vec<u8>,
+    /// The certificate of the RSA endorsement key in DER, if the TPM stores one.
+    pub endorsement_certificate: Option<Vec<u8>>,
+}
+
+impl TpmKey {
+    /// Lets the TPM attest the key. `nonce` is the challenge of the attestation service, of at most 32 bytes.
+    ///
+    /// The function blocks. Without [`TpmOptions::attestation_key`](crate::TpmOptions::attestation_key) the TPM makes an RSA key
+    /// in its endorsement hierarchy for it, which takes seconds on some TPMs.
+    ///
+    /// # Errors
+    /// [`TpmError`], if the nonce is too long, if the key is gone, or if the TPM refuses.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use certbound_tpm::{KeyHandle, Tpm, TpmOptions};
+    ///
+    /// let tpm = Tpm::open(Tpm::DEFAULT_ADDRESS, TpmOptions::default())?;
+    /// let attested = tpm.key(KeyHandle::MACHINE)?.attest(b"challenge of the service")?;
+    /// println!("{} bytes", attested.statement.len());
+    /// # Ok::<(), certbound_tpm::TpmError>(())
+    /// ```
+    pub fn attest(&self, nonce: &[u8]) -> Result<TpmAttestation, TpmError> {
+        if nonce.len() > NONCE {
+            let reason = format!("the nonce has {} bytes, and at most {NONCE} are possible", nonce.len());
+            return Err(TpmError::Command { command: "TPM2_Certify", reason, is_refusal: true });
+        }
+        let (nonce, fixed) = (nonce.to_vec(), self.tpm().attestation_key());
+        self.run(move |context, key, found| {
+            let certified = match fixed {
+                Some(handle) => object::with(context, handle, |context, attester, attesting| {
+                    certify(context, key, attester.into(), attesting.public, &nonce)
+                }),
+                None => with_new_attester(context, |context, attester, public| {
+                    certify(context, key, attester, public, &nonce)
+                }),
+            }?;
+            let public = found.public.marshall().map_err(|error| TpmError::of("TPMT_PUBLIC", error))?;
+            Ok(TpmAttestation {
+                public,
+                endorsement_certificate: endorsement_certificate(context)?,
+                ..certified
+            })
+        })
+    }
+}
+
+/// Makes the attestation key, and removes it from the TPM's memory after `work`.
+fn with_new_attester<T>(
+    context: &mut Context,
+    work: impl FnOnce(&mut Context, EsysKey, Public) -> Result<T, TpmError>,
+) -> Result<T, TpmError> {
+    let template = attester().map_err(|error| TpmError::of("the template of the attestation key", error))?;
+    let made = context.execute_with_session(Some(AuthSession::Password), |context| {
+        context.create_primary(Hierarchy::Endorsement, template, None, None, None, None)
+    });
+    let made =
+        made.map_err(|error| TpmError::of_owner("TPM2_CreatePrimary", "make an attestation key", error))?;
+    let result = work(context, made.key_handle, made.out_public);
+    let flushed = context.flush_context(made.key_handle.into());
+    flushed.map_err(|error| TpmError::of("TPM2_FlushContext", error))?;
+    result
+}
+
+fn certify(
+    context: &mut Context,
+    key: ObjectHandle,
+    attester: EsysKey,
+    attesting: Public,
+    nonce: &[u8],
+) -> Result<TpmAttestation, TpmError> {
+    let failed = |error| TpmError::of("TPM2_Certify", error);
+    let data = Data::try_from(nonce).map_err(failed)?;
+    let sessions = (Some(AuthSession::Password), Some(AuthSession::Password), None);
+    let certified = context.execute_with_sessions(sessions, |context| {
+        // The scheme is that of the attestation key.
+        context.certify(key, attester, data, SignatureScheme::Null)
+    });
+    let (statement, signature) = certified.map_err(failed)?;
+    Ok(TpmAttestation {
+        public: Vec::new(),
+        statement: statement.marshall().map_err(failed)?,
+        signature: signature.marshall().map_err(failed)?,
+        attestation_key: attesting.marshall().map_err(failed)?,
+        endorsement_certificate: None,
+    })
+}
+
+/// Returns the template of the attestation key. It has no random part, so that a TPM makes the same key each time.
+fn attester() -> tss_esapi::Result<Public> {
+    let attributes = ObjectAttributesBuilder::new()
+        .with_fixed_tpm(true)
+        .with_fixed_parent(true)
+        .with_sensitive_data_origin(true)
+        .with_user_with_auth(true)
+        .with_no_da(true)
+        .with_restricted(true)
+        .with_sign_encrypt(true)
+        .build()?;
+    let parameters = PublicRsaParametersBuilder::new()
+        .with_scheme(RsaScheme::RsaSsa(HashScheme::new(HashingAlgorithm::Sha256)))
+        .with_key_bits(RsaKeyBits::Rsa2048)
+        .with_exponent(RsaExponent::default())
+        .with_is_signing_key(true)
+        .with_restricted(true)
+        .build()?;
+    PublicBuilder::new()
+        .with_public_algorithm(PublicAlgorithm::Rsa)
+        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+        .with_object_attributes(attributes)
+        .with_rsa_parameters(parameters)
+        .with_rsa_unique_identifier(PublicKeyRsa::default())
+        .build()
+}
+
+/// Reads the certificate of the endorsement key. The TPM Software Stack writes an error into its log if there is none, so the
+/// index is looked up first.
+fn endorsement_certificate(context: &mut Context) -> Result<Option<Vec<u8>>, TpmError> {
+    let list = context.get_capability(CapabilityType::Handles, EK_CERTIFICATE, 1);
+    let exists = match list.map_err(|error| TpmError::of("TPM2_GetCapability", error))?.0 {
+        CapabilityData::Handles(list) => {
+            list.into_inner().first().copied().map(u32::from) == Some(EK_CERTIFICATE)
+        }
+        _ => false,
+    };
+    if !exists {
+        return Ok(None);
+    }
+    let read = retrieve_ek_pubcert(context, AsymmetricAlgorithmSelection::Rsa(RsaKeyBits::Rsa2048));
+    read.map(Some).map_err(|error| TpmError::of("TPM2_NV_Read", error))
+}

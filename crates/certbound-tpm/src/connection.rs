@@ -1,0 +1,165 @@
+//! The thread that sends the commands of this process to a TPM. A caller waits for a limited time, so that a TPM that does not
+//! answer blocks no caller forever.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::str::FromStr as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tss_esapi::{Context, TctiNameConf};
+
+use crate::error::TpmError;
+
+/// The address of a TPM whose text was parsed.
+#[derive(Clone)]
+struct Address {
+    text: String,
+    parsed: TctiNameConf,
+}
+
+/// The connection to one TPM, which all clients in this process share: a TPM without a resource manager accepts only one.
+pub(crate) struct Connection {
+    address: Address,
+    /// The queue of the thread. `None` before the first command, and after a panic of the thread.
+    queue: Mutex<Option<Sender<Job>>>,
+}
+
+struct Job {
+    run: Box<dyn FnOnce(&mut Line) + Send>,
+    /// The caller has stopped waiting.
+    is_abandoned: Arc<AtomicBool>,
+}
+
+/// The open connection of the thread.
+struct Line {
+    address: Address,
+    context: Option<Context>,
+}
+
+/// The connections of this process, by the text of their address.
+static CONNECTIONS: LazyLock<Mutex<HashMap<String, Weak<Connection>>>> = LazyLock::new(Mutex::default);
+
+impl Connection {
+    /// Returns the connection to the TPM at an address. No command is sent yet.
+    pub(crate) fn to(address: &str) -> Result<Arc<Self>, TpmError> {
+        let parsed = TctiNameConf::from_str(address)
+            .map_err(|_| TpmError::Address { text: address.chars().take(128).collect() })?;
+        let mut all = lock(&CONNECTIONS);
+        all.retain(|_, connection| connection.strong_count() > 0);
+        if let Some(known) = all.get(address).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let address = Address { text: address.to_owned(), parsed };
+        let connection = Arc::new(Self { address, queue: Mutex::default() });
+        all.insert(connection.address.text.clone(), Arc::downgrade(&connection));
+        Ok(connection)
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address.text
+    }
+
+    /// Runs `work` on the thread, and waits for its result. If the connection fails, `work` runs once more over a new
+    /// connection. So `work` must be repeatable.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        mut work: impl FnMut(&mut Context) -> Result<T, TpmError> + Send + 'static,
+    ) -> Result<T, TpmError> {
+        let (answer, answered) = sync_channel(1);
+        let is_abandoned = Arc::new(AtomicBool::new(false));
+        let run = Box::new(move |line: &mut Line| {
+            // The caller may have stopped waiting.
+            let _ = answer.send(line.run(&mut work));
+        });
+        self.submit(Job { run, is_abandoned: Arc::clone(&is_abandoned) })?;
+        answered.recv_timeout(limit).unwrap_or_else(|failure| match failure {
+            RecvTimeoutError::Timeout => {
+                is_abandoned.store(true, Ordering::Relaxed);
+                Err(TpmError::TimedOut { address: self.address.text.clone(), limit })
+            }
+            RecvTimeoutError::Disconnected => Err(self.address.unavailable("the thread of the TPM failed")),
+        })
+    }
+
+    fn submit(&self, job: Job) -> Result<(), TpmError> {
+        let mut queue = lock(&self.queue);
+        let rejected = match queue.as_ref() {
+            Some(queue) => match queue.send(job) {
+                Ok(()) => return Ok(()),
+                Err(rejected) => rejected.0,
+            },
+            None => job,
+        };
+        let (sender, receiver) = channel();
+        let line = Line { address: self.address.clone(), context: None };
+        let thread = std::thread::Builder::new().name("certbound-tpm".to_owned());
+        let started = thread.spawn(move || line.serve(&receiver));
+        started.map_err(|error| self.address.unavailable(error))?;
+        // The thread ends only after its sender was dropped, or by a panic in a command.
+        let _ = sender.send(rejected);
+        *queue = Some(sender);
+        Ok(())
+    }
+}
+
+impl Line {
+    fn serve(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            if !job.is_abandoned.load(Ordering::Relaxed) {
+                (job.run)(&mut self);
+            }
+        }
+    }
+
+    fn run<T>(&mut self, work: &mut impl FnMut(&mut Context) -> Result<T, TpmError>) -> Result<T, TpmError> {
+        // A new connection cannot be stale.
+        let is_new = self.context.is_none();
+        let result = self.attempt(work);
+        match &result {
+            Err(error) if error.ends_connection() => {
+                self.context = None;
+                if is_new { result } else { self.attempt(work) }
+            }
+            _ => result,
+        }
+    }
+
+    fn attempt<T>(
+        &mut self,
+        work: &mut impl FnMut(&mut Context) -> Result<T, TpmError>,
+    ) -> Result<T, TpmError> {
+        let context = match &mut self.context {
+            Some(context) => context,
+            closed => closed.insert(self.address.open()?),
+        };
+        work(context)
+    }
+}
+
+impl Address {
+    fn open(&self) -> Result<Context, TpmError> {
+        // The TPM Software Stack has one error for every failure.
+        if let Some(device) = self.text.strip_prefix("device:")
+            && let Err(error) = Path::new(device).metadata()
+        {
+            return Err(self.unavailable(error));
+        }
+        Context::new(self.parsed.clone()).map_err(|error| self.unavailable(error))
+    }
+
+    fn unavailable(&self, reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> TpmError {
+        TpmError::Unavailable {
+            address: self.text.clone(),
+            reason: certbound_core::cause::Cause::new(reason),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while the lock is held, and every intermediate state is usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

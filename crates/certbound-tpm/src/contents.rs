@@ -1,0 +1,68 @@
+//! The keys of a TPM, for tools.
+
+use std::time::Duration;
+
+use crate::error::TpmError;
+use crate::handle::KeyHandle;
+use crate::object::{self, FoundKey, KeyKind};
+use crate::spec::KeySpec;
+use crate::tpm::Tpm;
+
+/// The time limit for the generation of a key. Some TPMs need a minute for an RSA key.
+const GENERATION: Duration = Duration::from_secs(300);
+
+/// The number of handles that one call lists. A TPM has room for far fewer objects.
+const LISTED: u32 = 254;
+
+/// An object at a persistent handle of the owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyFacts {
+    /// The handle.
+    pub handle: KeyHandle,
+    /// The kind, for example `RSA 2048` or `EC P-256`.
+    pub kind: String,
+    /// The public key as DER of a `SubjectPublicKeyInfo`, if it is an RSA key or an EC key on a known curve.
+    pub public_key: Option<Vec<u8>>,
+    /// The reason why certbound cannot sign with it. `None` if it can.
+    pub fault: Option<&'static str>,
+    /// The property by which the private key can exist outside of the TPM. `None` if it cannot.
+    pub leaves: Option<&'static str>,
+}
+
+impl Tpm {
+    /// Returns the objects at the persistent handles of the owner.
+    ///
+    /// # Errors
+    /// [`TpmError`], if the TPM cannot be read.
+    pub fn keys(&self) -> Result<Vec<KeyFacts>, TpmError> {
+        self.run(|context| {
+            let first = KeyHandle::new(0x8100_0000)?;
+            let handles = object::handles_from(context, first, LISTED)?;
+            handles.into_iter().map(|handle| Ok(facts(handle, &object::find(context, handle)?))).collect()
+        })
+    }
+
+    /// Generates a key at a handle at which there is none. It never leaves the TPM, and has no authorization.
+    ///
+    /// # Errors
+    /// [`TpmError`], if there is an object at the handle, or if the TPM cannot generate the key.
+    pub fn generate(&self, handle: KeyHandle, spec: KeySpec) -> Result<KeyFacts, TpmError> {
+        self.run_long(GENERATION, move |context| {
+            if object::exists(context, handle)? {
+                let reason = "there is an object at this handle already".to_owned();
+                return Err(TpmError::KeyUnusable { handle, reason });
+            }
+            Ok(facts(handle, &object::generate(context, handle, spec)?))
+        })
+    }
+}
+
+fn facts(handle: KeyHandle, found: &FoundKey) -> KeyFacts {
+    let kind = match &found.kind {
+        Some(KeyKind::Rsa { modulus, .. }) => format!("RSA {}", modulus.len() * 8),
+        Some(KeyKind::Ec { curve, .. }) => format!("EC {}", curve),
+        None => "other".to_owned(),
+    };
+    KeyFacts { handle, kind, public_key: found.public_key(), fault: found.fault(), leaves: found.leaves() }
+}

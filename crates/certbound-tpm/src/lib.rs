@@ -1,0 +1,51 @@
+//! Keys in a TPM 2.0, through the TPM Software Stack (`libtss2`).
+//!
+//! The private key never leaves the TPM, and the TPM signs. A [`TpmKey`] is a [`Signer`](certbound::certificate::Signer): it
+//! makes a certificate of an application with
+//! [`BindingCertificate::from_signer`](certbound::BindingCertificate::from_signer). [`TpmKeys`] gives a managed identity its
+//! key. A key is at a persistent handle ([`KeyHandle`]) and has no authorization: every program that can open the TPM can
+//! use it. [`TpmKey::attest`] makes the data by which an attestation service recognises the key.
+//!
+//! A TPM executes one command at a time, so one thread sends the commands of this process. A caller waits for a limited
+//! time. If the connection to the TPM fails, it is opened anew once.
+//!
+//! The crate does not verify that a TPM is genuine, and does not use keys with an authorization or a policy.
+//!
+//! # Floors
+//!
+//! ```text
+//!  6  machine_keys.rs  contents.rs  attestation.rs
+//!                                   what managed identities, tools and attestation hooks use
+//!  5  key.rs                        a handle that signs
+//!  4  object.rs                     objects in the TPM: found, checked, generated
+//!  3  tpm.rs                        the TPM, with its settings and its properties
+//!  2  connection.rs                 the thread that sends commands
+//!  1  error.rs                      everything that can go wrong
+//!  0  handle.rs  spec.rs            persistent handles; the kinds of keys
+//! ```
+#![forbid(unsafe_code)]
+
+mod attestation;
+mod connection;
+mod contents;
+mod error;
+mod handle;
+mod key;
+mod machine_keys;
+mod object;
+mod spec;
+mod tpm;
+
+pub use self::attestation::TpmAttestation;
+pub use self::contents::KeyFacts;
+pub use self::error::TpmError;
+pub use self::handle::{HandleError, KeyHandle};
+pub use self::key::TpmKey;
+pub use self::machine_keys::TpmKeys;
+pub use self::spec::KeySpec;
+pub use self::tpm::{Tpm, TpmOptions};
+
+/// Compiles the examples of the page on keys in a TPM as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/tpm.md")]
+struct Page;

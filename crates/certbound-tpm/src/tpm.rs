@@ -1,0 +1,157 @@
+//! A TPM, with its settings and its properties.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tss_esapi::Context;
+use tss_esapi::constants::PropertyTag;
+
+use crate::connection::Connection;
+use crate::error::TpmError;
+use crate::handle::KeyHandle;
+
+/// The vendor string of libtpms, on which swtpm and the TPMs of many virtual machines are built.
+const SOFTWARE: &str = "SW   TPM";
+
+/// The settings of a TPM.
+#[derive(Clone, Debug)]
+pub struct TpmOptions {
+    limit: Duration,
+    trusted_as_hardware: bool,
+    attestation_key: Option<KeyHandle>,
+}
+
+impl Default for TpmOptions {
+    fn default() -> Self {
+        Self { limit: Duration::from_secs(10), trusted_as_hardware: false, attestation_key: None }
+    }
+}
+
+impl TpmOptions {
+    /// Sets the time that a caller waits for one command, including the time in the queue. The default is 10 seconds. The
+    /// generation of a key has a limit of its own: 50 seconds for the key of a managed identity, otherwise 5 minutes.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Counts the keys of this TPM as keys in hardware, although its vendor string says that it is software. The TPM of a
+    /// virtual machine can be trusted in this way, because the host protects it.
+    pub fn trust_as_hardware(mut self) -> Self {
+        self.trusted_as_hardware = true;
+        self
+    }
+
+    /// Sets the key that signs attestations: a restricted signing key at a persistent handle, for which the platform can
+    /// have issued a certificate. By default each attestation makes the same RSA key from the endorsement seed again, which
+    /// takes seconds on some TPMs.
+    pub fn attestation_key(mut self, handle: KeyHandle) -> Self {
+        self.attestation_key = Some(handle);
+        self
+    }
+}
+
+/// A TPM. It is cheap to clone, and all clients of one address in this process share one connection.
+#[derive(Clone)]
+pub struct Tpm {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connection: Arc<Connection>,
+    options: TpmOptions,
+    vendor: String,
+}
+
+impl Tpm {
+    /// The address of the resource manager of the Linux kernel.
+    pub const DEFAULT_ADDRESS: &'static str = "device:/dev/tpmrm0";
+
+    /// Opens the TPM at an address, and reads its properties. The address has the form of the TPM Software Stack, as in the
+    /// variable `TPM2TOOLS_TCTI`: `device:/dev/tpmrm0`, `tabrmd`, `swtpm:host=127.0.0.1,port=2321`.
+    ///
+    /// The function blocks. In an async function call it on a thread for blocking work.
+    ///
+    /// # Errors
+    /// [`TpmError`], if the address is malformed, or if the TPM cannot be used.
+    pub fn open(address: &str, options: TpmOptions) -> Result<Self, TpmError> {
+        let connection = Connection::to(address)?;
+        let vendor = connection.run(options.limit, vendor)?;
+        Ok(Self { inner: Arc::new(Inner { connection, options, vendor }) })
+    }
+
+    /// Returns the vendor string of the TPM, for example `xCG fTPM`.
+    pub fn vendor(&self) -> &str {
+        &self.inner.vendor
+    }
+
+    /// Returns whether the keys of this TPM count as keys in hardware: unless its vendor string is that of software, or with
+    /// [`TpmOptions::trust_as_hardware`]. It is not verified that the TPM is genuine.
+    pub fn is_hardware(&self) -> bool {
+        self.inner.options.trusted_as_hardware || self.inner.vendor != SOFTWARE
+    }
+
+    pub(crate) fn attestation_key(&self) -> Option<KeyHandle> {
+        self.inner.options.attestation_key
+    }
+
+    /// Runs repeatable `work` with the limit of one command.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Context) -> Result<T, TpmError> + Send + 'static,
+    ) -> Result<T, TpmError> {
+        self.run_long(self.inner.options.limit, work)
+    }
+
+    /// Runs repeatable `work` with another limit.
+    pub(crate) fn run_long<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnMut(&mut Context) -> Result<T, TpmError> + Send + 'static,
+    ) -> Result<T, TpmError> {
+        self.inner.connection.run(limit, work)
+    }
+
+    /// Returns an error if the TPM at the address is not the one that was opened, by its vendor string. A TPM in software must
+    /// not take the place of one in hardware.
+    pub(crate) fn check_vendor(&self, context: &mut Context) -> Result<(), TpmError> {
+        let now = vendor(context)?;
+        if now == self.inner.vendor {
+            return Ok(());
+        }
+        let reason = format!(
+            "another TPM is in its place: its vendor string is `{now}` and was `{}`; restart this program to use it",
+            self.inner.vendor
+        );
+        Err(TpmError::Unavailable {
+            address: self.inner.connection.address().to_owned(),
+            reason: reason.into(),
+        })
+    }
+}
+
+fn vendor(context: &mut Context) -> Result<String, TpmError> {
+    let parts = [
+        PropertyTag::VendorString1,
+        PropertyTag::VendorString2,
+        PropertyTag::VendorString3,
+        PropertyTag::VendorString4,
+    ];
+    let mut text = Vec::new();
+    for part in parts {
+        let value =
+            context.get_tpm_property(part).map_err(|error| TpmError::of("TPM2_GetCapability", error))?;
+        text.extend(value.unwrap_or(0).to_be_bytes());
+    }
+    Ok(String::from_utf8_lossy(&text).trim_end_matches('\0').replace('\0', ""))
+}
+
+impl fmt::Debug for Tpm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tpm")
+            .field("address", &self.inner.connection.address())
+            .field("vendor", &self.inner.vendor)
+            .finish()
+    }
+}
