@@ -166,10 +166,11 @@ pub(crate) enum Command {
     /// The resources accept a bound token only on a connection with its certificate.
     #[command(subcommand)]
     Emulator(EmulatorCommand),
-    /// List and generate keys in PKCS#11 tokens.
+    /// List and generate keys in PKCS#11 tokens and in the TPM.
     ///
-    /// `keys csr` prints a certificate request for a key. A token is an HSM, a smart card, or a TPM through tpm2-pkcs11. Its keys never leave it: `--certificate`,
-    /// `--leg1-certificate` and `--machine-keys` use them by their PKCS#11 URI.
+    /// `keys csr` prints a certificate request for a key. A token is an HSM, a smart card, or a TPM through tpm2-pkcs11. Its
+    /// keys never leave it: `--certificate`, `--leg1-certificate` and `--machine-keys` use them by their PKCS#11 URI. A build
+    /// with the feature `tpm` also uses the TPM itself: `tpm:HANDLE`.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Show or check the configuration of commands.

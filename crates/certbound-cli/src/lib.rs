@@ -11,11 +11,11 @@
 //!  7  doctor/                        the checks of `certbound doctor`
 //!  6  plan/                          from flags to clients
 //!  5  observers/  isolated/          reports of requests; a network for one program
-//!  4  output.rs  config/  keychain/  hosted/  demo/  server/
+//!  4  output.rs  config/  keychain/  hosted/  demo/  server/  tpm/
 //!                                    results, configuration files, the sealing key, an emulator of this process,
-//!                                    the demo, sockets and signals of a server
+//!                                    the demo, sockets and signals of a server, keys in a TPM where it is built in
 //!  3  flags/  failure.rs  input.rs   the arguments; an error and its exit code; files and stdin
-//!  2  token_uri.rs                  keys in tokens, by PKCS#11 URIs
+//!  2  token_uri.rs                   the names of keys in tokens and in the TPM
 //!  1  usage.rs  signals.rs  open_files.rs  log.rs  layout.rs  late/
 //!                                    mistakes in the command line; signals, limits and log of the process; lines of text;
 //!                                    vaults over OpenSSL, where it is built in
@@ -48,6 +48,7 @@ mod plan;
 mod server;
 mod signals;
 mod token_uri;
+mod tpm;
 mod usage;
 
 use std::ffi::OsString;

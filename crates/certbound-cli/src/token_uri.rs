@@ -1,4 +1,4 @@
-//! PKCS#11 URIs in flags: a value that begins with `pkcs11:` names a key in a token.
+//! Names of keys in flags: a value that begins with `pkcs11:` names a key in a token, and `tpm:` a key in the TPM.
 
 use std::path::Path;
 
@@ -9,9 +9,17 @@ use crate::usage::Usage;
 /// The name of the attribute whose value is a PIN.
 const PIN: &str = "pin-value=";
 
-/// Returns the text of a value that is a PKCS#11 URI, and `None` for the path of a file.
+/// The beginning of the name of a key in the TPM. A handle follows.
+const TPM: &str = "tpm:";
+
+/// Returns the text of a value that names a key in a token or in the TPM, and `None` for the path of a file.
 pub(crate) fn text(value: &Path) -> Option<&str> {
-    value.to_str().filter(|text| Pkcs11Uri::is_uri(text))
+    value.to_str().filter(|text| Pkcs11Uri::is_uri(text) || text.starts_with(TPM))
+}
+
+/// Whether a value names the TPM or a key in it. It does not name a file.
+pub(crate) fn is_tpm(text: &str) -> bool {
+    text == "tpm" || text.starts_with(TPM)
 }
 
 /// Parses a URI. A PIN in the URI itself is refused, because other users can see arguments.
@@ -47,5 +55,7 @@ mod tests {
         assert!(!format!("{error:?} {error}").contains("4711"), "{error:?}");
         assert_eq!(text(Path::new("app.pem")), None);
         assert_eq!(text(Path::new("PKCS11:token=a")), Some("PKCS11:token=a"));
+        assert_eq!(text(Path::new("tpm:0x81300001")), Some("tpm:0x81300001"));
+        assert_eq!(text(Path::new("tpm")), None, "a file of this name");
     }
 }

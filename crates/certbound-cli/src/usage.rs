@@ -93,16 +93,30 @@ pub(crate) enum Usage {
     #[strum(props(code = "pkcs11_uri_invalid"))]
     #[strum(props(fix = "write the PIN into a file and give `pin-source=file:/path`, or set CERTBOUND_PIN"))]
     PinInUri,
-    #[error("--machine-keys is neither `software` nor a PKCS#11 URI")]
+    #[error("--machine-keys is neither `software`, `tpm`, `tpm:HANDLE` nor a PKCS#11 URI")]
     #[strum(props(code = "machine_keys_unknown"))]
-    #[strum(props(fix = "give `software`, or a URI that begins with `pkcs11:`"))]
+    #[strum(props(fix = "give `software`, `tpm`, or a URI that begins with `pkcs11:`"))]
     MachineKeys,
-    #[error("certbound uses the keys of a TPM through the PKCS#11 module of tpm2-pkcs11")]
-    #[strum(props(code = "machine_keys_unknown"))]
+    #[cfg_attr(feature = "tpm", expect(dead_code, reason = "a build without the feature has this error"))]
+    #[error("this build cannot use a TPM")]
+    #[strum(props(code = "tpm_not_built_in"))]
     #[strum(props(
-        fix = "install libtpm2-pkcs11-1 and libtpm2-pkcs11-tools, make a token with `tpm2_ptool`, and give `pkcs11:token=NAME?module-name=tpm2_pkcs11`; see docs/hardware-keys.md"
+        fix = "install a build with `cargo install certbound-cli --features tpm`, which needs libtss2-dev; or use the TPM through the PKCS#11 module of tpm2-pkcs11: `pkcs11:token=NAME?module-name=tpm2_pkcs11` (docs/tpm.md)"
     ))]
-    MachineKeysOfTpm,
+    NoTpm,
+    #[cfg_attr(not(feature = "tpm"), expect(dead_code, reason = "a build with the feature has this error"))]
+    #[error("the name of the key in the TPM has no handle")]
+    #[strum(props(code = "tpm_handle_invalid"))]
+    #[strum(props(
+        fix = "give `tpm:HANDLE`, for example tpm:0x81300001; `certbound keys list tpm` shows the keys"
+    ))]
+    NoTpmHandle,
+    #[error("a TPM stores keys and no certificates")]
+    #[strum(props(code = "tpm_has_no_certificate"))]
+    #[strum(props(
+        fix = "give the certificate as a file, and `tpm:HANDLE` as its key: --certificate-key, --leg1-certificate-key"
+    ))]
+    TpmHasNoCertificate,
     #[error("cannot read {path}: {reason}")]
     #[strum(props(code = "file_unreadable", fix = "check the path and that this user may read it"))]
     Unreadable { path: String, reason: String },

@@ -18,6 +18,7 @@ mod network;
 mod request;
 mod resource;
 mod service;
+mod tpm;
 mod verifier;
 
 use std::fmt;
@@ -26,10 +27,11 @@ pub use self::aadsts::{Aadsts, aadsts, aadsts_numbers};
 pub use self::explanation::{Explanation, explain, explanations, sentence};
 
 /// All codes that are not AADSTS numbers, by topic.
-pub static GROUPS: [Group; 13] = [
+pub static GROUPS: [Group; 14] = [
     authority::GROUP,
     certificate::GROUP,
     hardware::GROUP,
+    tpm::GROUP,
     credential::GROUP,
     request::GROUP,
     network::GROUP,

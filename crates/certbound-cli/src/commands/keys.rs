@@ -1,4 +1,4 @@
-//! `keys`: keys in PKCS#11 tokens.
+//! `keys`: keys in PKCS#11 tokens and in the TPM.
 
 use certbound_core::shown::one_line;
 use certbound_pkcs11::{KeyFacts, KeySpec, OpenToken, Pkcs11Uri, TokenFacts, list_tokens};
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::flags::{Format, KeyFlag, KeysCommand, KeysCsrFlags, KeysGenerateFlags, KeysListFlags, TokenFlag};
 use crate::output::{self, Terminal};
+use crate::tpm::{self, KeyRow};
 use crate::{plan, token_uri};
 
 pub(super) fn run(command: &KeysCommand, terminal: Terminal) -> Result<(), Failure> {
@@ -19,18 +20,32 @@ pub(super) fn run(command: &KeysCommand, terminal: Terminal) -> Result<(), Failu
 
 fn list(flags: &KeysListFlags, terminal: Terminal) -> Result<(), Failure> {
     let format = terminal.format_of(&[Format::Json, Format::Table])?;
+    if token_uri::is_tpm(&flags.token.uri) {
+        let keys = tpm::list(&flags.token.uri)?;
+        return print(format, &keys, of_tpm_key, row_of_tpm_key);
+    }
     let uri = token_uri::parse(&flags.token.uri)?;
     if !uri.names_a_token() {
         return tokens(&uri, format);
     }
     let keys = open(uri, &flags.token)?.keys()?;
+    print(format, &keys, of_key, row_of_key)
+}
+
+/// Prints keys.
+fn print<T>(
+    format: Format,
+    keys: &[T],
+    value: impl Fn(&T) -> Value,
+    row: impl Fn(&T) -> String,
+) -> Result<(), Failure> {
     match format {
         Format::Json => {
-            let keys: Vec<Value> = keys.iter().map(of_key).collect();
+            let keys: Vec<Value> = keys.iter().map(value).collect();
             output::print(&output::json(&json!({ "keys": keys }), 0)?)
         }
         _ if keys.is_empty() => output::print_text("no private keys\n"),
-        _ => output::print_text(&keys.iter().map(row_of_key).collect::<String>()),
+        _ => output::print_text(&keys.iter().map(row).collect::<String>()),
     }
 }
 
@@ -48,6 +63,10 @@ fn tokens(uri: &Pkcs11Uri, format: Format) -> Result<(), Failure> {
 
 fn generate(flags: &KeysGenerateFlags, terminal: Terminal) -> Result<(), Failure> {
     let format = terminal.format_of(&[Format::Json, Format::Table])?;
+    if token_uri::is_tpm(&flags.token.uri) {
+        let key = tpm::generate(&flags.token.uri, flags.kind)?;
+        return print_one(format, &key, of_tpm_key, row_of_tpm_key);
+    }
     let spec = match flags.kind {
         KeyFlag::Rsa2048 => KeySpec::Rsa2048,
         KeyFlag::Rsa3072 => KeySpec::Rsa3072,
@@ -56,16 +75,30 @@ fn generate(flags: &KeysGenerateFlags, terminal: Terminal) -> Result<(), Failure
         KeyFlag::P384 => KeySpec::P384,
     };
     let key = open(token_uri::parse(&flags.token.uri)?, &flags.token)?.generate(spec)?;
+    print_one(format, &key, of_key, row_of_key)
+}
+
+fn print_one<T>(
+    format: Format,
+    key: &T,
+    value: impl Fn(&T) -> Value,
+    row: impl Fn(&T) -> String,
+) -> Result<(), Failure> {
     match format {
-        Format::Json => output::print(&output::json(&of_key(&key), 0)?),
-        _ => output::print_text(&row_of_key(&key)),
+        Format::Json => output::print(&output::json(&value(key), 0)?),
+        _ => output::print_text(&row(key)),
     }
 }
 
 fn csr(flags: &KeysCsrFlags, terminal: Terminal) -> Result<(), Failure> {
     let format = terminal.format_of(&[Format::Json, Format::Table, Format::Raw])?;
-    let key = open(token_uri::parse(&flags.token.uri)?, &flags.token)?.key()?;
-    let request = key.certificate_request(&flags.subject)?;
+    let request = match token_uri::is_tpm(&flags.token.uri) {
+        true => tpm::request(&flags.token.uri, &flags.subject)?,
+        false => {
+            let key = open(token_uri::parse(&flags.token.uri)?, &flags.token)?.key()?;
+            key.certificate_request(&flags.subject)?
+        }
+    };
     match format {
         Format::Json => output::print(&output::json(&json!({ "csr": request }), 0)?),
         _ => output::print_text(&request),
@@ -111,6 +144,25 @@ fn row_of_key(key: &KeyFacts) -> String {
     let certificate = if key.has_certificate { "with certificate" } else { "without certificate" };
     let row = format!("{}  id {}  {}  {leaves}  {certificate}", key.label, hex(&key.id), key.kind);
     format!("{}\n", one_line(&row))
+}
+
+fn of_tpm_key(key: &KeyRow) -> Value {
+    json!({
+        "handle": key.handle,
+        "type": key.kind,
+        "extractable": key.leaves.is_some(),
+        "usable": key.fault.is_none(),
+    })
+}
+
+fn row_of_tpm_key(key: &KeyRow) -> String {
+    let KeyRow { handle, kind, .. } = key;
+    let fact = match (key.fault, key.leaves) {
+        (Some(fault), _) => format!("cannot be used: {fault}"),
+        (None, Some(reason)) => format!("can be copied: {reason}"),
+        (None, None) => "never leaves the TPM".to_owned(),
+    };
+    format!("{}\n", one_line(&format!("{handle}  {kind}  {fact}")))
 }
 
 /// Returns an id in hexadecimal.

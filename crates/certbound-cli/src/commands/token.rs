@@ -12,6 +12,7 @@ use crate::flags::{ClientFlags, CredentialFlags, TokenFlags};
 use crate::observers::{Observers, Trace};
 use crate::output::{self, Extras, Terminal, tell};
 use crate::plan::{self, Kind, NeverTransport, Reach, stopped};
+use crate::token_uri;
 
 pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Failure> {
     let scope = plan::scope(&flags.client.identity, &flags.scope)?;
@@ -45,8 +46,9 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
 
 /// Warns if the result is bound to a machine's key that is not stored.
 pub(super) fn tell_ending_key(client: &ClientFlags) {
-    let in_token = client.machine_state.keys.machine_keys.as_deref().is_some_and(Pkcs11Uri::is_uri);
-    if client.machine_state.machine_state.is_none() && !in_token {
+    let keys = client.machine_state.keys.machine_keys.as_deref();
+    let stays = keys.is_some_and(|keys| Pkcs11Uri::is_uri(keys) || token_uri::is_tpm(keys));
+    if client.machine_state.machine_state.is_none() && !stays {
         tell("warning: no program can use this result, because its private key exists only in this command");
         tell("fix: store the key with --machine-state DIR, or call the resource with `certbound call`");
     }

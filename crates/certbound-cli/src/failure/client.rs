@@ -159,6 +159,11 @@ input! {
     certbound_verifier::IssuerError => "the issuer cannot be used",
 }
 
+#[cfg(feature = "tpm")]
+input! {
+    certbound_tpm::TpmError => "the key in the TPM cannot be used",
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

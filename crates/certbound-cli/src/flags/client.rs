@@ -70,7 +70,7 @@ pub(crate) struct CertificateFlags {
     /// `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
-    /// The private key of the certificate: a PEM file, or a PKCS#11 URI.
+    /// The private key of the certificate: a PEM file, a PKCS#11 URI, or `tpm:HANDLE`.
     ///
     /// This flag is needed if the certificate's file does not contain the key.
     #[arg(
@@ -325,10 +325,11 @@ pub(crate) struct MachineStateFlags {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Managed identity")]
 pub(crate) struct MachineKeysFlag {
-    /// The keys of a managed identity: `software`, or a PKCS#11 URI.
+    /// The keys of a managed identity: `software`, `tpm`, or a PKCS#11 URI.
     ///
     /// With a URI the key is in a token. If the token has no key with this label, a key is generated in it, which never leaves
-    /// the token. The PIN is in the file of `pin-source`, or in CERTBOUND_PIN. Default: software.
+    /// the token. The PIN is in the file of `pin-source`, or in CERTBOUND_PIN. With `tpm` or `tpm:HANDLE` the key is in the TPM
+    /// in the same way; TPM2TOOLS_TCTI can name the TPM. Default: software.
     #[arg(long, value_name = "KEYS", env = "CERTBOUND_MACHINE_KEYS", hide_short_help = true)]
     pub(crate) machine_keys: Option<String>,
 }

@@ -6,18 +6,18 @@ use super::examples;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// List the tokens of a module, or the keys in a token.
+    /// List the tokens of a module, or the keys in a token or in the TPM.
     ///
-    /// A URI without `token`, `serial`, `model`, `manufacturer` and `slot-id` lists the tokens, and needs no PIN.
+    /// `tpm` lists the keys in the TPM. A URI without `token`, `serial`, `model`, `manufacturer` and `slot-id` lists the tokens, and needs no PIN.
     #[command(after_long_help = examples::KEYS_LIST)]
     List(KeysListFlags),
-    /// Generate a key in a token.
+    /// Generate a key in a token or in the TPM.
     ///
     /// The key is sensitive and not extractable: it never leaves the token. The URI gives its label (`object`), and can give
-    /// its `id`. A key with this name must not exist.
+    /// its `id`. A key with this name must not exist. `tpm:HANDLE` gives the persistent handle of a key in the TPM.
     #[command(after_long_help = examples::KEYS_GENERATE)]
     Generate(KeysGenerateFlags),
-    /// Print a certificate request for a key in a token.
+    /// Print a certificate request for a key in a token or in the TPM.
     ///
     /// The request is PKCS#10 in PEM. The key signs it.
     #[command(after_long_help = examples::KEYS_CSR)]
@@ -27,9 +27,9 @@ pub(crate) enum KeysCommand {
 /// The token and its PIN.
 #[derive(Args, Debug)]
 pub(crate) struct TokenFlag {
-    /// The PKCS#11 URI of a module, a token or a key (RFC 7512).
+    /// A PKCS#11 URI, or `tpm:HANDLE`.
     ///
-    /// An example is `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`. The PIN is in the file of
+    /// The URI (RFC 7512) names a module, a token or a key. An example is `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`. The PIN is in the file of
     /// `pin-source`, or in an environment variable; it cannot be in the URI, because other users can see arguments.
     #[arg(value_name = "URI")]
     pub(crate) uri: String,

@@ -73,7 +73,7 @@ fn builder<T: Transport + Clone>(
     if reach.sees_bindings {
         builder = builder.require_observed_binding();
     }
-    let keys = flags.machine_state.keys.machine_keys.as_deref().map(MachineKeys::parse).transpose()?;
+    let keys = MachineKeys::of(&flags.machine_state.keys)?;
     // A dry run stores nothing and generates no key. Its first request is the same as without stored certificates.
     if flags.run.dry_run {
         return Ok(builder);
@@ -82,10 +82,9 @@ fn builder<T: Transport + Clone>(
     if let Some(state) = &state {
         builder = builder.with_certificates(MachineCertificates::kept_in(state));
     }
-    Ok(match (keys, &state) {
-        (Some(MachineKeys::Token(uri)), _) => builder.with_keys(hardware::machine_keys(*uri)?),
-        (_, Some(state)) => builder.with_keys(SoftwareKeys::kept_in(state)),
-        (_, None) => builder,
+    hardware::with_machine_keys(builder, keys, |builder| match &state {
+        Some(state) => builder.with_keys(SoftwareKeys::kept_in(state)),
+        None => builder,
     })
 }
 
@@ -94,10 +93,7 @@ pub(crate) fn with_keys(
     builder: ManagedIdentityBuilder,
     flags: &MachineKeysFlag,
 ) -> Result<ManagedIdentityBuilder, Failure> {
-    Ok(match flags.machine_keys.as_deref().map(MachineKeys::parse).transpose()? {
-        Some(MachineKeys::Token(uri)) => builder.with_keys(hardware::machine_keys(*uri)?),
-        Some(MachineKeys::Software) | None => builder,
-    })
+    hardware::with_machine_keys(builder, MachineKeys::of(flags)?, |builder| builder)
 }
 
 fn build(builder: ManagedIdentityBuilder) -> Result<(ManagedIdentity, String), Failure> {

@@ -1,16 +1,18 @@
 //! The check of single values, without the command that uses them.
 
+use std::path::Path;
+
 use certbound::authority::RegionChoice;
 use certbound::managed_identity::IdentityId;
 use certbound::{Authority, Client, ResourceScope, Secret, TenantId};
-use certbound_pkcs11::Pkcs11Uri;
 
 use super::NeverTransport;
 use super::authority::authority;
 use super::hardware::MachineKeys;
 use crate::failure::Failure;
 use crate::flags::IdentityFlags;
-use crate::token_uri;
+use crate::usage::Usage;
+use crate::{token_uri, tpm};
 
 /// Checks a value as the commands that use the flag `key` would. A flag whose value has no form of its own is accepted.
 pub(crate) fn check_value(key: &str, value: &str, with_issuer: bool) -> Result<(), Failure> {
@@ -20,11 +22,18 @@ pub(crate) fn check_value(key: &str, value: &str, with_issuer: bool) -> Result<(
         "issuer" => Authority::oidc(value).map(drop)?,
         "managed-identity" | "leg1-managed-identity" => value.parse::<IdentityId>().map(drop)?,
         "certificate" | "certificate-key" | "leg1-certificate" | "leg1-certificate-key"
-            if Pkcs11Uri::is_uri(value) =>
+            if token_uri::text(Path::new(value)).is_some() =>
         {
-            token_uri::parse(value).map(drop)?;
+            match (token_uri::is_tpm(value), key.ends_with("-key")) {
+                (true, true) => tpm::check(value)?,
+                (true, false) => return Err(Usage::TpmHasNoCertificate.into()),
+                (false, _) => token_uri::parse(value).map(drop)?,
+            }
         }
-        "machine-keys" => MachineKeys::parse(value).map(drop)?,
+        "machine-keys" => match MachineKeys::parse(value)? {
+            MachineKeys::Tpm(name) => tpm::check(&name)?,
+            MachineKeys::Token(_) | MachineKeys::Software => {}
+        },
         "scope" if with_issuer => ResourceScope::of_other_authority(value).map(drop)?,
         "scope" => ResourceScope::parse(value).map(drop)?,
         _ => {}

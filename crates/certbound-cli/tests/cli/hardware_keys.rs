@@ -152,7 +152,12 @@ fn bad_uris_are_mistakes_of_the_command_line() {
         (vec!["--certificate", &hsm.uri("token=other")], "pkcs11_token_not_found"),
         (vec!["--certificate", &hsm.uri("token=app;object=other")], "pkcs11_key_not_found"),
         (vec!["--certificate", &good, "--certificate-key", &good], "usage"),
-        (vec!["--managed-identity", "system", "--machine-keys", "tpm"], "machine_keys_unknown"),
+        (vec!["--certificate", "tpm:0x81300001"], "tpm_has_no_certificate"),
+        (
+            vec!["--certificate", emulator.certificate(), "--certificate-key", "tpm:0x81300001"],
+            "tpm_not_built_in",
+        ),
+        (vec!["--managed-identity", "system", "--machine-keys", "tpm"], "tpm_not_built_in"),
         (vec!["--managed-identity", "system", "--machine-keys", "hsm"], "machine_keys_unknown"),
     ] {
         let mut command = hsm.with(certbound());

@@ -86,6 +86,6 @@ const ENTRIES: &[Entry] = &[
         "look up the error in the documentation of the token"),
     entry("machine_keys_unknown", COMMAND,
         "--machine-keys names a provider that does not exist",
-        &["the value is neither `software` nor a PKCS#11 URI", "`tpm` was given: a TPM is used through tpm2-pkcs11"],
-        "give `software`, or a URI that begins with `pkcs11:`"),
+        &["the value is neither `software`, `tpm`, `tpm:HANDLE` nor a PKCS#11 URI"],
+        "give `software`, `tpm`, or a URI that begins with `pkcs11:`"),
 ];

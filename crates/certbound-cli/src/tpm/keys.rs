@@ -1,0 +1,88 @@
+//! A build that can use a TPM.
+
+use std::path::Path;
+
+use certbound::BindingCertificate;
+use certbound::managed_identity::ManagedIdentityBuilder;
+use certbound_tpm::{KeyFacts, KeyHandle, KeySpec, Tpm, TpmError, TpmKeys, TpmOptions};
+
+use super::KeyRow;
+use crate::failure::Failure;
+use crate::flags::KeyFlag;
+use crate::input;
+use crate::usage::Usage;
+
+/// The variable of tpm2-tools with the address of the TPM.
+const ADDRESS: &str = "TPM2TOOLS_TCTI";
+/// The largest file with a chain, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Parses a name. The TPM is not opened.
+pub(crate) fn check(name: &str) -> Result<(), Failure> {
+    Ok(handle(name).map(drop)?)
+}
+
+/// Reads the certificate in a file, and opens its key in the TPM. Returns it with its name in results.
+pub(crate) fn certificate_of_file(path: &Path, name: &str) -> Result<(BindingCertificate, String), Failure> {
+    let handle = required(name)?;
+    let chain = input::file(path, MAX_BYTES)?;
+    let certificate = BindingCertificate::from_signer(&chain, open()?.key(handle)?)?;
+    Ok((certificate, format!("file:{}", path.display())))
+}
+
+/// Adds the key of a machine to the builder of an identity.
+pub(crate) fn with_machine_keys(
+    builder: ManagedIdentityBuilder,
+    name: &str,
+) -> Result<ManagedIdentityBuilder, Failure> {
+    let handle = handle(name)?.unwrap_or(KeyHandle::MACHINE);
+    Ok(builder.with_keys(TpmKeys::new(open()?, handle)))
+}
+
+/// Returns the keys of the TPM, or the key at the handle of the name.
+pub(crate) fn list(name: &str) -> Result<Vec<KeyRow>, Failure> {
+    let handle = handle(name)?;
+    let keys = open()?.keys()?.into_iter();
+    Ok(keys.filter(|key| handle.is_none_or(|handle| handle == key.handle)).map(row).collect())
+}
+
+/// Generates a key at the handle of the name.
+pub(crate) fn generate(name: &str, kind: KeyFlag) -> Result<KeyRow, Failure> {
+    let handle = required(name)?;
+    let spec = match kind {
+        KeyFlag::Rsa2048 => KeySpec::Rsa2048,
+        KeyFlag::Rsa3072 => KeySpec::Rsa3072,
+        KeyFlag::Rsa4096 => KeySpec::Rsa4096,
+        KeyFlag::P256 => KeySpec::P256,
+        KeyFlag::P384 => KeySpec::P384,
+    };
+    Ok(row(open()?.generate(handle, spec)?))
+}
+
+/// Returns a certificate request in PEM for the key at the handle of the name.
+pub(crate) fn request(name: &str, subject: &str) -> Result<String, Failure> {
+    Ok(open()?.key(required(name)?)?.certificate_request(subject)?)
+}
+
+fn open() -> Result<Tpm, TpmError> {
+    // An empty variable is unset, as for tpm2-tools.
+    let address = std::env::var(ADDRESS).ok().filter(|address| !address.is_empty());
+    Tpm::open(address.as_deref().unwrap_or(Tpm::DEFAULT_ADDRESS), TpmOptions::default())
+}
+
+/// Returns the handle in `tpm:HANDLE`, and `None` for `tpm` alone.
+fn handle(name: &str) -> Result<Option<KeyHandle>, TpmError> {
+    match name.strip_prefix("tpm:") {
+        None | Some("") => Ok(None),
+        Some(handle) => Ok(Some(handle.parse::<KeyHandle>()?)),
+    }
+}
+
+fn required(name: &str) -> Result<KeyHandle, Failure> {
+    Ok(handle(name)?.ok_or(Usage::NoTpmHandle)?)
+}
+
+fn row(key: KeyFacts) -> KeyRow {
+    let KeyFacts { handle, kind, fault, leaves, .. } = key;
+    KeyRow { handle: handle.to_string(), kind, fault, leaves }
+}
