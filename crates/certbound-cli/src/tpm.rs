@@ -9,10 +9,6 @@ mod keys;
 pub(crate) use self::keys::{certificate_of_file, check, generate, list, request, with_machine_keys};
 
 /// A key in the TPM, as `keys` shows it.
-#[cfg_attr(
-    not(feature = "tpm"),
-    expect(dead_code, reason = "a build without the feature has no keys to show")
-)]
 pub(crate) struct KeyRow {
     /// The persistent handle.
     pub(crate) handle: String,
