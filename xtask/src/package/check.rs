@@ -120,14 +120,18 @@ fn deb(out: &Path) -> Result<()> {
     program(&root, "/usr")?;
     root.run(&["apt-get", "--quiet", "--quiet", "purge", "--yes", "certbound"])?;
     let after = files_below(&root.path)?;
-    let left: Vec<&String> =
-        after.iter().filter(|path| path.contains("certbound") && !before.contains(path)).collect();
-    // The file that was copied, and the list of packages that were installed, are not the package's.
-    let left: Vec<&&String> = left.iter().filter(|path| !path.ends_with("/certbound.deb")).collect();
+    let left = left_by_the_package(&before, &after);
     if !left.is_empty() {
         bail!("package check: after the purge these files are left: {left:?}");
     }
     Ok(())
+}
+
+/// Returns the files with the name of the package that were not there before its installation, except the package itself,
+/// which the check has copied. The paths are relative to the root: the folder of the root can have any name.
+fn left_by_the_package<'a>(before: &[String], after: &'a [String]) -> Vec<&'a String> {
+    let is_ours = |path: &&String| path.contains("certbound") && *path != "certbound.deb";
+    after.iter().filter(is_ours).filter(|path| !before.contains(path)).collect()
 }
 
 /// Checks an installed program: its version, its demo, its manual pages and its completions.
@@ -189,8 +193,10 @@ fn named(out: &Path, accept: impl Fn(&str) -> bool) -> Result<PathBuf> {
     }
 }
 
+/// Returns the paths of the files below a folder, relative to it.
 fn files_below(folder: &Path) -> Result<Vec<String>> {
-    let listed = capture(Command::new("find").arg(folder).args(["-xdev", "-not", "-type", "d"]))?;
+    let mut find = Command::new("find");
+    let listed = capture(find.arg(folder).args(["-xdev", "-not", "-type", "d", "-printf", "%P\\n"]))?;
     Ok(listed.lines().map(str::to_owned).collect())
 }
 
@@ -207,6 +213,22 @@ mod tests {
         for wrong in [r#"{"checks":[],"passed":0,"failed":0}"#, "{}", "", "42 checks hold"] {
             assert!(failed_checks(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// A clone is often in a folder with the name of the project.
+    #[test]
+    fn the_folder_of_the_root_is_no_file_that_a_package_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("certbound/root");
+        fs::create_dir_all(root.join("usr/bin")).unwrap();
+        fs::write(root.join("usr/bin/dpkg"), "").unwrap();
+        let before = files_below(&root).unwrap();
+        assert_eq!(before, ["usr/bin/dpkg"]);
+        for name in ["usr/bin/another", "certbound.deb", "usr/bin/certbound"] {
+            fs::write(root.join(name), "").unwrap();
+        }
+        let after = files_below(&root).unwrap();
+        assert_eq!(left_by_the_package(&before, &after), ["usr/bin/certbound"]);
     }
 
     #[test]
