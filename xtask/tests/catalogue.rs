@@ -219,7 +219,7 @@ fn part(name: &str) -> &str {
         "certbound-verifier" if name.contains("src/answer") || name.ends_with("http_error.rs") => "resource",
         "certbound-verifier" => "verifier",
         "certbound-cli" => "command",
-        "certbound" | "certbound-core" | "certbound-pkcs11" => "client",
+        "certbound" | "certbound-core" | "certbound-pkcs11" | "certbound-tpm" => "client",
         // A part without entries: each code that such a crate raises fails the test.
         other => other.trim_start_matches("certbound-"),
     }
