@@ -23,18 +23,19 @@ use crate::object;
 /// The index of the certificate of an RSA-2048 endorsement key (TCG EK Credential Profile, section 2.2.1.4).
 const EK_CERTIFICATE: u32 = 0x01C0_0002;
 
-/// The largest nonce in bytes, which every TPM accepts: a hash of SHA-256.
+/// The length of the longest nonce, in bytes. Every TPM accepts a nonce of this length, the length of a SHA-256 hash.
 const NONCE: usize = 32;
 
-/// What a TPM says about one of its keys (TPM2_Certify). All values have the encoding of the TPM 2.0 Library, Part 2.
+/// The statement of a TPM about one of its keys (TPM2_Certify). All values have the encoding of the TPM 2.0 Library,
+/// Part 2.
 ///
-/// It is the material for a hook of [attestation](certbound::managed_identity::Attestation). The hook sends it to a service
-/// in the form that this service defines; certbound defines none. The service decides whether it trusts the attestation key,
-/// by the certificate of the platform or of the endorsement key.
+/// The [attestation hook](certbound::managed_identity::Attestation) of an application sends these values to an
+/// attestation service. The service defines the form of the request; certbound does not. The service decides by the
+/// certificate of the platform or of the endorsement key whether it trusts the attestation key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TpmAttestation {
-    /// The public area of the attested key (`TPMT_PUBLIC`). Its attributes show that the key cannot leave the TPM.
+    /// The public area of the attested key (`TPMT_PUBLIC`). Its attributes show whether the key can leave the TPM.
     pub public: Vec<u8>,
     /// The signed statement (`TPMS_ATTEST`) with the name of the key and the nonce.
     pub statement: Vec<u8>,
@@ -49,11 +50,12 @@ pub struct TpmAttestation {
 impl TpmKey {
     /// Lets the TPM attest the key. `nonce` is the challenge of the attestation service, of at most 32 bytes.
     ///
-    /// The function blocks. Without [`TpmOptions::attestation_key`](crate::TpmOptions::attestation_key) the TPM makes an RSA key
-    /// in its endorsement hierarchy for it, which takes seconds on some TPMs.
+    /// The function blocks. If [`TpmOptions::attestation_key`](crate::TpmOptions::attestation_key) is not set, the TPM
+    /// makes an attestation key in its endorsement hierarchy for each call. Some TPMs need seconds to make this RSA
+    /// key.
     ///
     /// # Errors
-    /// [`TpmError`], if the nonce is too long, if the key is gone, or if the TPM refuses.
+    /// [`TpmError`], if the nonce is too long, if the key is gone, or if the TPM refuses the command.
     ///
     /// # Examples
     /// ```no_run
@@ -117,7 +119,7 @@ fn certify(
     let data = Data::try_from(nonce).map_err(failed)?;
     let sessions = (Some(AuthSession::Password), Some(AuthSession::Password), None);
     let certified = context.execute_with_sessions(sessions, |context| {
-        // The scheme is that of the attestation key.
+        // `Null` stands for the signature scheme of the attestation key.
         context.certify(key, attester, data, SignatureScheme::Null)
     });
     let (statement, signature) = certified.map_err(failed)?;
@@ -157,8 +159,8 @@ fn attester() -> tss_esapi::Result<Public> {
         .build()
 }
 
-/// Reads the certificate of the endorsement key. The TPM Software Stack writes an error into its log if there is none, so the
-/// index is looked up first.
+/// Reads the certificate of the endorsement key. If the TPM has no certificate, a read makes the TPM Software Stack
+/// write an error into its log. Therefore the function looks up the index first.
 fn endorsement_certificate(context: &mut Context) -> Result<Option<Vec<u8>>, TpmError> {
     let list = context.get_capability(CapabilityType::Handles, EK_CERTIFICATE, 1);
     let exists = match list.map_err(|error| TpmError::of("TPM2_GetCapability", error))?.0 {

@@ -1,5 +1,5 @@
-//! The thread that sends the commands of this process to a TPM. A caller waits for a limited time, so that a TPM that does not
-//! answer blocks no caller forever.
+//! The thread that sends the commands of this process to a TPM. A caller waits for a limited time, because a TPM
+//! possibly never answers.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,20 +20,22 @@ struct Address {
     parsed: TctiNameConf,
 }
 
-/// The connection to one TPM, which all clients in this process share: a TPM without a resource manager accepts only one.
+/// The connection to one TPM. All clients in this process share it, because a TPM without a resource manager accepts
+/// only one connection.
 pub(crate) struct Connection {
     address: Address,
-    /// The queue of the thread. `None` before the first command, and after a panic of the thread.
+    /// The queue of the thread. `None` before the first command. After a panic of the thread, a send into the queue
+    /// fails.
     queue: Mutex<Option<Sender<Job>>>,
 }
 
 struct Job {
     run: Box<dyn FnOnce(&mut Line) + Send>,
-    /// The caller has stopped waiting.
+    /// Whether the caller has stopped waiting.
     is_abandoned: Arc<AtomicBool>,
 }
 
-/// The open connection of the thread.
+/// The state of the thread. `context` is the connection, if it is open.
 struct Line {
     address: Address,
     context: Option<Context>,
@@ -62,8 +64,8 @@ impl Connection {
         &self.address.text
     }
 
-    /// Runs `work` on the thread, and waits for its result. If the connection fails, `work` runs once more over a new
-    /// connection. So `work` must be repeatable.
+    /// Runs `work` on the thread, and waits for its result. If a connection of an earlier command fails, the thread
+    /// opens a new connection and runs `work` once more. So `work` must be repeatable.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -142,7 +144,7 @@ impl Line {
 
 impl Address {
     fn open(&self) -> Result<Context, TpmError> {
-        // The TPM Software Stack has one error for every failure.
+        // The TPM Software Stack reports every failure by the same error. The error of the system is more exact.
         if let Some(device) = self.text.strip_prefix("device:")
             && let Err(error) = Path::new(device).metadata()
         {

@@ -11,7 +11,7 @@ use crate::tpm::Tpm;
 /// The time limit for the generation of a key. Some TPMs need a minute for an RSA key.
 const GENERATION: Duration = Duration::from_secs(300);
 
-/// The number of handles that one call lists. A TPM has room for far fewer objects.
+/// The largest number of handles that one call lists. A TPM has room for far fewer objects.
 const LISTED: u32 = 254;
 
 /// An object at a persistent handle of the owner.
@@ -24,7 +24,7 @@ pub struct KeyFacts {
     pub kind: String,
     /// The public key as DER of a `SubjectPublicKeyInfo`, if it is an RSA key or an EC key on a known curve.
     pub public_key: Option<Vec<u8>>,
-    /// The reason why certbound cannot sign with it. `None` if it can.
+    /// The reason why certbound cannot sign with the key. `None` if certbound can sign with the key.
     pub fault: Option<&'static str>,
     /// The property by which the private key can exist outside of the TPM. `None` if it cannot.
     pub leaves: Option<&'static str>,
@@ -43,7 +43,7 @@ impl Tpm {
         })
     }
 
-    /// Generates a key at a handle at which there is none. It never leaves the TPM, and has no authorization.
+    /// Generates a key at a free handle. The key never leaves the TPM, and has no authorization.
     ///
     /// # Errors
     /// [`TpmError`], if there is an object at the handle, or if the TPM cannot generate the key.

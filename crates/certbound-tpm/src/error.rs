@@ -103,7 +103,8 @@ pub enum TpmError {
         command: &'static str,
         /// The error of the TPM or of the TPM Software Stack.
         reason: String,
-        /// Whether the TPM itself has refused a parameter, so that a new connection does not help.
+        /// Whether the TPM or the TPM Software Stack refused a value of the command. A new connection does not help
+        /// then.
         is_refusal: bool,
     },
     /// The subject of a certificate request does not have the form of RFC 4514, or is empty.
@@ -143,7 +144,7 @@ impl TpmError {
             TssError::Tss2Error(code) => {
                 matches!(code, tss_esapi::constants::response_code::Tss2ResponseCode::FormatOne(_))
             }
-            // These errors are of the caller, or of a value that the TPM returned.
+            // A wrong value of the caller or of the TPM causes these errors, so a new connection does not help.
             TssError::WrapperError(kind) => !matches!(kind, WrapperErrorKind::InvalidHandleState),
         };
         Self::Command { command, reason: error.to_string(), is_refusal }

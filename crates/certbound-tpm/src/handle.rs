@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The handles that the owner of a TPM can use: 0x81000000 to 0x817FFFFF. The others belong to the platform.
+/// The handles that the owner of a TPM can use: 0x81000000 to 0x817FFFFF. The other persistent handles belong to the
+/// platform.
 const OWNER: std::ops::RangeInclusive<u32> = 0x8100_0000..=0x817F_FFFF;
 
 /// The persistent handle of a key in a TPM, for example 0x81300001.
@@ -20,7 +21,7 @@ const OWNER: std::ops::RangeInclusive<u32> = 0x8100_0000..=0x817F_FFFF;
 pub struct KeyHandle(u32);
 
 impl KeyHandle {
-    /// The handle of a managed identity's key, unless another one is given: 0x8130CB01.
+    /// The usual handle of a managed identity's key: 0x8130CB01.
     pub const MACHINE: Self = Self(0x8130_CB01);
 
     /// Returns the handle, or an error for a number out of the range of the owner.

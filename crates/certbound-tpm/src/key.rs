@@ -24,8 +24,9 @@ use crate::tpm::Tpm;
 
 /// A private key in a TPM. It is cheap to clone.
 ///
-/// `sign` blocks for at most the time limit of the TPM. If there is no key, or another key, at the persistent handle, this
-/// object never signs again, also if the key comes back: so no connection of the old key is used with a new one.
+/// `sign` blocks for at most the time limit of the TPM. If `sign` finds no key or a different key at the persistent
+/// handle, this object never signs again, even if the earlier key returns. So a TLS connection of the earlier key is
+/// never used with the new key.
 #[derive(Clone)]
 pub struct TpmKey {
     inner: Arc<Inner>,
@@ -34,7 +35,7 @@ pub struct TpmKey {
 struct Inner {
     tpm: Tpm,
     handle: KeyHandle,
-    /// The name of the key. It contains the hash of the public key.
+    /// The name that the TPM computed for the key. It contains a hash of the public area.
     name: Vec<u8>,
     public: Vec<u8>,
     schemes: Vec<SignatureScheme>,

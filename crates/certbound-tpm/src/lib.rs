@@ -1,13 +1,14 @@
 //! Keys in a TPM 2.0, through the TPM Software Stack (`libtss2`).
 //!
-//! The private key never leaves the TPM, and the TPM signs. A [`TpmKey`] is a [`Signer`](certbound::certificate::Signer): it
-//! makes a certificate of an application with
-//! [`BindingCertificate::from_signer`](certbound::BindingCertificate::from_signer). [`TpmKeys`] gives a managed identity its
-//! key. A key is at a persistent handle ([`KeyHandle`]) and has no authorization: every program that can open the TPM can
-//! use it. [`TpmKey::attest`] makes the data by which an attestation service recognises the key.
+//! The TPM signs, and certbound never reads the private key. A [`TpmKey`] is a
+//! [`Signer`](certbound::certificate::Signer):
+//! [`BindingCertificate::from_signer`](certbound::BindingCertificate::from_signer) makes the certificate of an
+//! application from it. [`TpmKeys`] gives a managed identity its key. A key is at a persistent handle ([`KeyHandle`])
+//! and has no authorization: every program that can open the TPM can use it. [`TpmKey::attest`] makes the data by which
+//! an attestation service recognises the key.
 //!
 //! A TPM executes one command at a time, so one thread sends the commands of this process. A caller waits for a limited
-//! time. If the connection to the TPM fails, it is opened anew once.
+//! time. If a connection of an earlier command fails, the thread opens a new connection and repeats the command once.
 //!
 //! The crate does not verify that a TPM is genuine, and does not use keys with an authorization or a policy.
 //!
@@ -15,12 +16,12 @@
 //!
 //! ```text
 //!  6  machine_keys.rs  contents.rs  attestation.rs
-//!                                   what managed identities, tools and attestation hooks use
+//!                                   keys of managed identities; listings for tools; attestation
 //!  5  key.rs                        a handle that signs
 //!  4  object.rs                     objects in the TPM: found, checked, generated
 //!  3  tpm.rs                        the TPM, with its settings and its properties
 //!  2  connection.rs                 the thread that sends commands
-//!  1  error.rs                      everything that can go wrong
+//!  1  error.rs                      the errors
 //!  0  handle.rs  spec.rs            persistent handles; the kinds of keys
 //! ```
 #![forbid(unsafe_code)]

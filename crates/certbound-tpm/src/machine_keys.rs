@@ -20,16 +20,18 @@ use crate::tpm::Tpm;
 /// The time limit for finding or generating the key. A client waits for a key provider for one minute.
 const GENERATION: Duration = Duration::from_secs(50);
 
-/// The message of the signature that shows that the key still works.
+/// The message of the test signature, by which the provider checks that the key works.
 const PROBE: &[u8] = b"certbound: probe of the key of a machine";
 
 /// The key provider of a managed identity whose key is in a TPM.
 ///
-/// The key is at a persistent handle. If there is none, the provider generates an RSA-2048 key, which never leaves the TPM.
+/// The key is at a persistent handle. If the handle has no key, the provider generates an RSA-2048 key, which never
+/// leaves the TPM.
 /// A key that could leave the TPM is refused. If the TPM cannot be used, the provider returns an error: it never uses a
 /// software key instead.
 ///
-/// The strength is [`KeyStrength::Hardware`] if [`Tpm::is_hardware`], and otherwise [`KeyStrength::Software`].
+/// The strength is [`KeyStrength::Hardware`] if [`Tpm::is_hardware`] returns true, and otherwise
+/// [`KeyStrength::Software`].
 pub struct TpmKeys {
     inner: Arc<Inner>,
 }
@@ -37,13 +39,14 @@ pub struct TpmKeys {
 struct Inner {
     tpm: Tpm,
     handle: KeyHandle,
-    /// The key that was returned last. The lock is held while the TPM is asked, by threads for blocking work only.
+    /// The key that was returned last. Only threads for blocking work take the lock, and they hold it while they wait
+    /// for the TPM.
     made: Mutex<Option<(TpmKey, MachineKey)>>,
 }
 
 impl TpmKeys {
-    /// Returns a provider whose key is at `handle`; [`KeyHandle::MACHINE`] is the usual one. The key is found or generated when
-    /// it is needed for the first time.
+    /// Returns a provider whose key is at `handle`; [`KeyHandle::MACHINE`] is the usual handle. The provider finds or
+    /// generates the key at the first use.
     pub fn new(tpm: Tpm, handle: KeyHandle) -> Self {
         Self { inner: Arc::new(Inner { tpm, handle, made: Mutex::default() }) }
     }
@@ -71,7 +74,8 @@ impl Inner {
     fn key(&self) -> Result<MachineKey, TpmError> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let key = self.find().inspect_err(|_| *made = None)?;
-        // The same handle keeps its connections.
+        // The identity opens new connections for a new `MachineKey`, so the same key is returned as the same
+        // `MachineKey`.
         if let Some((known, machine)) = &*made
             && !known.is_gone()
             && known.is_same_key(&key)

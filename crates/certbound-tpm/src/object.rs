@@ -23,7 +23,7 @@ use crate::error::TpmError;
 use crate::handle::KeyHandle;
 use crate::spec::KeySpec;
 
-/// The public exponent that the number 0 stands for.
+/// The public exponent of an RSA key whose public area has the exponent 0.
 const DEFAULT_EXPONENT: u32 = 65537;
 
 /// A key at a persistent handle.
@@ -35,7 +35,7 @@ pub(crate) struct FoundKey {
     pub(crate) kind: Option<KeyKind>,
 }
 
-/// The kind of a key, with its numbers.
+/// The kind of a key, with the values of the public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     Rsa { modulus: Vec<u8>, exponent: u32 },
@@ -87,7 +87,7 @@ impl FoundKey {
         }
     }
 
-    /// Returns the reason why certbound cannot sign with the key.
+    /// Returns the reason why certbound cannot sign with the key. `None` if certbound can sign with the key.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let attributes = self.public.object_attributes();
         match () {
@@ -204,8 +204,9 @@ fn kind(public: &Public) -> Option<KeyKind> {
 
 /// Generates a key of the owner and puts it at the handle.
 ///
-/// The key is a primary key with a random template, so it exists nowhere else, and cannot be made again after its handle was
-/// removed. It has no authorization, and wrong authorizations of other keys do not lock it.
+/// The key is a primary key with a random template, so it exists nowhere else. After the TPM has removed the key from
+/// its handle, nobody can make it again. The key has no authorization, and wrong authorizations of other keys do not
+/// lock it.
 pub(crate) fn generate(
     context: &mut Context,
     handle: KeyHandle,

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeySpec {
-    /// RSA with 2048 bits, which every TPM supports. A managed identity and a Bearer token need RSA.
+    /// RSA with 2048 bits, which every TPM supports. A managed identity and a signed assertion need RSA.
     Rsa2048,
     /// RSA with 3072 bits.
     Rsa3072,

@@ -43,9 +43,9 @@ impl TpmOptions {
         self
     }
 
-    /// Sets the key that signs attestations: a restricted signing key at a persistent handle, for which the platform can
-    /// have issued a certificate. By default each attestation makes the same RSA key from the endorsement seed again, which
-    /// takes seconds on some TPMs.
+    /// Sets the key that signs attestations: a restricted signing key at a persistent handle. The platform may have
+    /// issued a certificate for this key. By default the TPM makes the same RSA key from its endorsement seed for each
+    /// attestation, which takes seconds on some TPMs.
     pub fn attestation_key(mut self, handle: KeyHandle) -> Self {
         self.attestation_key = Some(handle);
         self
@@ -86,8 +86,9 @@ impl Tpm {
         &self.inner.vendor
     }
 
-    /// Returns whether the keys of this TPM count as keys in hardware: unless its vendor string is that of software, or with
-    /// [`TpmOptions::trust_as_hardware`]. It is not verified that the TPM is genuine.
+    /// Returns whether the keys of this TPM count as keys in hardware. The result is false if the vendor string is the
+    /// string of a software TPM and [`TpmOptions::trust_as_hardware`] is not set. The function does not verify that the
+    /// TPM is genuine.
     pub fn is_hardware(&self) -> bool {
         self.inner.options.trusted_as_hardware || self.inner.vendor != SOFTWARE
     }
@@ -104,7 +105,7 @@ impl Tpm {
         self.run_long(self.inner.options.limit, work)
     }
 
-    /// Runs repeatable `work` with another limit.
+    /// Runs repeatable `work` with this limit.
     pub(crate) fn run_long<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -113,8 +114,8 @@ impl Tpm {
         self.inner.connection.run(limit, work)
     }
 
-    /// Returns an error if the TPM at the address is not the one that was opened, by its vendor string. A TPM in software must
-    /// not take the place of one in hardware.
+    /// Returns an error if the vendor string of the TPM at the address has changed since the TPM was opened. A software
+    /// TPM must not replace a hardware TPM.
     pub(crate) fn check_vendor(&self, context: &mut Context) -> Result<(), TpmError> {
         let now = vendor(context)?;
         if now == self.inner.vendor {
