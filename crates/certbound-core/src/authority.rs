@@ -234,7 +234,7 @@ impl Authority {
         Cloud::of_host(&self.host)
     }
 
-    /// The cloud whose token exchange the authority has. For a host of no known cloud, the environment from custom
+    /// The cloud whose token exchange the authority uses. For a host of no known cloud, the environment from custom
     /// metadata or from discovery determines the cloud.
     fn exchange_cloud(&self) -> Result<Cloud, NoExchangeAudience> {
         let of_environment = || {

@@ -96,8 +96,8 @@ impl Authority {
     /// authority.
     ///
     /// # Errors
-    /// [`EndpointError::NotALoginHost`] if no mutual-TLS host can be derived from an Entra host. The region does not
-    /// matter.
+    /// [`EndpointError::NotALoginHost`] if no mutual-TLS host can be derived from an Entra host. The check ignores the
+    /// region.
     pub fn check_mutual_tls(&self) -> Result<(), EndpointError> {
         let derives = self.kind() == AuthorityKind::Entra && self.environment().is_none();
         if derives && !self.host().starts_with("login.") {

@@ -3,8 +3,7 @@
 /// Whether this build requires a FIPS module: the cargo feature `fips` is on.
 pub const IS_REQUIRED: bool = cfg!(feature = "fips");
 
-/// Returns the version of the FIPS module of AWS-LC, or nothing if the cryptography of this program is not the FIPS
-/// module.
+/// Returns the version of the FIPS module of AWS-LC. `None` if the cryptography of this program is not the FIPS module.
 ///
 /// The module tests itself when the program starts. If a self-test fails, the module ends the process.
 pub fn module() -> Option<&'static str> {

@@ -25,7 +25,7 @@ use crate::proxy::address;
 use crate::stream::{Stream, TlsFacts, is_sudden};
 use crate::tunnel;
 
-/// Connects with one identity. The HTTP library clones the connector for each request, so a clone is cheap.
+/// Connects with one identity. The HTTP library clones the connector for each request, so a clone must be cheap.
 #[derive(Clone)]
 pub(crate) struct Connector(pub(crate) Arc<Settings>);
 

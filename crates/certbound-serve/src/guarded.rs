@@ -28,8 +28,8 @@ impl Alarm {
 /// The stream on which HTTP is served: a plain stream, or the decrypted side of TLS.
 ///
 /// Reading fails once the head of a request is late or the connection was idle for too long. Writing fails once one
-/// write or flush has waited too long. `body` limits the time of a request's body. `http2` limits the time in which an
-/// HTTP/2 connection is not used.
+/// write or flush has waited too long. The module `body` limits the time of a request's body. The module `http2` limits
+/// the time in which an HTTP/2 connection is not used.
 pub(crate) struct Guarded<T> {
     stream: T,
     handle: Handle,
@@ -113,7 +113,7 @@ impl<T> Guarded<T> {
     }
 }
 
-/// The error of reading or writing a connection that was chosen to be closed.
+/// The error of reading or writing a connection that the server closes to make room for a new connection.
 pub(crate) fn closed() -> io::Error {
     io::Error::new(
         io::ErrorKind::ConnectionAborted,

@@ -40,9 +40,9 @@ const METHODS: [&str; 2] = ["x-original-method", "x-forwarded-method"];
 /// replaces every header that the client sent under these names. A refusal does not have these headers, because no
 /// proxy forwards a refused request.
 ///
-/// `ForwardAuth` checks neither method nor path nor body, which belong to the client's request. It only refuses a token
-/// in a URL: in the request's own URL, and in the URL that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or a
-/// similar header. The response to a malformed request of the client is 401 instead of 400, because nginx treats any
+/// `ForwardAuth` checks neither method nor path nor body, because they belong to the client's request. It checks the
+/// URLs for a token: the request's own URL, and the URL that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or
+/// a similar header. The response to a malformed request of the client is 401 instead of 400, because nginx treats any
 /// status but 2xx, 401 and 403 as its own failure. An ambiguous length is a failure of the proxy, so its response is
 /// 400.
 ///
@@ -58,8 +58,8 @@ impl ForwardAuth {
         Self { layer: Arc::new(ArcSwap::from_pointee(layer)) }
     }
 
-    /// Decides about each later request by `layer`, without a pause and on every connection. A decision that has begun
-    /// ends with the earlier layer.
+    /// Replaces the layer. The new layer decides about each later request, also on open connections. A decision that
+    /// has begun ends with the earlier layer.
     pub fn replace(&self, layer: VerifyLayer) {
         self.layer.store(Arc::new(layer));
     }
@@ -110,8 +110,8 @@ async fn decide(layer: &VerifyLayer, request: &Parts) -> Result<Verified, Refusa
     layer.verify(request).await
 }
 
-/// Returns the method of the client's request, as the proxy sends it. Otherwise returns the method of the proxy's own
-/// request.
+/// Returns the method of the client's request, as the proxy sends it. If the proxy does not send this method, the
+/// result is the method of the proxy's own request.
 fn method_of(request: &Parts) -> String {
     let sent = METHODS.into_iter().find_map(|name| request.headers.get(name));
     shown(&String::from_utf8_lossy(sent.map_or(request.method.as_str().as_bytes(), HeaderValue::as_bytes)))

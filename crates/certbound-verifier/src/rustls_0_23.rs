@@ -21,8 +21,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 /// is never read, because neither repeats the proof of possession.
 ///
 /// # Errors
-/// [`rustls::Error`] if chain or key cannot be read, or if they do not belong together. In a build with the feature `fips`
-/// also if the configuration is not in FIPS mode.
+/// [`rustls::Error`] if chain or key cannot be read, or if they do not belong together. A build with the feature `fips`
+/// also returns an error if the configuration is not in FIPS mode.
 pub fn server_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, rustls::Error> {
     let unreadable = |what: &str| rustls::Error::General(format!("{what} cannot be read from the PEM text"));
     let chain = CertificateDer::pem_slice_iter(chain_pem).collect::<Result<Vec<_>, _>>();
@@ -104,9 +104,8 @@ impl ClientCertVerifier for AnyClientCertificate {
 mod tests {
     use super::*;
 
-    /// This test covers cases 18 to 21 of the security test list. 0-RTT and renegotiation cannot occur: rustls reads
-    /// early data only if its size is set, and it does not implement renegotiation. So the test checks the
-    /// configuration.
+    /// The test checks only the configuration, because 0-RTT and renegotiation cannot occur: rustls reads early data
+    /// only if its size is set, and rustls does not implement renegotiation.
     #[test]
     fn v18_to_v21_nothing_of_an_earlier_handshake_is_taken_over() {
         let rcgen::CertifiedKey { cert, signing_key } =

@@ -61,8 +61,8 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
     Ok(key.raw.to_vec())
 }
 
-/// Returns whether the subject consists of two names, each alone in its set: the tenant as DC, then the client id as
-/// CN. The parsed subject is compared, because in its text form one name can look like two names.
+/// Returns whether the subject consists of two relative distinguished names with one attribute each: the tenant as DC,
+/// then the client id as CN. The parsed subject is compared, because in its text form one name can look like two names.
 fn names(subject: &X509Name<'_>, tenant: &str, client_id: &str) -> bool {
     let mut names = subject.iter_rdn().map(|rdn| {
         let mut parts = rdn.iter();
@@ -107,11 +107,11 @@ fn compute_unit(der: &[u8]) -> Result<Option<Value>, String> {
     Ok(certbound_core::json::parse_object(text.as_str().as_bytes()).ok().map(Value::Object))
 }
 
-/// Returns the AADSTS number with which the token service will refuse a certificate that was issued with this
-/// attestation. Returns `None` for a right attestation.
+/// Returns the AADSTS number for this attestation, or `None` if the attestation is valid. The token service refuses a
+/// certificate that was issued with an invalid attestation, and names this number.
 ///
-/// A right attestation is a JWT that the emulator's own key signed. It names the request's public key by its SHA-256 in
-/// the claim `key`.
+/// A valid attestation is a JWT that the emulator's own key signed. Its claim `key` contains the SHA-256 of the
+/// request's public key.
 pub(super) fn attestation_fault(token: &str, public_key: &[u8], platform: &Platform<'_>) -> Option<u32> {
     const BAD_TIME: u32 = 1_000_610;
     const BAD_ISSUER: u32 = 1_000_611;

@@ -19,13 +19,13 @@ use crate::observe::{AcquisitionResult, CompletedAcquisition, Observer, Observer
 use crate::span::{self, CANCELLED, FAILURE, SUCCESS};
 
 /// Observes one acquisition from its start to its result, or until its future is dropped. It owns its data, because the
-/// acquisition becomes a load.
+/// acquisition is moved into a load.
 pub(super) struct Observation {
     kind: Kind,
     leg: Option<Leg>,
     id: CorrelationId,
     api: Api,
-    /// It is `None` until the cache has no fresh token.
+    /// It is `None` until a look-up finds no fresh token in the cache.
     reason: Option<RefreshReason>,
     /// It is disabled until [`Observation::open`], because a cache hit has no span.
     span: Span,

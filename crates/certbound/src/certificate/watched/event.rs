@@ -46,7 +46,7 @@ pub enum WatchError {
     /// A file cannot be read, or there is no usable certificate with its key.
     #[error(transparent)]
     Certificate(#[from] BindingCertificateError),
-    /// The certificate has expired, or is not valid yet. The thread checks the certificate again later.
+    /// The certificate has expired, or is not valid yet. The watching thread checks the certificate again later.
     #[error(transparent)]
     NotValid(#[from] CertificateNotValid),
     /// The certificate has a different subject.
