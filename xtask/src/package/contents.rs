@@ -15,7 +15,7 @@ use crate::process::capture;
 /// The folder of the documents below the prefix.
 pub(super) const DOCUMENTS: &str = "share/doc/certbound";
 
-/// Shells, with the file in which each looks for completions. The folder of zsh differs between systems.
+/// Returns the shells, each with the file in which it looks for completions. The folder of zsh differs between systems.
 fn completions(zsh: &str) -> [(&'static str, String); 3] {
     [
         ("bash", "share/bash-completion/completions/certbound".to_owned()),
@@ -24,7 +24,7 @@ fn completions(zsh: &str) -> [(&'static str, String); 3] {
     ]
 }
 
-/// Where the files of a package belong.
+/// The paths of the files of a package.
 pub(super) struct Layout<'a> {
     /// The prefix inside the tree, such as `usr/`. It is empty or ends with a slash.
     pub(super) prefix: &'a str,
@@ -57,7 +57,7 @@ pub(super) fn install(release: &Release, tree: &Tree, layout: &Layout<'_>) -> Re
     documents(release, tree, &format!("{prefix}{DOCUMENTS}"))
 }
 
-/// One page for each command.
+/// Installs one manual page for each command.
 fn manual_pages(release: &Release, tree: &Tree, folder: &str) -> Result<()> {
     let work = Tree::new(release.out.join("work/man"))?.root;
     capture(Command::new(&release.program).arg("man").arg(&work))?;
@@ -79,7 +79,7 @@ fn documents(release: &Release, tree: &Tree, folder: &str) -> Result<()> {
     notices(release, tree, folder)
 }
 
-/// The licences, the notices of third parties and the bill of materials.
+/// Installs the licences, the notices of third parties and the bill of materials.
 pub(super) fn notices(release: &Release, tree: &Tree, folder: &str) -> Result<()> {
     for file in ["LICENSE-APACHE", "LICENSE-MIT"] {
         tree.copy(&release.root.join(file), &format!("{folder}/{file}"), FILE)?;

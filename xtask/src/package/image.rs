@@ -1,5 +1,5 @@
-//! The OCI image, which needs no container engine to build: a layout is a folder of tar files and JSON
-//! (<https://specs.opencontainers.org/image-spec/>).
+//! The OCI image. `cargo xtask package` builds it without a container engine, because the layout of an image is a
+//! folder of tar files and JSON (<https://specs.opencontainers.org/image-spec/>).
 //!
 //! The image has the shape of a distroless image: the program, the shared libraries that it needs, the certificates of
 //! the public authorities, and a user without rights. It has no shell and no package manager.
@@ -58,8 +58,8 @@ pub(super) fn make(release: &Release) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// The execution parameters. `Healthcheck` is Docker's: the specification of OCI only reserves its name, and
-/// Kubernetes ignores it.
+/// Returns the execution parameters. `Healthcheck` is an extension of Docker: the OCI specification only reserves its
+/// name, and Kubernetes ignores it.
 fn config(labels: &Value) -> Value {
     let second: u64 = 1_000_000_000;
     json!({
@@ -93,7 +93,7 @@ fn labels(release: &Release, glibc: &str) -> Value {
     })
 }
 
-/// The layer that changes seldom.
+/// Makes the layer that seldom changes: libraries, certificates of authorities and the user.
 fn base(release: &Release) -> Result<Tree> {
     let tree = Tree::new(release.out.join("work/image-base"))?;
     for (library, file) in libraries(&release.program, &release.needs)? {

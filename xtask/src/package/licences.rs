@@ -1,7 +1,7 @@
 //! The notices of the third-party code in the program.
 //!
-//! Most licences require that their text and the copyright notice accompany the program. The texts are the files of
-//! each crate's sources. Crates with equal texts share one section.
+//! Most licences require that their text and the copyright notice accompany the program. The texts are the licence
+//! files in the sources of each crate. Crates with equal texts share one section.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -69,7 +69,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Line ends are made equal, so that equal texts of different systems share one section.
+/// Reads a text and makes its line ends equal, so that equal texts of different systems share one section.
 fn read(file: &Path) -> Result<String> {
     let text = fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
     Ok(String::from_utf8_lossy(&text).replace("\r\n", "\n").trim().to_owned())

@@ -33,7 +33,7 @@ pub(super) struct Release {
     pub(super) commit: String,
     /// The time of all files, in seconds since 1970: `SOURCE_DATE_EPOCH`, or the time of the commit.
     pub(super) epoch: u64,
-    /// The same time by RFC 3339.
+    /// The same time in the format of RFC 3339.
     pub(super) date: String,
     /// The program without symbols.
     pub(super) program: PathBuf,
@@ -101,7 +101,7 @@ pub(super) fn sha256(file: &Path) -> Result<String> {
     printed.split_whitespace().next().map(str::to_owned).context("package: sha256sum printed nothing")
 }
 
-/// Returns the size of a file for people.
+/// Returns the size of a file in MiB, as text for people.
 pub(super) fn size(file: &Path) -> Result<String> {
     let bytes = fs::metadata(file).with_context(|| format!("could not read {}", file.display()))?.len();
     // The first digit after the point is enough, and integers need no rounding.

@@ -37,7 +37,7 @@ pub(crate) fn draw(report: &Report, width: usize, coloured: bool) -> String {
     text + &last(report, width, coloured)
 }
 
-/// Returns whether two lines of a group were skipped for one reason. They are shown as one line.
+/// Returns whether two checks of a group were skipped for the same reason. The report shows these checks as one line.
 fn is_same_skip(one: &Line, next: &Line) -> bool {
     let is_skipped = |line: &Line| line.status == Status::Skipped && line.details.is_empty();
     is_skipped(one) && is_skipped(next) && one.group == next.group && one.summary == next.summary
@@ -141,7 +141,7 @@ fn compared(difference: &Difference, width: usize, coloured: bool) -> String {
     );
     match shown(assertion) == *assertion {
         true => text,
-        // The fix needs the whole value.
+        // The user needs the whole value to apply the fix.
         false => {
             text + &paragraph("", &format!("the whole {what} of the assertion:"), width)
                 + &format!("{INDENT}{assertion}\n")
@@ -149,7 +149,8 @@ fn compared(difference: &Difference, width: usize, coloured: bool) -> String {
     }
 }
 
-/// Returns `room` characters of a text. Where text is left out, the first or the last of them is `…`.
+/// Returns at most `room` characters of a text. If the part omits text before or after it, its first or last character
+/// is `…`.
 fn part(text: &str, from: usize, room: usize) -> String {
     let count = text.chars().count();
     let shown = text.chars().enumerate().skip(from).take(room);
@@ -157,8 +158,8 @@ fn part(text: &str, from: usize, room: usize) -> String {
     shown.map(|(at, character)| if is_cut(at) { '…' } else { character }).collect()
 }
 
-/// Returns the position of the first shown character of two values whose first difference is at `at`. The difference is neither the first
-/// nor the last character, which can be `…`.
+/// Returns the position of the first shown character of two values whose first difference is at `at`. The character at
+/// the difference is never replaced by `…`.
 fn window(at: usize, room: usize) -> usize {
     if at + 1 < room { 0 } else { at + room / 4 + 1 - room }
 }

@@ -9,9 +9,9 @@ use tokio::task::{JoinError, JoinSet};
 /// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// SIGHUP. After SIGTERM the signal is ignored.
+    /// SIGHUP. While the server stops, the signal is ignored.
     Hangup,
-    /// Every other signal, when it is received for the first time.
+    /// Every other signal that is received before the server stops.
     Stop,
 }
 

@@ -1,4 +1,4 @@
-//! A build that can use a TPM.
+//! Keys in a TPM for the commands, in a build with the feature `tpm`.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::usage::Usage;
 
 /// The variable of tpm2-tools with the address of the TPM.
 const ADDRESS: &str = "TPM2TOOLS_TCTI";
-/// The largest file with a chain, in bytes.
+/// The size of the largest file with a chain, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Parses a name. The TPM is not opened.
@@ -22,7 +22,7 @@ pub(crate) fn check(name: &str) -> Result<(), Failure> {
     Ok(handle(name).map(drop)?)
 }
 
-/// Reads the certificate in a file, and opens its key in the TPM. Returns it with its name in results.
+/// Reads the certificate in a file, and opens its key in the TPM. Returns the certificate and its name for results.
 pub(crate) fn certificate_of_file(path: &Path, name: &str) -> Result<(BindingCertificate, String), Failure> {
     let handle = required(name)?;
     let chain = input::file(path, MAX_BYTES)?;
@@ -30,7 +30,7 @@ pub(crate) fn certificate_of_file(path: &Path, name: &str) -> Result<(BindingCer
     Ok((certificate, format!("file:{}", path.display())))
 }
 
-/// Adds the key of a machine to the builder of an identity.
+/// Sets the TPM as the key provider of a managed identity.
 pub(crate) fn with_machine_keys(
     builder: ManagedIdentityBuilder,
     name: &str,
@@ -39,14 +39,14 @@ pub(crate) fn with_machine_keys(
     Ok(builder.with_keys(TpmKeys::new(open()?, handle)))
 }
 
-/// Returns the keys of the TPM, or the key at the handle of the name.
+/// Returns the keys of the TPM. If the name contains a handle, returns only the key at this handle.
 pub(crate) fn list(name: &str) -> Result<Vec<KeyRow>, Failure> {
     let handle = handle(name)?;
     let keys = open()?.keys()?.into_iter();
     Ok(keys.filter(|key| handle.is_none_or(|handle| handle == key.handle)).map(row).collect())
 }
 
-/// Generates a key at the handle of the name.
+/// Generates a key at the handle in the name.
 pub(crate) fn generate(name: &str, kind: KeyFlag) -> Result<KeyRow, Failure> {
     let handle = required(name)?;
     let spec = match kind {
@@ -59,13 +59,13 @@ pub(crate) fn generate(name: &str, kind: KeyFlag) -> Result<KeyRow, Failure> {
     Ok(row(open()?.generate(handle, spec)?))
 }
 
-/// Returns a certificate request in PEM for the key at the handle of the name.
+/// Returns a certificate request in PEM for the key at the handle in the name.
 pub(crate) fn request(name: &str, subject: &str) -> Result<String, Failure> {
     Ok(open()?.key(required(name)?)?.certificate_request(subject)?)
 }
 
 fn open() -> Result<Tpm, TpmError> {
-    // An empty variable is unset, as for tpm2-tools.
+    // An empty variable counts as unset, as in tpm2-tools.
     let address = std::env::var(ADDRESS).ok().filter(|address| !address.is_empty());
     Tpm::open(address.as_deref().unwrap_or(Tpm::DEFAULT_ADDRESS), TpmOptions::default())
 }

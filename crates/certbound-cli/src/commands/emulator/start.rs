@@ -57,7 +57,7 @@ pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Resul
         "client_certificate": hosted.client_certificate(),
     });
     if let Some(address) = admin.address() {
-        // The member `admin` is the interface by which tests control the emulator.
+        // The name is not `admin`: that member is the interface by which tests control the emulator.
         ready["health"] = json!(address);
     }
     match format {
@@ -108,7 +108,8 @@ pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Resul
     Ok(())
 }
 
-/// Checks who can reach the ports. Returns whether the metadata service is at the address of the real one.
+/// Checks that only the intended clients can reach the ports. Returns whether the emulated metadata service is at the
+/// address of the real metadata service.
 fn check_ports(proxy: &Port, machine: &Port, for_the_network: bool) -> Result<bool, Usage> {
     let passed = |error: std::io::Error| Usage::Passed { reason: error.to_string() };
     let address = |port: &Port| match port {
