@@ -1,4 +1,4 @@
-//! The place of the key that seals stored tokens: the session's keychain, or a file in the folder of the tokens.
+//! The storage of the key that seals stored tokens: the session's keychain, or a file in the folder of the tokens.
 
 #[cfg(target_os = "linux")]
 mod secret_service;

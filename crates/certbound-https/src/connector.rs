@@ -107,8 +107,8 @@ impl Settings {
     }
 }
 
-/// Opens a TCP connection to the host of `target`, or a tunnel through the proxy. TLS is left to the caller. The limit
-/// [`Limits::connect`](crate::Limits::connect) does not apply.
+/// Opens a TCP connection to the host of `target`, or a tunnel through the proxy. The caller performs the TLS
+/// handshake. The limit [`Limits::connect`](crate::Limits::connect) does not apply.
 ///
 /// # Errors
 /// [`Error`], if the host or the proxy cannot be reached.

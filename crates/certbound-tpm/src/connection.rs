@@ -1,5 +1,5 @@
-//! The thread that sends the commands of this process to a TPM. A caller waits for a limited time, because a TPM
-//! possibly never answers.
+//! The thread that sends the commands of this process to a TPM. A caller waits for a limited time, because a TPM can
+//! stop answering.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -26,7 +26,8 @@ pub struct KeyFacts {
     pub public_key: Option<Vec<u8>>,
     /// The reason why certbound cannot sign with the key. `None` if certbound can sign with the key.
     pub fault: Option<&'static str>,
-    /// The property by which the private key can exist outside of the TPM. `None` if it cannot.
+    /// The property by which the private key can exist outside of the TPM. `None` if the key has no property of this
+    /// kind.
     pub leaves: Option<&'static str>,
 }
 

@@ -90,7 +90,8 @@ impl TpmKey {
         &self.inner.public
     }
 
-    /// Returns the property by which the private key can exist outside of this TPM. `None` if it cannot.
+    /// Returns the property by which the private key can exist outside of this TPM. `None` if the key has no
+    /// property of this kind.
     pub fn leaves(&self) -> Option<&'static str> {
         self.inner.leaves
     }

@@ -104,7 +104,8 @@ impl FoundKey {
         }
     }
 
-    /// Returns the property by which the private key can exist outside of this TPM. `None` if it cannot.
+    /// Returns the property by which the private key can exist outside of this TPM. `None` if the key has no
+    /// property of this kind.
     pub(crate) fn leaves(&self) -> Option<&'static str> {
         let attributes = self.public.object_attributes();
         match () {

@@ -104,8 +104,9 @@ impl ClientCertVerifier for AnyClientCertificate {
 mod tests {
     use super::*;
 
-    /// The test checks only the configuration, because 0-RTT and renegotiation cannot occur: rustls reads early data
-    /// only if its size is set, and rustls does not implement renegotiation.
+    /// Cases 18 to 21 of the numbered tests in `tests/numbered`. The test checks only the configuration, because 0-RTT
+    /// and renegotiation cannot occur: rustls reads early data only if its size is set, and rustls does not implement
+    /// renegotiation.
     #[test]
     fn v18_to_v21_nothing_of_an_earlier_handshake_is_taken_over() {
         let rcgen::CertifiedKey { cert, signing_key } =

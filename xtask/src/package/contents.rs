@@ -48,7 +48,7 @@ pub(super) fn install(release: &Release, tree: &Tree, layout: &Layout<'_>) -> Re
         let path = match unit.rsplit_once('.').map(|(_, kind)| kind) {
             Some("service" | "socket") => format!("{prefix}lib/systemd/system/{unit}"),
             Some("conf") => format!("{prefix}lib/sysusers.d/certbound.conf"),
-            // The configuration has a place of its own in each package.
+            // The archive and the Debian package install the configuration at different paths.
             _ => continue,
         };
         let text = read(&packaging.join("systemd").join(&unit))?;

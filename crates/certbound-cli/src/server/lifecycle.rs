@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 pub(crate) enum Event {
     /// SIGHUP. While the server stops, the signal is ignored.
     Hangup,
-    /// Every other signal that is received before the server stops.
+    /// Every other signal, until the server begins to stop. After that time the signal ends the server at once.
     Stop,
 }
 

@@ -108,7 +108,7 @@ fn compute_unit(der: &[u8]) -> Result<Option<Value>, String> {
 }
 
 /// Returns the AADSTS number for this attestation, or `None` if the attestation is valid. The token service refuses a
-/// certificate that was issued with an invalid attestation, and names this number.
+/// certificate that was issued with an invalid attestation, and its answer contains this number.
 ///
 /// A valid attestation is a JWT that the emulator's own key signed. Its claim `key` contains the SHA-256 of the
 /// request's public key.

@@ -9,8 +9,9 @@ use crate::keys::machine_ca::Issued;
 use crate::world::Application;
 
 impl TokenService<'_> {
-    /// Returns the certificate of this connection and checks its dates. On a host without mutual TLS, returns `None`,
-    /// or an error if the certificate is `needed`.
+    /// Returns the certificate of this connection and checks its dates. A missing certificate is an error on a
+    /// mutual-TLS host, and on other hosts if the certificate is `needed`. Otherwise other hosts ignore certificates
+    /// (`None`).
     pub(super) fn certificate(&self, needed: bool) -> Result<Option<CertificateChain>, Refusal> {
         if !self.mutual_tls && !needed {
             return Ok(None);
@@ -63,7 +64,8 @@ impl TokenService<'_> {
         self.issued_to_machine(chain).is_some()
     }
 
-    /// A certificate of a machine is accepted only in the cloud of the machine.
+    /// Returns the record of a certificate that the machine's metadata service issued. The result is `None` in every
+    /// cloud except the cloud of the machine, so the other clouds refuse the certificate.
     fn issued_to_machine(&self, chain: &CertificateChain) -> Option<Issued> {
         self.machines.known(chain.thumbprint()).filter(|_| self.cloud == self.world.machine.cloud)
     }

@@ -93,8 +93,8 @@ impl TokenService {
     }
 }
 
-/// Returns the requested authority with the client's region and the client's own instance metadata. The function sends
-/// no request.
+/// Returns the requested authority. An authority without a region gets the client's region, and an Entra authority gets
+/// the client's own instance metadata. The function sends no request.
 pub(super) fn overriding(core: &ClientCore, other: &Authority) -> Result<Authority, Misuse> {
     let (configured, asked) = (core.authority.kind(), other.kind());
     if configured != asked {

@@ -35,8 +35,8 @@ pub(crate) struct LoadRequest {
 }
 
 impl TokenCache {
-    /// Returns the cached token, unless the request demands a new token. The second value is true if the caller must
-    /// start a refresh.
+    /// Returns the cached token, unless the request ignores the cache or rejects this token. The second value is true
+    /// if the caller must start a refresh.
     pub(crate) fn get(&self, request: &LoadRequest) -> Option<(Entry, bool)> {
         let (key, token, now) = (&request.key, request.key.token.as_ref(), request.clock.now());
         if key.skips_cache() || self.any(&token).is_some_and(|entry| key.rejects(&entry)) {
@@ -50,7 +50,8 @@ impl TokenCache {
     }
 
     /// Waits for the token, which `load` requests if no request is running. Returns an older token that has not
-    /// expired, if the issuer is unavailable, does not answer for two seconds, or refuses a new certificate.
+    /// expired, if the issuer is unavailable, does not answer for two seconds, or refuses a new certificate. If the
+    /// caller demands a new token, the function never returns an older token.
     ///
     /// # Errors
     /// The error of the load.
