@@ -286,6 +286,17 @@ impl Pkcs11Error {
     }
 }
 
+impl From<Pkcs11Error> for KeyError {
+    fn from(error: Pkcs11Error) -> Self {
+        let (is_transient, fix) = (error.is_transient(), error.fix());
+        let error = match error.is_gone() {
+            true => Self::handle_gone(error),
+            false => Self::new(error),
+        };
+        error.transient(is_transient).with_fix(fix)
+    }
+}
+
 /// The module's errors are paragraphs of the specification, so this function writes their short names.
 impl From<CallError> for Pkcs11Error {
     fn from(error: CallError) -> Self {

@@ -177,10 +177,7 @@ impl Signer for TokenKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.sign_message(scheme, message).map_err(|error| match error.is_gone() {
-            true => KeyError::handle_gone(error),
-            false => KeyError::new(error),
-        })
+        Ok(self.sign_message(scheme, message)?)
     }
 }
 

@@ -80,7 +80,7 @@ impl KeyProvider for TokenKeys {
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
         let inner = Arc::clone(&self.inner);
-        let key = tokio::task::spawn_blocking(move || inner.key().map_err(KeyError::new)).await;
+        let key = tokio::task::spawn_blocking(move || Ok(inner.key()?)).await;
         key.unwrap_or_else(|_| Err(KeyError::new("the runtime is shutting down")))
     }
 

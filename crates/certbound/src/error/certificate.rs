@@ -8,6 +8,8 @@ use certbound_core::certificate::CertificateError;
 use certbound_core::time::{UnixTime, in_words};
 use strum::EnumProperty as _;
 
+use super::machine_key::fix_of_signer;
+
 /// The fault of a certificate, its key or its file. No variant contains any part of the key.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
@@ -103,7 +105,7 @@ pub enum BindingCertificateError {
     Version1,
     /// The signer that has the private key returned an error.
     #[error("the signer of the certificate's private key failed: {reason}")]
-    #[strum(props(code = "cryptographic_error", fix = "see the signer's own error"))]
+    #[strum(props(code = "cryptographic_error"))]
     SignerFailed {
         /// The signer's error.
         #[source]
@@ -174,6 +176,7 @@ impl BindingCertificateError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::InFile { error, .. } => error.fix(),
+            Self::SignerFailed { reason } => fix_of_signer(reason),
             _ => self.get_str("fix").unwrap_or_default(),
         }
     }

@@ -26,6 +26,11 @@ impl fmt::Display for KeyStrength {
     }
 }
 
+/// Returns the advice for the error of a signer, which can be a key store's own advice.
+pub(super) fn fix_of_signer(cause: &Cause) -> &'static str {
+    cause.find::<KeyError>().and_then(KeyError::fix).unwrap_or("see the signer's own error")
+}
+
 /// The error of a key that cannot be obtained or used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
@@ -33,13 +38,15 @@ pub struct KeyError {
     #[source]
     reason: Cause,
     is_gone: bool,
+    is_transient: bool,
+    fix: Option<&'static str>,
 }
 
 impl KeyError {
     /// Creates the error from a text or from the key store's own error, which becomes the source. The error must not
     /// contain any part of the key.
     pub fn new(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { reason: Cause::new(reason), is_gone: false }
+        Self { reason: Cause::new(reason), is_gone: false, is_transient: false, fix: None }
     }
 
     /// Creates the error of a handle that will never sign again, for example because its token was taken out. A client then
@@ -47,7 +54,29 @@ impl KeyError {
     /// ([`Blame::NotSigned`](crate::certificate::Blame::NotSigned)), and repeats the request once with it. Nothing of the
     /// request was sent.
     pub fn handle_gone(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { reason: Cause::new(reason), is_gone: true }
+        Self { is_gone: true, ..Self::new(reason) }
+    }
+
+    /// Says that the key store may be usable again later without a change, for example after an outage. A managed identity then
+    /// uses its certificate as long as it is valid, instead of failing. By default an error is not transient.
+    pub fn transient(self, is_transient: bool) -> Self {
+        Self { is_transient, ..self }
+    }
+
+    /// Sets the advice for this error, which the errors of the client return as their `fix()`. It must not contain any part of
+    /// the key.
+    pub fn with_fix(self, fix: &'static str) -> Self {
+        Self { fix: Some(fix), ..self }
+    }
+
+    /// Returns whether the key store may be usable again later.
+    pub fn is_transient(&self) -> bool {
+        self.is_transient
+    }
+
+    /// Returns the advice of the key store, if it gave one.
+    pub fn fix(&self) -> Option<&'static str> {
+        self.fix
     }
 
     /// Returns whether the handle of the key will never sign again.

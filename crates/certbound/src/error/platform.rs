@@ -111,7 +111,7 @@ pub enum PlatformError {
     },
     /// The machine's key cannot be used.
     #[error("the machine's key cannot be used: {0}")]
-    #[strum(props(code = "cryptographic_error", fix = "see the key store's own error"))]
+    #[strum(props(code = "cryptographic_error"))]
     Key(#[from] KeyError),
     /// The folder for certificates cannot be used.
     #[error(transparent)]
@@ -308,6 +308,7 @@ impl PlatformError {
             Self::Unreachable { cause: cause @ TransportError::ServerNotPinned { .. }, .. } => cause.fix(),
             Self::Identity(error) => error.fix(),
             Self::State(error) => error.fix(),
+            Self::Key(error) => error.fix().unwrap_or("see the key store's own error"),
             Self::Throttled { .. } => WAIT,
             _ => self.get_str("fix").unwrap_or_default(),
         }
@@ -319,6 +320,7 @@ impl PlatformError {
             Self::Refused { answer, .. } => answer.is_transient(),
             Self::Unreachable { cause, .. } => cause.is_transient(),
             Self::NoSource(found) => found.is_transient(),
+            Self::Key(error) => error.is_transient(),
             Self::ShuttingDown | Self::Throttled { .. } | Self::DiscoveryTimedOut { .. } => true,
             _ => false,
         }

@@ -6,6 +6,7 @@ use certbound_core::cause::Cause;
 use strum::EnumProperty as _;
 
 use super::Error;
+use super::machine_key::fix_of_signer;
 
 /// The failure of a part that the application provides. The calling code can be correct nevertheless: for example, a
 /// vault can be unavailable for a moment.
@@ -34,7 +35,7 @@ pub enum ProviderError {
     },
     /// The signer of the binding certificate could not sign an assertion for a Bearer token.
     #[error("the signer of the certificate could not sign the assertion: {cause:.512}")]
-    #[strum(props(code = "cryptographic_error", fix = "see the signer's own error"))]
+    #[strum(props(code = "cryptographic_error"))]
     Signer {
         /// The signer's own error.
         #[source]
@@ -88,7 +89,10 @@ impl ProviderError {
 
     /// The advice for this error.
     pub fn fix(&self) -> &'static str {
-        self.get_str("fix").unwrap_or_default()
+        match self {
+            Self::Signer { cause } => fix_of_signer(cause),
+            _ => self.get_str("fix").unwrap_or_default(),
+        }
     }
 
     /// Whether the same call may succeed later without a change.

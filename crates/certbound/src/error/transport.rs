@@ -12,6 +12,7 @@ use http::StatusCode;
 use strum::EnumProperty as _;
 
 use super::TlsAlert;
+use super::machine_key::fix_of_signer;
 use super::transport_advice::fix_of_tls;
 
 /// The reason why no response was received. The error names hosts, but contains no part of a request or response.
@@ -88,7 +89,7 @@ pub enum TransportError {
     },
     /// The signer of the client certificate's private key failed in the TLS handshake.
     #[error("{host}: the signer of the client certificate's private key failed: {reason}")]
-    #[strum(props(code = "cryptographic_error", fix = "see the signer's own error"))]
+    #[strum(props(code = "cryptographic_error"))]
     Signer {
         /// The host of the request.
         host: String,
@@ -167,7 +168,7 @@ pub enum TransportError {
     /// The server did not request the certificate in the first handshake. To present it later, the transport needs the
     /// bytes of the private key, and a signer has the key. Nothing was sent.
     #[error(
-        "{host} did not request the certificate in the first handshake, OpenSSL needs the private key in memory to present it later, and this program does not have the bytes of the key; nothing was sent"
+        "{host} did not request the certificate in the first handshake; OpenSSL can present it later only with the bytes of the private key, which this program does not have; nothing was sent"
     )]
     #[strum(props(code = "key_not_exportable"))]
     #[strum(props(
@@ -254,6 +255,7 @@ impl TransportError {
                 "check the name of the host, and ask the operator of the proxy why the proxy cannot reach this host"
             }
             Self::Tls { reason, .. } => fix_of_tls(reason),
+            Self::Signer { reason, .. } => fix_of_signer(reason),
             Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {
                 "use https://mtlstb.graph.microsoft.com, which requests the certificate"
             }

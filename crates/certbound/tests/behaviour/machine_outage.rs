@@ -1,10 +1,14 @@
 //! Valid tokens are not lost while the platform or the token service is unavailable.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use certbound::ManagedIdentity;
 use certbound::cache::Source;
 use certbound::credential::Leg1 as _;
+use certbound::error::KeyError;
+use certbound::managed_identity::{IdentityId, KeyProvider, KeyStrength, MachineKey, SoftwareKeys};
 use certbound_testkit::Pair;
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, PlatformKind};
@@ -107,6 +111,49 @@ async fn on_the_last_day_a_forced_refresh_asks_an_unavailable_platform_once() {
     assert_eq!(token.details().source, Source::Service);
     let paths = asked(&pair);
     assert_eq!(count(&paths, "getplatformmetadata"), 1, "{paths:?}");
+}
+
+/// A key store that can be away, and that says whether it may come back.
+struct AwayKeys {
+    keys: SoftwareKeys,
+    away: Arc<AtomicBool>,
+    is_transient: bool,
+}
+
+impl KeyProvider for AwayKeys {
+    fn strength(&self) -> KeyStrength {
+        self.keys.strength()
+    }
+
+    async fn key(&self) -> Result<MachineKey, KeyError> {
+        match self.away.load(Ordering::SeqCst) {
+            true => {
+                let error = KeyError::new("the key store does not answer");
+                Err(error.transient(self.is_transient).with_fix("start the key store"))
+            }
+            false => self.keys.key().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_the_last_day_a_certificate_serves_while_its_key_store_is_away() {
+    for is_transient in [true, false] {
+        let (pair, away) = (Pair::new(), Arc::new(AtomicBool::new(false)));
+        let keys = AwayKeys { keys: SoftwareKeys::new(), away: Arc::clone(&away), is_transient };
+        let identity = pair.managed_identity(IdentityId::System).with_keys(keys).build().unwrap();
+        let first = identity.binding().await.unwrap();
+        away.store(true, Ordering::SeqCst);
+        pair.clock().advance(6 * DAY + 10 * MINUTE);
+        match (is_transient, identity.bound_token(&vault()).await) {
+            (true, Ok(token)) => assert_eq!(token.binding(), &first),
+            (false, Err(error)) => {
+                assert_eq!(error.fix(), "start the key store", "{error}");
+                assert!(!error.is_transient(), "{error}");
+            }
+            (_, result) => panic!("{is_transient}: {result:?}"),
+        }
+    }
 }
 
 async fn platform_is_away_after_first(pair: &Pair, identity: &ManagedIdentity) {
