@@ -11,8 +11,8 @@ use crate::strangers;
 /// lints.
 const TARGETS: [&str; 5] = ["--lib", "--bins", "--tests", "--example", "test_with_emulator"];
 
-/// Sets up the strangers, then runs unit, integration and documentation tests, and then the tests that need the headers of
-/// libssl and libtss2.
+/// Sets up the strangers, then runs unit and integration tests, and then the tests that need the headers of libssl and libtss2,
+/// and the documentation tests.
 ///
 /// Tests find the Python with MSAL by `CERTBOUND_PYTHON`, Node by `CERTBOUND_NODE`, and the folder with its packages by
 /// `CERTBOUND_NODE_PACKAGES`.
@@ -20,25 +20,23 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     let strangers = strangers::set_up(root)?;
     // A test runs the examples as programs.
     run(cargo(root).args(["build", "--workspace", "--examples"]).args(WITHOUT_HEADERS).args(locked(root)))?;
-    for what in [TARGETS.as_slice(), &["--doc"]] {
-        run(cargo(root)
-            .args(["test", "--workspace"])
-            .args(WITHOUT_HEADERS)
-            .args(what)
-            .args(locked(root))
-            .env("CERTBOUND_PYTHON", &strangers.python)
-            .env("CERTBOUND_NODE", &strangers.node.interpreter)
-            .env("CERTBOUND_NODE_PACKAGES", &strangers.node.packages))?;
-    }
+    run(cargo(root)
+        .args(["test", "--workspace"])
+        .args(WITHOUT_HEADERS)
+        .args(TARGETS)
+        .args(locked(root))
+        .env("CERTBOUND_PYTHON", &strangers.python)
+        .env("CERTBOUND_NODE", &strangers.node.interpreter)
+        .env("CERTBOUND_NODE_PACKAGES", &strangers.node.packages))?;
     with_headers(root)
 }
 
-/// Runs the tests of `certbound-openssl` and `certbound-tpm`, and those of the command with their features. `--workspace`
+/// Runs the tests of `certbound-openssl` and `certbound-tpm`, those of the command with their features, and the documentation
+/// tests of all packages. `--workspace`
 /// gives the other packages the features that they have in the tests before, so that few of them are compiled again.
 fn with_headers(root: &Path) -> Result<()> {
-    run(cargo(root)
-        .args(["test", "--workspace"])
-        .args(WITH_HEADERS)
-        .args(["--test", "late", "--test", "swtpm"])
-        .args(locked(root)))
+    for what in [["--test", "late", "--test", "swtpm"].as_slice(), &["--doc"]] {
+        run(cargo(root).args(["test", "--workspace"]).args(WITH_HEADERS).args(what).args(locked(root)))?;
+    }
+    Ok(())
 }

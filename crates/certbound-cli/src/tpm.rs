@@ -6,7 +6,7 @@ mod keys;
 #[cfg(feature = "tpm")]
 mod keys;
 
-pub(crate) use self::keys::{certificate_of_file, check, generate, list, request, with_machine_keys};
+pub(crate) use self::keys::{certificate, check, check_key, generate, list, request, with_machine_keys};
 
 /// A key in the TPM, as `keys` shows it.
 pub(crate) struct KeyRow {

@@ -95,7 +95,7 @@ pub(crate) enum Usage {
     PinInUri,
     #[error("--machine-keys is neither `software`, `tpm`, `tpm:HANDLE` nor a PKCS#11 URI")]
     #[strum(props(code = "machine_keys_unknown"))]
-    #[strum(props(fix = "give `software`, `tpm`, or a URI that begins with `pkcs11:`"))]
+    #[strum(props(fix = "give `software`, `tpm`, `tpm:HANDLE`, or a URI that begins with `pkcs11:`"))]
     MachineKeys,
     #[cfg_attr(feature = "tpm", expect(dead_code, reason = "a build without the feature has this error"))]
     #[error("this build cannot use a TPM")]

@@ -1,14 +1,14 @@
 //! Data by which an attestation service recognises a key of a genuine TPM.
 
+use std::time::Duration;
+
 use tss_esapi::Context;
-use tss_esapi::abstraction::AsymmetricAlgorithmSelection;
-use tss_esapi::abstraction::ek::retrieve_ek_pubcert;
 use tss_esapi::attributes::ObjectAttributesBuilder;
 use tss_esapi::constants::CapabilityType;
-use tss_esapi::handles::{KeyHandle as EsysKey, ObjectHandle};
+use tss_esapi::handles::{KeyHandle as EsysKey, NvIndexHandle, NvIndexTpmHandle, ObjectHandle, TpmHandle};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::key_bits::RsaKeyBits;
-use tss_esapi::interface_types::resource_handles::Hierarchy;
+use tss_esapi::interface_types::resource_handles::{Hierarchy, NvAuth};
 use tss_esapi::interface_types::session_handles::AuthSession;
 use tss_esapi::structures::{
     CapabilityData, Data, HashScheme, Public, PublicBuilder, PublicKeyRsa, PublicRsaParametersBuilder,
@@ -22,6 +22,12 @@ use crate::object;
 
 /// The index of the certificate of an RSA-2048 endorsement key (TCG EK Credential Profile, section 2.2.1.4).
 const EK_CERTIFICATE: u32 = 0x01C0_0002;
+
+/// The time limit of an attestation for which the TPM makes an attestation key.
+const WITH_NEW_KEY: Duration = Duration::from_secs(50);
+
+/// The number of bytes that one command reads. Every TPM supports it.
+const CHUNK: u16 = 512;
 
 /// The length of the longest nonce, in bytes. Every TPM accepts a nonce of this length, the length of a SHA-256 hash.
 const NONCE: usize = 32;
@@ -69,10 +75,12 @@ impl TpmKey {
     pub fn attest(&self, nonce: &[u8]) -> Result<TpmAttestation, TpmError> {
         if nonce.len() > NONCE {
             let reason = format!("the nonce has {} bytes, and at most {NONCE} are possible", nonce.len());
-            return Err(TpmError::Command { command: "TPM2_Certify", reason, is_refusal: true });
+            return Err(TpmError::of_value("TPM2_Certify", reason));
         }
         let (nonce, fixed) = (nonce.to_vec(), self.tpm().attestation_key());
-        self.run(move |context, key, found| {
+        // Without a fixed key the TPM makes an attestation key first.
+        let limit = fixed.is_none().then_some(WITH_NEW_KEY);
+        self.run(limit, move |context, key, found| {
             let certified = match fixed {
                 Some(handle) => object::with(context, handle, |context, attester, attesting| {
                     certify(context, key, attester.into(), attesting.public, &nonce)
@@ -82,11 +90,11 @@ impl TpmKey {
                 }),
             }?;
             let public = found.public.marshall().map_err(|error| TpmError::of("TPMT_PUBLIC", error))?;
-            Ok(TpmAttestation {
-                public,
-                endorsement_certificate: endorsement_certificate(context)?,
-                ..certified
-            })
+            let endorsement_certificate = endorsement_certificate(context).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the certificate of the endorsement key cannot be read");
+                None
+            });
+            Ok(TpmAttestation { public, endorsement_certificate, ..certified })
         })
     }
 }
@@ -100,8 +108,7 @@ fn with_new_attester<T>(
     let made = context.execute_with_session(Some(AuthSession::Password), |context| {
         context.create_primary(Hierarchy::Endorsement, template, None, None, None, None)
     });
-    let made =
-        made.map_err(|error| TpmError::of_owner("TPM2_CreatePrimary", "make an attestation key", error))?;
+    let made = made.map_err(|error| TpmError::of_endorsement("TPM2_CreatePrimary", error))?;
     let result = work(context, made.key_handle, made.out_public);
     let flushed = context.flush_context(made.key_handle.into());
     flushed.map_err(|error| TpmError::of("TPM2_FlushContext", error))?;
@@ -172,6 +179,27 @@ fn endorsement_certificate(context: &mut Context) -> Result<Option<Vec<u8>>, Tpm
     if !exists {
         return Ok(None);
     }
-    let read = retrieve_ek_pubcert(context, AsymmetricAlgorithmSelection::Rsa(RsaKeyBits::Rsa2048));
-    read.map(Some).map_err(|error| TpmError::of("TPM2_NV_Read", error))
+    let failed = |error| TpmError::of("TPM2_NV_Read", error);
+    let handle = NvIndexTpmHandle::new(EK_CERTIFICATE).map_err(failed)?;
+    let mut index = context.tr_from_tpm_public(TpmHandle::NvIndex(handle)).map_err(failed)?;
+    let read = read_index(context, index.into());
+    context.tr_close(&mut index).map_err(failed)?;
+    read.map(Some).map_err(failed)
+}
+
+fn read_index(context: &mut Context, index: NvIndexHandle) -> tss_esapi::Result<Vec<u8>> {
+    let (public, _) = context.nv_read_public(index)?;
+    let (size, mut bytes) = (public.data_size(), Vec::new());
+    while bytes.len() < size {
+        let length = CHUNK.min(u16::try_from(size - bytes.len()).unwrap_or(CHUNK));
+        let offset = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        let chunk = context.execute_with_session(Some(AuthSession::Password), |context| {
+            context.nv_read(NvAuth::NvIndex(index), index, length, offset)
+        })?;
+        if chunk.value().is_empty() {
+            break;
+        }
+        bytes.extend(chunk.value());
+    }
+    Ok(bytes)
 }

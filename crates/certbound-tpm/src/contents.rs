@@ -40,7 +40,17 @@ impl Tpm {
         self.run(|context| {
             let first = KeyHandle::new(0x8100_0000)?;
             let handles = object::handles_from(context, first, LISTED)?;
-            handles.into_iter().map(|handle| Ok(facts(handle, &object::find(context, handle)?))).collect()
+            let mut keys = Vec::new();
+            for handle in handles {
+                match object::find(context, handle) {
+                    Ok(found) => keys.push(facts(handle, &found)),
+                    // Another program has removed the object in the meantime.
+                    Err(TpmError::NoKey { .. }) => {}
+                    Err(error) if error.is_refusal() => keys.push(unreadable(handle)),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(keys)
         })
     }
 
@@ -49,14 +59,25 @@ impl Tpm {
     /// # Errors
     /// [`TpmError`], if there is an object at the handle, or if the TPM cannot generate the key.
     pub fn generate(&self, handle: KeyHandle, spec: KeySpec) -> Result<KeyFacts, TpmError> {
+        // The connection can fail after the TPM has stored the key. The second run then finds the key by its name.
+        let mut made = None;
         self.run_long(GENERATION, move |context| {
             if object::exists(context, handle)? {
+                let found = object::find(context, handle)?;
+                if made.as_ref() == Some(&found.name) {
+                    return Ok(facts(handle, &found));
+                }
                 let reason = "there is an object at this handle already".to_owned();
                 return Err(TpmError::KeyUnusable { handle, reason });
             }
-            Ok(facts(handle, &object::generate(context, handle, spec)?))
+            Ok(facts(handle, &object::generate(context, handle, spec, &mut made)?))
         })
     }
+}
+
+fn unreadable(handle: KeyHandle) -> KeyFacts {
+    let fault = Some("certbound does not know the form of its public area");
+    KeyFacts { handle, kind: "other".to_owned(), public_key: None, fault, leaves: None }
 }
 
 fn facts(handle: KeyHandle, found: &FoundKey) -> KeyFacts {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use certbound::error::KeyError;
 use certbound_core::cause::Cause;
 use strum::EnumProperty as _;
-use tss_esapi::constants::response_code::Tss2ResponseCodeKind as Kind;
-use tss_esapi::{Error as TssError, WrapperErrorKind};
+use tss_esapi::Error as TssError;
+use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind as Kind};
 
 use crate::handle::{HandleError, KeyHandle};
 
@@ -31,7 +32,7 @@ pub enum TpmError {
     #[error("the TPM at {address} cannot be used: {reason}")]
     #[strum(props(code = "tpm_unavailable"))]
     #[strum(props(
-        fix = "check that the machine has a TPM 2.0 (/dev/tpmrm0), and that this user may open it: on most systems the group `tss`"
+        fix = "check that the machine has a TPM 2.0 (/dev/tpmrm0), and that this user may open it; on most systems the members of the group `tss` may open it"
     ))]
     Unavailable {
         /// The address.
@@ -82,16 +83,59 @@ pub enum TpmError {
         /// The handle.
         handle: KeyHandle,
     },
+    /// The TPM makes RSA-PSS signatures that TLS does not accept.
+    #[error(
+        "the RSA-PSS signature of the key at {handle} is not valid: TPMs with firmware before revision 1.38 of the specification can make salts that are not of 32 bytes"
+    )]
+    #[strum(props(code = "tpm_key_unusable"))]
+    #[strum(props(
+        fix = "update the firmware of the TPM, or use a software key; the certificate of an application can have a key on P-256"
+    ))]
+    PssSalt {
+        /// The handle.
+        handle: KeyHandle,
+    },
+    /// The key has an authorization, which certbound does not have. It is not tried again.
+    #[error("the key at {handle} has an authorization; the TPM was asked once and is not asked again")]
+    #[strum(props(code = "tpm_key_authorization"))]
+    #[strum(props(
+        fix = "use a key without an authorization (`certbound keys generate tpm:HANDLE`), or keys with a PIN through tpm2-pkcs11; then restart this program. Each wrong authorization can lock the TPM"
+    ))]
+    Authorization {
+        /// The handle.
+        handle: KeyHandle,
+    },
+    /// Another TPM is at the address.
+    #[error("another TPM is at {address}: its vendor string is `{vendor}` and was `{before}`")]
+    #[strum(props(code = "tpm_replaced"))]
+    #[strum(props(
+        fix = "restart this program to use the TPM that is there now, or put the earlier one back"
+    ))]
+    Replaced {
+        /// The address.
+        address: String,
+        /// The vendor string now.
+        vendor: String,
+        /// The vendor string when the TPM was opened.
+        before: String,
+    },
     /// The TPM demands an authorization of its owner.
     #[error("the TPM demands an authorization of its owner to {what}")]
     #[strum(props(code = "tpm_owner_authorization"))]
     #[strum(props(
-        fix = "let the owner of the TPM make the key once with the tools of tpm2-tools: `tpm2_createprimary -C o -P OWNER-AUTH -G rsa2048 -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign' -c key.ctx`, then `tpm2_evictcontrol -C o -P OWNER-AUTH -c key.ctx HANDLE`"
+        fix = "let the owner of the TPM make the key once with tpm2-tools: `tpm2_createprimary -C o -P OWNER-AUTH -c primary.ctx`, then `tpm2_create -C primary.ctx -G rsa2048 -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign' -u key.pub -r key.priv -c key.ctx`, then `tpm2_evictcontrol -C o -P OWNER-AUTH -c key.ctx HANDLE`"
     ))]
     OwnerAuthorization {
         /// The operation.
         what: &'static str,
     },
+    /// The TPM demands an authorization of its endorsement hierarchy.
+    #[error("the TPM demands an authorization of its endorsement hierarchy to make an attestation key")]
+    #[strum(props(code = "tpm_endorsement_authorization"))]
+    #[strum(props(
+        fix = "let the administrator of the TPM put a restricted signing key at a persistent handle, and name the handle by TpmOptions::attestation_key"
+    ))]
+    EndorsementAuthorization,
     /// A command failed.
     #[error("{command} failed: {reason}")]
     #[strum(props(code = "tpm_command_failed"))]
@@ -103,9 +147,8 @@ pub enum TpmError {
         command: &'static str,
         /// The error of the TPM or of the TPM Software Stack.
         reason: String,
-        /// Whether the TPM or the TPM Software Stack refused a value of the command. A new connection does not help
-        /// then.
-        is_refusal: bool,
+        /// Where the error comes from.
+        origin: Origin,
     },
     /// The subject of a certificate request does not have the form of RFC 4514, or is empty.
     #[error("the subject of the certificate request is not valid")]
@@ -129,42 +172,129 @@ impl TpmError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable { .. } | Self::TimedOut { .. } | Self::Command { is_refusal: false, .. }
+            Self::Unavailable { .. }
+                | Self::TimedOut { .. }
+                | Self::Command { origin: Origin::Connection | Origin::Warning, .. }
         )
     }
 
     /// Whether the connection to the TPM must be opened anew before the next command.
     pub(crate) fn ends_connection(&self) -> bool {
-        matches!(self, Self::Command { is_refusal: false, .. })
+        matches!(self, Self::Command { origin: Origin::Connection, .. })
+    }
+
+    /// Whether the TPM has answered and refused.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Command { origin: Origin::Refusal | Origin::Warning, .. })
     }
 
     /// Makes the error of a command.
     pub(crate) fn of(command: &'static str, error: TssError) -> Self {
-        let is_refusal = match error {
-            TssError::Tss2Error(code) => {
-                matches!(code, tss_esapi::constants::response_code::Tss2ResponseCode::FormatOne(_))
-            }
-            // A wrong value of the caller or of the TPM causes these errors, so a new connection does not help.
-            TssError::WrapperError(kind) => !matches!(kind, WrapperErrorKind::InvalidHandleState),
-        };
-        Self::Command { command, reason: error.to_string(), is_refusal }
+        Self::Command { command, reason: error.to_string(), origin: Origin::of(error) }
+    }
+
+    /// Makes the error of a value that the TPM has returned, or that a command does not accept.
+    pub(crate) fn of_value(command: &'static str, reason: String) -> Self {
+        Self::Command { command, reason, origin: Origin::Refusal }
+    }
+
+    /// Makes the error of a command that uses a key at a handle.
+    pub(crate) fn of_key(command: &'static str, handle: KeyHandle, error: TssError) -> Self {
+        match is_authorization(error) {
+            true => Self::Authorization { handle },
+            false => Self::of(command, error),
+        }
     }
 
     /// Makes the error of a command that needs the authorization of the owner.
     pub(crate) fn of_owner(command: &'static str, what: &'static str, error: TssError) -> Self {
-        match kind(error) {
-            Some(Kind::BadAuth | Kind::AuthFail | Kind::AuthUnavailable | Kind::AuthMissing) => {
-                Self::OwnerAuthorization { what }
-            }
-            _ => Self::of(command, error),
+        match is_authorization(error) {
+            true => Self::OwnerAuthorization { what },
+            false => Self::of(command, error),
+        }
+    }
+
+    /// Makes the error of a command that needs the authorization of the endorsement hierarchy.
+    pub(crate) fn of_endorsement(command: &'static str, error: TssError) -> Self {
+        match is_authorization(error) {
+            true => Self::EndorsementAuthorization,
+            false => Self::of(command, error),
         }
     }
 }
 
-/// Returns the kind of the TPM's answer.
-pub(crate) fn kind(error: TssError) -> Option<Kind> {
-    match error {
-        TssError::Tss2Error(code) => code.kind(),
-        TssError::WrapperError(_) => None,
+impl From<TpmError> for KeyError {
+    fn from(error: TpmError) -> Self {
+        let (is_transient, fix) = (error.is_transient(), error.fix());
+        let error = match error {
+            TpmError::KeyGone { .. } => Self::handle_gone(error),
+            _ => Self::new(error),
+        };
+        error.transient(is_transient).with_fix(fix)
+    }
+}
+
+/// Where the error of a command comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The TPM or its resource manager has refused the command. The same command would be refused again.
+    Refusal,
+    /// The TPM has refused the command for now: it is busy, locked, or has no free memory.
+    Warning,
+    /// The connection to the TPM. A new connection may help.
+    Connection,
+}
+
+/// The layers of the codes that the TPM and its resource manager return (TSS 2.0 Overview, section 3.1).
+const ANSWERS: [u32; 3] = [0x00, 0x0b, 0x0c];
+
+/// The severity bit of a code of the TPM: a warning.
+const WARNING: u32 = 0x800;
+
+impl Origin {
+    fn of(error: TssError) -> Self {
+        match error {
+            TssError::Tss2Error(Tss2ResponseCode::FormatZero(code)) => Self::of_code(&code.to_string()),
+            TssError::Tss2Error(_) => Self::Refusal,
+            // The caller's fault, or a value that the wrapper does not know.
+            TssError::WrapperError(_) => Self::Refusal,
+        }
+    }
+
+    /// Returns the origin of a code. The number is only in the text of the code, which ends with it in hexadecimal.
+    fn of_code(text: &str) -> Self {
+        let number = text.rsplit_once("0x").and_then(|(_, hex)| u32::from_str_radix(hex, 16).ok());
+        match number {
+            Some(code) if ANSWERS.contains(&(code >> 16)) && code & WARNING != 0 => Self::Warning,
+            Some(code) if ANSWERS.contains(&(code >> 16)) => Self::Refusal,
+            _ => Self::Connection,
+        }
+    }
+}
+
+/// Whether the TPM has refused an authorization.
+fn is_authorization(error: TssError) -> bool {
+    let TssError::Tss2Error(code) = error else { return false };
+    let refused = [Kind::BadAuth, Kind::AuthFail, Kind::AuthUnavailable, Kind::AuthMissing];
+    code.kind().is_some_and(|kind| refused.contains(&kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_the_tpm_is_told_from_a_failed_connection() {
+        for (code, origin) in [
+            ("Response code value: 0xa000a", Origin::Connection),
+            ("Response code value: 0x70007", Origin::Connection),
+            ("Response code value: 0x921", Origin::Warning),
+            ("Response code value: 0x14b", Origin::Refusal),
+            ("Response code value: 0xc0921", Origin::Warning),
+            ("another text", Origin::Connection),
+        ] {
+            assert_eq!(Origin::of_code(code), origin, "{code}");
+        }
     }
 }

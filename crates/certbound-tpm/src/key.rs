@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use certbound::certificate::{CertificateRequest, CertificateRequestError, SignatureScheme, Signer};
@@ -20,6 +21,7 @@ use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 use crate::error::TpmError;
 use crate::handle::KeyHandle;
 use crate::object::{self, FoundKey};
+use crate::refused;
 use crate::tpm::Tpm;
 
 /// A private key in a TPM. It is cheap to clone.
@@ -131,31 +133,42 @@ impl TpmKey {
         let Way { hash, algorithm, in_tpm } = way.ok_or_else(unknown)?;
         let digest = digest::digest(hash, message).as_ref().to_vec();
         let in_tpm = in_tpm(HashScheme::new(algorithm));
-        self.run(move |context, object, _| sign(context, object, &digest, in_tpm))
+        self.run(None, move |context, object, _| sign(context, object, handle, &digest, in_tpm))
     }
 
-    /// Runs repeatable `work` with the object at the handle, which must still be this key.
+    /// Runs repeatable `work` with the object at the handle, which must still be this key. Without `limit` the limit of one
+    /// command applies.
     pub(crate) fn run<T: Send + 'static>(
         &self,
+        limit: Option<Duration>,
         mut work: impl FnMut(&mut Context, ObjectHandle, FoundKey) -> Result<T, TpmError> + Send + 'static,
     ) -> Result<T, TpmError> {
         let handle = self.inner.handle;
         if self.is_gone() {
             return Err(TpmError::KeyGone { handle });
         }
+        if refused::contains(self.inner.tpm.address(), &self.inner.name) {
+            return Err(TpmError::Authorization { handle });
+        }
         let this = Arc::clone(&self.inner);
-        let result = self.inner.tpm.run(move |context| {
+        let limit = limit.unwrap_or(self.inner.tpm.limit());
+        let result = self.inner.tpm.run_long(limit, move |context| {
             object::with(context, handle, |context, object, found| match found.name == this.name {
                 true => work(context, object, found),
                 false => Err(TpmError::KeyGone { handle }),
             })
         });
         let result = result.map_err(|error| match error {
-            TpmError::NoKey { handle } => TpmError::KeyGone { handle },
+            // `work` can look for other objects, such as the attestation key.
+            TpmError::NoKey { handle: missing } if missing == handle => TpmError::KeyGone { handle },
             other => other,
         });
-        if let Err(TpmError::KeyGone { .. }) = result {
-            self.inner.is_gone.store(true, Ordering::Relaxed);
+        match result {
+            Err(TpmError::KeyGone { .. }) => self.inner.is_gone.store(true, Ordering::Relaxed),
+            Err(TpmError::Authorization { .. }) => {
+                refused::remember(self.inner.tpm.address(), &self.inner.name)
+            }
+            _ => {}
         }
         result
     }
@@ -188,6 +201,7 @@ impl Way {
 fn sign(
     context: &mut Context,
     object: ObjectHandle,
+    handle: KeyHandle,
     digest: &[u8],
     scheme: TpmScheme,
 ) -> Result<Vec<u8>, TpmError> {
@@ -203,7 +217,8 @@ fn sign(
     let signed = context.execute_with_session(Some(AuthSession::Password), |context| {
         context.sign(object.into(), digest, scheme, ticket)
     });
-    let signature = match signed.map_err(failed)? {
+    let signed = signed.map_err(|error| TpmError::of_key("TPM2_Sign", handle, error))?;
+    let signature = match signed {
         Signature::RsaPss(signature) | Signature::RsaSsa(signature) => {
             Some(signature.signature().value().to_vec())
         }
@@ -212,10 +227,8 @@ fn sign(
         }
         _ => None,
     };
-    signature.ok_or_else(|| TpmError::Command {
-        command: "TPM2_Sign",
-        reason: "the signature has another form than was requested".to_owned(),
-        is_refusal: true,
+    signature.ok_or_else(|| {
+        TpmError::of_value("TPM2_Sign", "the signature has another form than was requested".to_owned())
     })
 }
 
@@ -225,10 +238,7 @@ impl Signer for TpmKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.sign_message(scheme, message).map_err(|error| match error {
-            TpmError::KeyGone { .. } => KeyError::handle_gone(error),
-            _ => KeyError::new(error),
-        })
+        Ok(self.sign_message(scheme, message)?)
     }
 }
 

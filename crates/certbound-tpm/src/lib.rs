@@ -20,7 +20,7 @@
 //!  5  key.rs                        a handle that signs
 //!  4  object.rs                     objects in the TPM: found, checked, generated
 //!  3  tpm.rs                        the TPM, with its settings and its properties
-//!  2  connection.rs                 the thread that sends commands
+//!  2  connection.rs  refused.rs     the thread that sends commands; the keys that are not tried again
 //!  1  error.rs                      the errors
 //!  0  handle.rs  spec.rs            persistent handles; the kinds of keys
 //! ```
@@ -34,12 +34,13 @@ mod handle;
 mod key;
 mod machine_keys;
 mod object;
+mod refused;
 mod spec;
 mod tpm;
 
 pub use self::attestation::TpmAttestation;
 pub use self::contents::KeyFacts;
-pub use self::error::TpmError;
+pub use self::error::{Origin, TpmError};
 pub use self::handle::{HandleError, KeyHandle};
 pub use self::key::TpmKey;
 pub use self::machine_keys::TpmKeys;

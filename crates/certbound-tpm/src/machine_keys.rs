@@ -18,7 +18,7 @@ use crate::spec::KeySpec;
 use crate::tpm::Tpm;
 
 /// The time limit for finding or generating the key. A client waits for a key provider for one minute.
-const GENERATION: Duration = Duration::from_secs(50);
+const GENERATION: Duration = Duration::from_secs(40);
 
 /// The message of the test signature, by which the provider checks that the key works.
 const PROBE: &[u8] = b"certbound: probe of the key of a machine";
@@ -59,8 +59,11 @@ impl KeyProvider for TpmKeys {
 
     async fn key(&self) -> Result<MachineKey, KeyError> {
         let inner = Arc::clone(&self.inner);
-        let key = tokio::task::spawn_blocking(move || inner.key().map_err(KeyError::new)).await;
-        key.unwrap_or_else(|_| Err(KeyError::new("the runtime is shutting down")))
+        let key = tokio::task::spawn_blocking(move || Ok(inner.key()?)).await;
+        key.unwrap_or_else(|failed| match failed.is_panic() {
+            true => Err(KeyError::new("the key provider panicked; the message of the panic is on stderr")),
+            false => Err(KeyError::new("the runtime is shutting down").transient(true)),
+        })
     }
 
     /// Returns true: the key stays in the TPM.
@@ -73,7 +76,7 @@ impl Inner {
     /// Finds or generates the key, and proves by one signature that it works.
     fn key(&self) -> Result<MachineKey, TpmError> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = self.find().inspect_err(|_| *made = None)?;
+        let (key, machine) = self.find().inspect_err(|_| *made = None)?;
         // The identity opens new connections for a new `MachineKey`, so the same key is returned as the same
         // `MachineKey`.
         if let Some((known, machine)) = &*made
@@ -82,13 +85,11 @@ impl Inner {
         {
             return Ok(machine.clone());
         }
-        let machine = MachineKey::new(key.public_key(), key.clone())
-            .map_err(|error| self.unusable(error.to_string()))?;
         *made = Some((key, machine.clone()));
         Ok(machine)
     }
 
-    fn find(&self) -> Result<TpmKey, TpmError> {
+    fn find(&self) -> Result<(TpmKey, MachineKey), TpmError> {
         let (tpm, handle) = (self.tpm.clone(), self.handle);
         let found = self.tpm.run_long(GENERATION, move |context| {
             tpm.check_vendor(context)?;
@@ -98,16 +99,12 @@ impl Inner {
         if let Some(reason) = key.leaves() {
             return Err(self.unusable(format!("it can be copied out of the TPM: {reason}")));
         }
+        let machine = MachineKey::new(key.public_key(), key.clone());
+        let machine = machine.map_err(|error| self.unusable(error.to_string()))?;
         let signature = key.sign_message(SignatureScheme::RsaPssSha256, PROBE)?;
         let public = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, key.public_key());
-        public.verify(PROBE, &signature).map_err(|_| {
-            self.unusable(
-                "its RSA-PSS signature is not valid: TPMs with firmware before revision 1.38 of the specification can make \
-                 salts that are not of 32 bytes"
-                    .to_owned(),
-            )
-        })?;
-        Ok(key)
+        public.verify(PROBE, &signature).map_err(|_| TpmError::PssSalt { handle: self.handle })?;
+        Ok((key, machine))
     }
 
     fn unusable(&self, reason: String) -> TpmError {
@@ -119,7 +116,7 @@ fn find_or_generate(context: &mut Context, handle: KeyHandle) -> Result<FoundKey
     if object::exists(context, handle)? {
         return object::find(context, handle);
     }
-    let generated = object::generate(context, handle, KeySpec::Rsa2048);
+    let generated = object::generate(context, handle, KeySpec::Rsa2048, &mut None);
     match generated {
         Ok(found) => {
             tracing::info!(%handle, "a key of the machine was generated in the TPM");

@@ -208,10 +208,12 @@ fn kind(public: &Public) -> Option<KeyKind> {
 /// The key is a primary key with a random template, so it exists nowhere else. After the TPM has removed the key from
 /// its handle, nobody can make it again. The key has no authorization, and wrong authorizations of other keys do not
 /// lock it.
+/// The function writes the name of the key into `made` before the TPM stores the key.
 pub(crate) fn generate(
     context: &mut Context,
     handle: KeyHandle,
     spec: KeySpec,
+    made: &mut Option<Vec<u8>>,
 ) -> Result<FoundKey, TpmError> {
     let template = template(spec).map_err(|error| TpmError::of("the template of the key", error))?;
     let created = context.execute_with_session(Some(AuthSession::Password), |context| {
@@ -220,6 +222,8 @@ pub(crate) fn generate(
     let created = created
         .map_err(|error| TpmError::of_owner("TPM2_CreatePrimary", "generate a key", error))?
         .key_handle;
+    let name = context.tr_get_name(created.into());
+    *made = name.ok().map(|name| name.value().to_vec());
     let persistent = Persistent::Persistent(in_tss(handle)?);
     let kept = context.execute_with_session(Some(AuthSession::Password), |context| {
         context.evict_control(Provision::Owner, created.into(), persistent)

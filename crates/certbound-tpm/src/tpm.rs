@@ -14,6 +14,9 @@ use crate::handle::KeyHandle;
 /// The vendor string of libtpms, on which swtpm and the TPMs of many virtual machines are built.
 const SOFTWARE: &str = "SW   TPM";
 
+/// The interfaces to simulators: to swtpm, and to the reference implementation of Microsoft.
+const SIMULATORS: [&str; 2] = ["swtpm", "mssim"];
+
 /// The settings of a TPM.
 #[derive(Clone, Debug)]
 pub struct TpmOptions {
@@ -30,7 +33,7 @@ impl Default for TpmOptions {
 
 impl TpmOptions {
     /// Sets the time that a caller waits for one command, including the time in the queue. The default is 10 seconds. The
-    /// generation of a key has a limit of its own: 50 seconds for the key of a managed identity, otherwise 5 minutes.
+    /// generation of a key has a limit of its own: 40 seconds for the key of a managed identity, otherwise 5 minutes.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -86,11 +89,22 @@ impl Tpm {
         &self.inner.vendor
     }
 
-    /// Returns whether the keys of this TPM count as keys in hardware. The result is false if the vendor string is the
-    /// string of a software TPM and [`TpmOptions::trust_as_hardware`] is not set. The function does not verify that the
-    /// TPM is genuine.
+    /// Returns whether the keys of this TPM count as keys in hardware. The result is false if the address names a
+    /// simulator, or if the vendor string is empty or that of a software TPM, unless [`TpmOptions::trust_as_hardware`] is set.
+    /// The TPM that Hyper-V gives to a virtual machine counts as hardware: the host protects it. The function does not verify that
+    /// the TPM is genuine.
     pub fn is_hardware(&self) -> bool {
-        self.inner.options.trusted_as_hardware || self.inner.vendor != SOFTWARE
+        let is_simulator = SIMULATORS.iter().any(|simulator| self.address().starts_with(simulator));
+        let is_software = is_simulator || self.vendor().is_empty() || self.vendor() == SOFTWARE;
+        self.inner.options.trusted_as_hardware || !is_software
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.inner.connection.address()
+    }
+
+    pub(crate) fn limit(&self) -> Duration {
+        self.inner.options.limit
     }
 
     pub(crate) fn attestation_key(&self) -> Option<KeyHandle> {
@@ -121,13 +135,10 @@ impl Tpm {
         if now == self.inner.vendor {
             return Ok(());
         }
-        let reason = format!(
-            "another TPM is in its place: its vendor string is `{now}` and was `{}`; restart this program to use it",
-            self.inner.vendor
-        );
-        Err(TpmError::Unavailable {
-            address: self.inner.connection.address().to_owned(),
-            reason: reason.into(),
+        Err(TpmError::Replaced {
+            address: self.address().to_owned(),
+            vendor: now,
+            before: self.inner.vendor.clone(),
         })
     }
 }
@@ -150,9 +161,6 @@ fn vendor(context: &mut Context) -> Result<String, TpmError> {
 
 impl fmt::Debug for Tpm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tpm")
-            .field("address", &self.inner.connection.address())
-            .field("vendor", &self.inner.vendor)
-            .finish()
+        f.debug_struct("Tpm").field("address", &self.address()).field("vendor", &self.inner.vendor).finish()
     }
 }

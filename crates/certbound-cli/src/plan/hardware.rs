@@ -76,10 +76,10 @@ pub(super) fn certificate_of_file(
     key: &str,
     password_env: Option<&str>,
 ) -> Result<(BindingCertificate, String), Failure> {
-    if token_uri::is_tpm(key) {
-        return tpm::certificate_of_file(path, key);
-    }
     let chain = input::file(path, MAX_BYTES)?;
+    if token_uri::is_tpm(key) {
+        return Ok((tpm::certificate(&chain, key)?, format!("file:{}", path.display())));
+    }
     let opened = TokenCertificate::open_with_chain(token_uri::parse(key)?, &chain, options(password_env)?)?;
     Ok((opened.current(), format!("file:{}", path.display())))
 }

@@ -25,7 +25,7 @@ pub(crate) fn check_value(key: &str, value: &str, with_issuer: bool) -> Result<(
             if token_uri::text(Path::new(value)).is_some() =>
         {
             match (token_uri::is_tpm(value), key.ends_with("-key")) {
-                (true, true) => tpm::check(value)?,
+                (true, true) => tpm::check_key(value)?,
                 (true, false) => return Err(Usage::TpmHasNoCertificate.into()),
                 (false, _) => token_uri::parse(value).map(drop)?,
             }

@@ -1,7 +1,5 @@
 //! A build that cannot use a TPM.
 
-use std::path::Path;
-
 use certbound::BindingCertificate;
 use certbound::managed_identity::ManagedIdentityBuilder;
 
@@ -15,7 +13,11 @@ pub(crate) fn check(_: &str) -> Result<(), Failure> {
     Err(Usage::NoTpm.into())
 }
 
-pub(crate) fn certificate_of_file(_: &Path, _: &str) -> Result<(BindingCertificate, String), Failure> {
+pub(crate) fn check_key(_: &str) -> Result<(), Failure> {
+    Err(Usage::NoTpm.into())
+}
+
+pub(crate) fn certificate(_: &[u8], _: &str) -> Result<BindingCertificate, Failure> {
     Err(Usage::NoTpm.into())
 }
 

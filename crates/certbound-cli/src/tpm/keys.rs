@@ -1,7 +1,5 @@
 //! Keys in a TPM for the commands, in a build with the feature `tpm`.
 
-use std::path::Path;
-
 use certbound::BindingCertificate;
 use certbound::managed_identity::ManagedIdentityBuilder;
 use certbound_tpm::{KeyFacts, KeyHandle, KeySpec, Tpm, TpmError, TpmKeys, TpmOptions};
@@ -9,25 +7,25 @@ use certbound_tpm::{KeyFacts, KeyHandle, KeySpec, Tpm, TpmError, TpmKeys, TpmOpt
 use super::KeyRow;
 use crate::failure::Failure;
 use crate::flags::KeyFlag;
-use crate::input;
 use crate::usage::Usage;
 
 /// The variable of tpm2-tools with the address of the TPM.
 const ADDRESS: &str = "TPM2TOOLS_TCTI";
-/// The size of the largest file with a chain, in bytes.
-const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Parses a name. The TPM is not opened.
+/// Checks the name of a provider of machine keys. The TPM is not opened.
 pub(crate) fn check(name: &str) -> Result<(), Failure> {
     Ok(handle(name).map(drop)?)
 }
 
-/// Reads the certificate in a file, and opens its key in the TPM. Returns the certificate and its name for results.
-pub(crate) fn certificate_of_file(path: &Path, name: &str) -> Result<(BindingCertificate, String), Failure> {
+/// Checks the name of a key, which must have a handle. The TPM is not opened.
+pub(crate) fn check_key(name: &str) -> Result<(), Failure> {
+    required(name).map(drop)
+}
+
+/// Opens the key of a certificate. `chain` is PEM.
+pub(crate) fn certificate(chain: &[u8], name: &str) -> Result<BindingCertificate, Failure> {
     let handle = required(name)?;
-    let chain = input::file(path, MAX_BYTES)?;
-    let certificate = BindingCertificate::from_signer(&chain, open()?.key(handle)?)?;
-    Ok((certificate, format!("file:{}", path.display())))
+    Ok(BindingCertificate::from_signer(chain, open()?.key(handle)?)?)
 }
 
 /// Sets the TPM as the key provider of a managed identity.
@@ -41,9 +39,10 @@ pub(crate) fn with_machine_keys(
 
 /// Returns the keys of the TPM. If the name contains a handle, returns only the key at this handle.
 pub(crate) fn list(name: &str) -> Result<Vec<KeyRow>, Failure> {
-    let handle = handle(name)?;
-    let keys = open()?.keys()?.into_iter();
-    Ok(keys.filter(|key| handle.is_none_or(|handle| handle == key.handle)).map(row).collect())
+    let Some(handle) = handle(name)? else { return Ok(open()?.keys()?.into_iter().map(row).collect()) };
+    let keys = open()?.keys()?;
+    let key = keys.into_iter().find(|key| key.handle == handle).ok_or(TpmError::NoKey { handle })?;
+    Ok(vec![row(key)])
 }
 
 /// Generates a key at the handle in the name.
@@ -66,7 +65,9 @@ pub(crate) fn request(name: &str, subject: &str) -> Result<String, Failure> {
 
 fn open() -> Result<Tpm, TpmError> {
     // An empty variable counts as unset, as in tpm2-tools.
-    let address = std::env::var(ADDRESS).ok().filter(|address| !address.is_empty());
+    let address = std::env::var_os(ADDRESS).filter(|address| !address.is_empty());
+    // An address that is not UTF-8 is an error: the default can be another TPM.
+    let address = address.map(|address| address.to_string_lossy().into_owned());
     Tpm::open(address.as_deref().unwrap_or(Tpm::DEFAULT_ADDRESS), TpmOptions::default())
 }
 

@@ -60,7 +60,7 @@ const TABLE: &[Aadsts] = &[
     row(392_200, "invalid_request", 400,
         "the connection has no client certificate",
         "present the certificate in TLS; check that no proxy between the client and the service terminates TLS")
-        .caused_by(&["a proxy ends TLS between the client and the service", "the program sends the request without the certificate"]),
+        .caused_by(&["a proxy terminates TLS between the client and the service", "the program sends the request without the certificate"]),
     row(392_204, "invalid_client", 401,
         "the client certificate has expired",
         "renew the certificate")
@@ -184,7 +184,7 @@ const TABLE: &[Aadsts] = &[
     row(50_012, "invalid_client", 401,
         "client authentication failed",
         "check the credential")
-        .caused_by(&["the credential is of another kind than the application has"]),
+        .caused_by(&["the application has no credential of this kind"]),
     row(90_002, "invalid_request", 400,
         "the tenant was not found",
         "check the tenant id and the cloud")
@@ -304,7 +304,7 @@ const TABLE: &[Aadsts] = &[
     row(700_222, "invalid_request", 400,
         "Entra's own tokens are not accepted as assertions in this request",
         "use a managed identity as Leg 1, or an application that is enabled for this flow")
-        .caused_by(&["Leg 1 is an application that may not be Leg 1"]),
+        .caused_by(&["Leg 1 is an application that is not enabled for this flow"]),
     row(700_223, "invalid_client", 401,
         "a policy of the tenant constrains federated credentials",
         "ask an administrator of the tenant to allow this issuer in the policy")

@@ -17,7 +17,7 @@ const ENTRIES: &[Entry] = &[
         "check the path and the permissions"),
     entry("certificate_missing", CLIENT_AND_COMMAND,
         "the input contains no certificate",
-        &["the file has only a key", "the file is neither PEM nor, where it is allowed, DER"],
+        &["the file has only a key", "the file is neither PEM nor DER, or is DER where only PEM is accepted"],
         "give a file with the leaf certificate first, then its issuers"),
     entry("certificate_invalid", CLIENT,
         "a certificate of the chain cannot be used",

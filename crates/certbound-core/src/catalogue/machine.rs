@@ -70,7 +70,7 @@ const ENTRIES: &[Entry] = &[
         "the protection of the machine's key is weaker than the program requires",
         &["the key is in software, and hardware or attestation is required",
             "MSAL_MI_DISABLE_IMDS_V2 disables the certificates of the metadata service"],
-        "use a stronger key provider, require less, or remove the variable"),
+        "use a stronger key provider, require a lower key strength, or remove the variable"),
     entry("attestation_failed", CLIENT,
         "the attestation hook gave no attestation of the key",
         &["the hook returned an error or an empty text"],

@@ -61,11 +61,11 @@ const ENTRIES: &[Entry] = &[
         &["the tenant's path or the region's host is wrong"],
         "check the authority and the region"),
     entry("http_status_not_200", SERVICE,
-        "the service refused without an error of its own",
+        "the service refused the request, and its answer names no error",
         &["a proxy or a firewall answered instead"],
         "check the authority and the region, and that no proxy answers instead of the token service"),
     entry("non_parsable_oauth_error", SERVICE,
-        "the service refused, and its answer is not JSON",
+        "the service refused the request, and its answer is not JSON",
         &["a proxy or a firewall answered with a web page"],
         "check the authority and the region, and that no proxy answers instead of the token service"),
 ];

@@ -37,14 +37,14 @@ pub enum MetadataAddressError {
     #[error("no interface of this machine has the address 169.254.169.254")]
     #[strum(props(code = "metadata_address_missing"))]
     #[strum(props(
-        fix = "use `emulator run --isolated`, or add the address to loopback: `ip addr add 169.254.169.254/32 dev lo`, as root or in a network of its own (`unshare -Urn`)"
+        fix = "use `emulator run --isolated`, or add the address to loopback: `ip addr add 169.254.169.254/32 dev lo`, as root or in a separate network namespace (`unshare -Urn`)"
     ))]
     Missing,
     /// An interface that is not loopback has the address of the real metadata service.
     #[error("the interface {interface} has the address 169.254.169.254, and it is not a loopback interface")]
     #[strum(props(code = "listen_address_not_loopback"))]
     #[strum(props(
-        fix = "use `emulator run --isolated`, or start the emulator in a network of its own (`unshare -Urn`)"
+        fix = "use `emulator run --isolated`, or start the emulator in a separate network namespace (`unshare -Urn`)"
     ))]
     OtherInterface {
         /// The name of the interface.
@@ -56,7 +56,7 @@ pub enum MetadataAddressError {
     )]
     #[strum(props(code = "metadata_service_is_real"))]
     #[strum(props(
-        fix = "if loopback has the address, remove it (`ip addr del 169.254.169.254/32 dev lo`); use `emulator run --isolated` or a network of its own (`unshare -Urn`)"
+        fix = "if loopback has the address, remove it (`ip addr del 169.254.169.254/32 dev lo`); use `emulator run --isolated` or a separate network namespace (`unshare -Urn`)"
     ))]
     RealMachine,
     /// The interfaces of this machine are unknown.

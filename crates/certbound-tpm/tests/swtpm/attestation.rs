@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use certbound_tpm::{KeyHandle, KeySpec, Tpm, TpmAttestation, TpmOptions};
+use certbound::certificate::{SignatureScheme, Signer as _};
+use certbound_tpm::{KeyHandle, KeySpec, Tpm, TpmAttestation, TpmError, TpmOptions};
 
 use crate::swtpm::Swtpm;
 
@@ -106,4 +107,16 @@ fn the_platforms_attestation_key_and_its_certificate_are_used() {
     assert_eq!(attested.endorsement_certificate.as_deref(), Some(&b"certificate of the endorsement key"[..]));
     drop(tpm);
     check(&swtpm, &attested);
+}
+
+/// A wrong handle of the attestation key is the error of that handle, and the signing key goes on.
+#[test]
+fn a_missing_attestation_key_does_not_close_the_signing_key() {
+    let swtpm = Swtpm::start();
+    let attester = KeyHandle::new(0x8100_0009).unwrap();
+    let tpm = Tpm::open(&swtpm.address(), TpmOptions::default().attestation_key(attester)).unwrap();
+    tpm.generate(key(), KeySpec::P256).unwrap();
+    let opened = tpm.key(key()).unwrap();
+    assert_eq!(opened.attest(NONCE).unwrap_err(), TpmError::NoKey { handle: attester });
+    opened.sign(SignatureScheme::EcdsaP256Sha256, b"a message").unwrap();
 }

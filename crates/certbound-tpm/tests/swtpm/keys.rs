@@ -4,7 +4,8 @@ use std::fs;
 use std::process::Command;
 
 use certbound::certificate::{SignatureScheme, Signer as _};
-use certbound_tpm::{KeyHandle, KeySpec, Tpm, TpmError, TpmOptions};
+use certbound::managed_identity::KeyProvider as _;
+use certbound_tpm::{KeyHandle, KeySpec, Tpm, TpmError, TpmKeys, TpmOptions};
 
 use crate::swtpm::Swtpm;
 
@@ -84,18 +85,32 @@ fn objects_of_others_are_listed_and_not_used() {
     assert!(other.to_string().contains("does not support"), "{other}");
 }
 
-#[test]
-fn a_key_with_an_authorization_is_refused_by_the_tpm_and_tried_once() {
+#[tokio::test]
+async fn a_key_with_an_authorization_is_refused_by_the_tpm_and_tried_once() {
     let swtpm = Swtpm::start();
     let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign";
     swtpm.put("0x81000001", &["-G", "rsa2048", "-a", attributes, "-p", "secret"]);
     let before = lockout_counter(&swtpm);
     let tpm = swtpm.open();
     let key = tpm.key(handle(0x8100_0001)).unwrap();
-    let error = key.sign(SignatureScheme::RsaPssSha256, b"a message").unwrap_err();
-    assert!(error.to_string().contains("TPM2_Sign failed"), "{error}");
-    assert!(!error.is_handle_gone());
-    drop((key, tpm));
+    let other = tpm.key(handle(0x8100_0001)).unwrap();
+    let keys = TpmKeys::new(tpm.clone(), handle(0x8100_0001));
+    for _ in 0..2 {
+        for key in [&key, &other] {
+            let error = key.sign(SignatureScheme::RsaPssSha256, b"a message").unwrap_err();
+            assert!(error.to_string().contains("has an authorization"), "{error}");
+            assert!(!error.is_handle_gone() && !error.is_transient());
+        }
+        let error = keys.key().await.unwrap_err();
+        assert!(error.to_string().contains("has an authorization"), "{error}");
+        assert!(error.fix().unwrap().contains("tpm2-pkcs11"), "{error:?}");
+    }
+    drop((key, other, keys, tpm));
+    // A client that opens the TPM later in the process does not try either.
+    let again = swtpm.open();
+    let error = again.key(handle(0x8100_0001)).unwrap().attest(b"nonce").unwrap_err();
+    assert_eq!(error.code(), "tpm_key_authorization", "{error}");
+    drop(again);
     assert_eq!(lockout_counter(&swtpm), before + 1, "each attempt counts towards the lockout of the TPM");
 }
 
@@ -116,12 +131,13 @@ fn an_owner_with_an_authorization_is_told_how_to_make_the_key() {
     // The advice of the error, with the authorization and the handle filled in.
     let fix = error.fix().replace("OWNER-AUTH", "owner-secret").replace("HANDLE", "0x81300001");
     let mut commands = fix.split('`').filter(|part| part.starts_with("tpm2_"));
-    for command in [commands.next().unwrap(), commands.next().unwrap()] {
+    for command in [commands.next().unwrap(), commands.next().unwrap(), commands.next().unwrap()] {
         let (program, args) = command.split_once(' ').unwrap();
         let args: Vec<&str> = args.split(' ').map(|arg| arg.trim_matches('\'')).collect();
         swtpm.tool(program, &args);
+        // A resource manager would remove the objects of the program from the memory of the TPM.
+        swtpm.tool("tpm2_flushcontext", &["-t"]);
     }
-    swtpm.tool("tpm2_flushcontext", &["-t"]);
     let tpm = swtpm.open();
     tpm.key(handle(0x8130_0001)).unwrap().sign(SignatureScheme::RsaPssSha256, b"a message").unwrap();
 }

@@ -83,8 +83,8 @@ async fn a_key_that_does_not_fit_is_refused_and_none_takes_its_place() {
     let cases = [
         (0x8130_0001, "it can be copied out of the TPM: it can be duplicated: fixedTPM is not set"),
         (0x8130_0002, "it may not sign"),
-        (0x8130_0003, "it does not support RsaPssSha256"),
-        (0x8130_0004, "it does not support RsaPssSha256"),
+        (0x8130_0003, "the signer does not support RSA-PSS with SHA-256"),
+        (0x8130_0004, "is not an RSA key"),
     ];
     for (number, reason) in cases {
         let error = TpmKeys::new(tpm.clone(), KeyHandle::new(number).unwrap()).key().await.unwrap_err();

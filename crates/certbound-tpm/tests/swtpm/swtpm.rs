@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use certbound_tpm::{Tpm, TpmOptions};
 
@@ -116,12 +117,16 @@ impl Drop for Swtpm {
 }
 
 /// The TPM Software Stack expects the control channel of swtpm at the next port.
+///
+/// The ports are below the range from which the system gives ports to other programs, so they stay free when a test starts
+/// its TPM again. Tests of one process never share a pair; two processes can, and then one of them tries the next pair.
 fn free_pair() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 97).unwrap() * 64;
     loop {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        let Some(next) = port.checked_add(1) else { continue };
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, next)).is_ok() {
+        let port = 20_000 + (start + 2 * NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if is_free(port) && is_free(port + 1) {
             return port;
         }
     }
@@ -138,12 +143,16 @@ fn serve(state: &Path, port: u16) -> Option<Child> {
         .stderr(Stdio::null())
         .spawn()
         .expect("swtpm is needed: run the tests by `cargo xtask test`");
-    // A connection to the first port would be the only one that swtpm accepts.
+    // A connection to the first port would be the only one that swtpm accepts. Another program can have the second port.
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port + 1)).is_err() {
         if child.try_wait().unwrap().is_some() {
             return None;
         }
         std::thread::yield_now();
     }
-    Some(child)
+    std::thread::yield_now();
+    match child.try_wait().unwrap() {
+        Some(_) => None,
+        None => Some(child),
+    }
 }
