@@ -13,13 +13,9 @@ use serde_json::Value;
 use crate::process::{self, WITHOUT_HEADERS, capture, cargo, locked, run, say};
 use crate::strangers;
 
-/// The tests of the libraries.
-const LIBRARIES: [&str; 7] = ["--lib", "--test", "behaviour", "--test", "sockets", "--test", "numbered"];
-/// The tests of the command line, by their modules: the demo, the emulator over TLS, encrypted keys, managed identities and
-/// the verifier.
-const COMMAND: [&str; 7] =
-    ["--test", "cli", "--", "demo_and_endpoint::", "flow::", "managed_identity::", "verify::"];
-
+/// The tests of the libraries and of the command.
+const TESTS: [&str; 9] =
+    ["--lib", "--test", "behaviour", "--test", "sockets", "--test", "numbered", "--test", "cli"];
 /// Installs the programs that the build needs. Then it builds the program, checks that the program uses the FIPS module,
 /// and runs the demo and the tests with the feature.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
@@ -29,8 +25,13 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     say(&format!("fips: the program has {} MB", size / 1_000_000));
     uses_the_module(&program)?;
     run(Command::new(&program).args(["demo", "-o", "table"]))?;
-    run(with_fips(root, "test").arg("--no-fail-fast").args(LIBRARIES))?;
-    run(with_fips(root, "test").args(COMMAND))?;
+    let strangers = strangers::set_up(root)?;
+    run(with_fips(root, "test")
+        .arg("--no-fail-fast")
+        .args(TESTS)
+        .env("CERTBOUND_PYTHON", &strangers.python)
+        .env("CERTBOUND_NODE", &strangers.node.interpreter)
+        .env("CERTBOUND_NODE_PACKAGES", &strangers.node.packages))?;
     say("fips: all passed");
     Ok(())
 }
