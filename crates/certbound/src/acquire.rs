@@ -22,7 +22,7 @@
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token response | `accept.rs` |
 //! | an AADSTS number with its meaning and advice | `certbound-core/src/catalogue/aadsts.rs` |
-//! | whether a failure costs the certificate | `certbound-core/src/refusal/recovery.rs` |
+//! | the effect of a failure on the certificate | `certbound-core/src/refusal/recovery.rs` |
 //! | an option of an acquisition | `setters.rs` for callers, `options.rs` for its effect |
 //! | the region of a request | `region.rs`; the detection itself is in `crate::region` |
 //! | a source of tokens | implement the trait `Issuer` of `issuer.rs` |
@@ -105,7 +105,8 @@ impl<I: Issuer> Acquisition<I> {
         let request = self.load_request(certificate.as_ref(), replaces);
         let cache = self.context().cache.clone();
         let (issuer, kind) = (self.issuer.clone(), self.kind);
-        // If the certificate is not known without waiting, it is the certificate of this acquisition.
+        // If the issuer cannot name its certificate without waiting, the certificate in use is the one of this
+        // acquisition.
         let in_use = |known: &BindingCertificate| match issuer.thumbprint_now(kind) {
             Some(_) => issuer.reopened(known),
             None => binding.clone(),
@@ -172,8 +173,8 @@ impl<I: Issuer> Acquisition<I> {
         observation.end_refresh(refreshed)
     }
 
-    /// Requests a token on a miss. `wish` can demand a new certificate. If the certificate is
-    /// refused and has a successor, the request is repeated once with the successor.
+    /// Requests a token from the issuer. `wish` can demand a new certificate. If the request fails and the issuer has a
+    /// replacement of the certificate, the function repeats the request once with the replacement.
     async fn fetch(
         self,
         certificate: Option<I::Certificate>,
@@ -219,7 +220,8 @@ impl<I: Issuer> Acquisition<I> {
         Ok(fetched.into_loaded(key, (seq, correlation_id), binding, self.context()))
     }
 
-    /// Returns an unexpired token of an earlier certificate, if no certificate can be obtained because of an outage.
+    /// Returns an unexpired token of an earlier certificate, if the issuer has no certificate because of an outage.
+    /// Otherwise, or if the caller demands a new token, returns `error`.
     fn without_certificate(&self, error: Error) -> Result<Loaded, Error> {
         if !error.is_transient() || self.load_key(None, None).wants_new() {
             return Err(error);

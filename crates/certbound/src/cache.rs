@@ -175,8 +175,8 @@ impl TokenCache {
     /// store it returns at once.
     ///
     /// Call `flush` before a program ends: tokens are saved in the background, after their callers have got them. A
-    /// token that is not saved in time is saved later, even if the last handle is dropped. The runtime must still run,
-    /// and the store must not fail.
+    /// token that is not saved in time is saved later, even if the last clone of the cache is dropped. The runtime must
+    /// still run, and the store must not fail.
     pub async fn flush(&self) {
         if let Some(store) = self.store() {
             store.flush().await;

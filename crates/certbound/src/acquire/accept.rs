@@ -48,7 +48,7 @@ impl Accepted {
     }
 }
 
-/// Checks a response and returns its token. Neither the token's details nor the error repeat a secret of the request.
+/// Checks a response and returns its token. The token's details and the error contain no secret of the request.
 pub(crate) fn accept(
     response: TokenResponse,
     request: &TokenRequest<'_>,
@@ -70,8 +70,8 @@ pub(crate) fn accept(
     Ok(accepted)
 }
 
-/// Accepts a token only if its type and scope are as requested, its binding is acceptable, and it has not expired.
-/// Every other case is an error.
+/// Accepts a token only if its type and scope are as requested, its binding passes [`observed`], and it has not
+/// expired. Every other case is an error.
 fn judge(
     response: TokenResponse,
     request: &TokenRequest<'_>,
@@ -127,8 +127,8 @@ fn observed(
     exchange: &Exchange<'_>,
 ) -> Result<bool, PeerMisbehaved> {
     let demands_observed = exchange.context.cache_key.demands_observed();
-    // The token of Leg 1 is an assertion. Leg 2's token service must read its binding, so the client must be able to
-    // read it too.
+    // The token of Leg 1 is an assertion. The token service of Leg 2 must read the binding of the assertion, so the
+    // client must be able to read this binding too.
     match (observe(token, binding, by_type), exchange.leg) {
         (Err(PeerMisbehaved::ConfirmationMissing), Some(Leg::One)) => Err(PeerMisbehaved::AssertionNotBound),
         (Ok(false), Some(Leg::One)) => Err(PeerMisbehaved::BadAssertion(AssertionError::Unreadable)),

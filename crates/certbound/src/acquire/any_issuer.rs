@@ -33,7 +33,7 @@ pub(crate) trait AnyIssuer: Send + Sync {
     /// must wait for the certificate.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
-    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew.
+    /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
 
     /// Looks for a replacement of a certificate whose key handle did not sign. The future owns its data.

@@ -47,7 +47,8 @@ impl Context {
 }
 
 impl ContextSettings {
-    /// Replaces absent settings by their defaults. Observers see `name`. The second returned value owns the background tasks.
+    /// Replaces absent settings by their defaults. Observers see `name`. The second returned value owns the background
+    /// tasks.
     ///
     /// # Errors
     /// [`NetworkError`], if the default network cannot be used.

@@ -154,7 +154,7 @@ pub(crate) fn discovery(correlation_id: CorrelationId) -> [(HeaderName, HeaderVa
     ]
 }
 
-/// Reads the headers of a response that the library uses.
+/// Reads those headers of a response that the library uses.
 pub(crate) fn facts(headers: &http::HeaderMap, now: UnixTime) -> HeaderFacts {
     let text =
         |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);

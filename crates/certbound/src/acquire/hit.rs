@@ -62,7 +62,7 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
     Some(token)
 }
 
-/// Does the same as [`hit`] for a repeated request without options. The hash of its cache key is known.
+/// Does the same as [`hit`] for a repeated request without options. `hash` is the hash of the head of its cache key.
 pub(crate) fn hit_of_prepared(
     issuer: &dyn AnyIssuer,
     scope: &ResourceScope,

@@ -62,8 +62,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
 
-    /// Returns the thumbprint of the certificate that cached tokens can have. It does not request a new certificate
-    /// from the platform.
+    /// Returns the thumbprint in the cache key of a token of this kind. The function requests no new certificate from
+    /// the platform.
     fn thumbprint(&self, kind: Kind) -> impl Future<Output = Result<Option<Thumbprint>, Error>> + Send;
 
     /// Refuses options that the issuer does not support.
@@ -88,9 +88,9 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
-    /// Looks for a replacement of a certificate whose key handle did not sign. Returns whether there is one: another
-    /// certificate, or the same certificate with a key that was opened anew. `is_gone` means that the handle will never
-    /// sign again.
+    /// Looks for a replacement of a certificate whose key handle did not sign. Returns whether a replacement exists: a
+    /// different certificate, or the same certificate with a key that was opened again. `is_gone` means that the handle
+    /// will never sign again.
     fn replace_handle(
         &self,
         certificate: &BindingCertificate,
@@ -102,8 +102,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         0
     }
 
-    /// Returns a new certificate if `wish` demands it and `certificate` was issued before the acquisition began. Otherwise
-    /// returns `certificate`, which is the default.
+    /// Returns a new certificate if `wish` demands it and `certificate` was issued before the acquisition began.
+    /// Otherwise returns `certificate`, which is the default.
     ///
     /// # Errors
     /// The error of requesting a new certificate.
@@ -135,7 +135,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
 pub(crate) struct Wish {
     /// The row of the table of recoveries.
     pub(crate) why: Failure,
-    /// The value of [`Issuer::certificates_issued`] when the acquisition began. A certificate with a higher number is new.
+    /// The value of [`Issuer::certificates_issued`] when the acquisition began. A certificate with a higher number is
+    /// new.
     pub(crate) issued_before: u64,
 }
 

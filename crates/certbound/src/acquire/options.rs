@@ -39,10 +39,10 @@ pub(crate) struct Options {
 /// Query parameters that are sent only in the telemetry header, with the largest number of characters of each value.
 const CALLER: [(&str, usize); 3] = [("caller-sdk-id", 10), ("caller-sdk-ver", 20), ("ManagedCert", 1)];
 
-/// The reason to refuse a parameter that would compete with one of the library.
+/// The reason to refuse a parameter with the name of a parameter that the library itself sends.
 const OWN: &str = "the name is reserved for a parameter of the library";
 
-/// Body parameters that have an option of their own.
+/// Body parameters for which the library has an option.
 const BY_OPTION: [&str; 2] = ["attributes", "attribute_tokens"];
 
 impl Options {
@@ -108,7 +108,7 @@ impl Options {
         Ok(())
     }
 
-    /// Whether the options allow a cache hit without further checks.
+    /// Returns whether the options allow a cache hit without further checks.
     pub(crate) fn plain(&self) -> bool {
         let nothing_to_check = self.authority.is_none()
             && self.extras.query.is_empty()
@@ -131,7 +131,7 @@ impl Options {
         }
     }
 
-    /// Returns the row of the table of recoveries for a caller that does not want the cached token.
+    /// Returns the row of the table of recoveries for a caller that forces a refresh or answers a claims challenge.
     pub(super) fn wish(&self) -> Option<Failure> {
         match (self.force_refresh, &self.claims) {
             (true, _) => Some(Failure::ForcedRefresh),

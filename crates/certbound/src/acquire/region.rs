@@ -1,5 +1,5 @@
-//! The region of a token request: it is detected before the request, and replaced by the global endpoint if its host
-//! cannot be reached.
+//! The region of a token request. The client detects the region before the request, and uses the global endpoint if the
+//! region's host cannot be reached.
 
 use std::sync::Arc;
 

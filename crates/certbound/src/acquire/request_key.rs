@@ -17,6 +17,6 @@ pub(crate) struct RequestKey {
     /// The value of the parameter `claims`.
     pub(super) claims: Option<Box<str>>,
     pub(super) certificate: Option<Thumbprint>,
-    /// The path of an identity, parameters, and the user of On-Behalf-Of.
+    /// The options that are part of the cache key, for example the FMI path and the user of On-Behalf-Of.
     pub(super) extras: Extras,
 }

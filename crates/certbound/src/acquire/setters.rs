@@ -54,7 +54,7 @@ impl<'a, T> Acquire<'a, T> {
     ///
     /// # Errors
     /// When awaited: `authority_type_mismatch`, `authority_host_mismatch` and `B2C_authority_host_mismatch`. A client
-    /// with a region gets `authority_override_regional` if the host differs from its own.
+    /// with a region gets `authority_override_regional` if the host differs from the host of the client's authority.
     pub fn authority(mut self, authority: Authority) -> Self {
         let own = self.issuer.context().cache_key.authority();
         let for_cache = authority.for_cache();
@@ -102,8 +102,8 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Requests a new token even if a valid token is cached. A bound token of a managed identity is then requested with a
-    /// new certificate; if the metadata service is unavailable, with the certificate in use.
+    /// Requests a new token even if a valid token is cached. A bound token of a managed identity is then requested with
+    /// a new certificate; if the metadata service is unavailable, with the certificate in use.
     pub fn force_refresh(mut self) -> Self {
         self.option().force_refresh = true;
         self
@@ -162,12 +162,12 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Adds a parameter to the request's body. Tokens are cached separately for each value. Observers see only its
-    /// length.
+    /// Adds a parameter to the request's body. Tokens are cached separately for each value. Observers see only the
+    /// length of the value.
     ///
     /// # Errors
-    /// When awaited: `invalid_body_parameter`, if the name is not printable, if the name is reserved for a
-    /// parameter of the library (in any case), if it is given twice, or if the value is blank.
+    /// When awaited: `invalid_body_parameter`, if the name is not printable, if the name is reserved for a parameter of
+    /// the library (in any case), if the parameter is given twice, or if the value is blank.
     pub fn body(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.option().extras.body.push((name.into(), value.into()));
         self
@@ -180,9 +180,9 @@ impl<'a, T> Acquire<'a, T> {
     /// telemetry header.
     ///
     /// # Errors
-    /// When awaited: `invalid_query_parameter`, if a name or value cannot be part of a URL, or if the name is reserved for a
-    /// parameter of the library ([`TokenRequest::OWN_PARAMETERS`](certbound_core::request::TokenRequest::OWN_PARAMETERS)),
-    /// in any case.
+    /// When awaited: `invalid_query_parameter`, if a name or value cannot be part of a URL, or if the name is reserved
+    /// for a parameter of the library
+    /// ([`TokenRequest::OWN_PARAMETERS`](certbound_core::request::TokenRequest::OWN_PARAMETERS)), in any case.
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.option().add_query(name.into(), value.into());
         self

@@ -206,7 +206,7 @@ impl Exchange<'_> {
 
     fn parse(&self, answer: &http::Response<Bytes>) -> Result<TokenResponse, Error> {
         let status = answer.status().as_u16();
-        // The headers of a successful response are not used.
+        // The parser needs no header of a successful response.
         let facts = if status == 200 {
             HeaderFacts::default()
         } else {

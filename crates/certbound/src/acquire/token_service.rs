@@ -76,7 +76,8 @@ impl Issuer for TokenService {
         }
     }
 
-    /// Refuses an authority that this client can never use. The cache must not return a token for it.
+    /// Refuses an authority that this client can never use. The check precedes the look-up in the cache, so the cache
+    /// returns no token for such an authority.
     fn check(&self, options: &Options) -> Result<(), Misuse> {
         options.authority.as_ref().map_or(Ok(()), |other| overriding(&self.client, other).map(drop))
     }
@@ -157,12 +158,13 @@ impl TokenService {
         self.credential.replace(failed, blame).await
     }
 
-    /// Returns whether an error blames the certificate of this acquisition.
+    /// Returns the certainty with which an error blames the certificate of this acquisition. `None` if a different
+    /// certificate would not help.
     fn blame_of(&self, certificate: &BindingCertificate, error: &Error) -> Option<Blame> {
         let presented = error.target().and_then(|target| target.certificate);
         match (self.leg(), error.leg()) {
             (Some(Leg::Two), Some(Leg::Two)) => Blame::of_leg1(error),
-            // An error of Leg 1 can be about another certificate, if Leg 1 uses one.
+            // An error of Leg 1 can be about the certificate of Leg 1, which can be a different certificate.
             (own, other) if own != other && presented != Some(certificate.thumbprint()) => {
                 Blame::of(error).map(Blame::of_another)
             }

@@ -88,7 +88,7 @@ impl TokenCache {
         known
     }
 
-    /// Returns the store. It is `None` for a client whose tokens no later process can find.
+    /// Returns the store. `None` if the cache has no store, or if no later process can find the tokens of the client.
     fn store_of(&self, client: &ClientKey) -> Option<&StoreAdapter> {
         self.store().filter(|_| !client.is_ephemeral())
     }

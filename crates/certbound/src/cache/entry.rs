@@ -88,7 +88,7 @@ impl fmt::Debug for Connections {
     }
 }
 
-/// Values that a stored entry needs for code outside the cache. The cache itself does not use them.
+/// The values that an entry from the store needs and that the store does not contain.
 pub(crate) struct Payload {
     pub(crate) certificate: Option<BindingCertificate>,
     pub(crate) transport: Arc<dyn AnyTransport>,

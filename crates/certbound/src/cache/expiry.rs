@@ -30,7 +30,7 @@ pub(crate) struct Expiry {
     from: UnixTime,
     /// The token is fresh before this time. During an outage `extend` moves it, but never past `expires_at`.
     until: AtomicU32,
-    /// Before this time the token replaces the token of a newer certificate that could not be obtained.
+    /// Before this time the token replaces a token of a newer certificate, because that token could not be obtained.
     is_stand_in: AtomicU32,
     expires_at: u32,
     /// The time at which the next refresh ahead may start.
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_refresh_is_due_while_nobody_has_to_wait_for_it() {
-        // This must be true for every suggested time and every random number.
+        // The refresh must be due before the token stops being fresh, for every suggested time and every random number.
         for refresh_in in [3_000, 3_200, 3_299, 3_300, 3_599] {
             for random in [0, 1, 299, 600, 601, u64::MAX] {
                 let life = life(HOUR, Some(refresh_in), random);

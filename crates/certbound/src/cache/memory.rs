@@ -134,8 +134,8 @@ impl Memory {
         order.bytes += bytes;
         order.soonest_first.insert(ByExpiry(held));
         drop((tokens, order));
-        // A replaced token has the certificate of its successor, so its memory may be freed later. Freeing at once is
-        // expensive: it interrupts every processor that runs this process.
+        // The map may free a replaced token later, because the successor uses the same certificate and its key. Freeing
+        // at once is expensive: it interrupts every processor that runs this process.
         if is_swept || evicted > 0 {
             self.free();
         }

@@ -87,10 +87,10 @@ where
         let number = under_way.begun;
         let entry = ListEntry { list: Arc::downgrade(&self.0), key: key.clone(), number };
         let load = drive(load().instrument(span.clone()), entry).boxed().shared();
-        // A load that was never polled is not complete, so it always has a weak handle.
+        // A load that was never polled is not complete, so `downgrade` returns a weak reference.
         let listed = load.downgrade().map(|load| Listed { number, load, span });
         let ended = listed.and_then(|listed| under_way.loads.insert(key, listed));
-        // If `ended` has the last handle of its span, the span closes now. A subscriber may block then.
+        // If `ended` is the last owner of its span, the span closes now. A subscriber may block then.
         drop(under_way);
         drop(ended);
         (load, false)

@@ -25,8 +25,8 @@ pub enum Source {
 pub(crate) struct Obtained {
     pub(crate) source: Source,
     pub(crate) report: Option<Arc<Report>>,
-    /// The certificate of the entry with another handle of its key, which is the handle in use. The entry's own handle may no
-    /// longer work.
+    /// The certificate of the entry with the handle in use, if this handle differs from the handle in the entry. The
+    /// handle in the entry may no longer work.
     pub(crate) reopened: Option<BindingCertificate>,
 }
 
@@ -45,10 +45,11 @@ impl Obtained {
         Self { source: Source::Service, report: Some(Arc::new(report)), reopened: None }
     }
 
-    /// Returns the source with the handle in use. `in_use` returns the certificate in use for the certificate of the entry.
+    /// Returns the source with the handle in use. `in_use` returns the certificate in use for the certificate of the
+    /// entry.
     ///
-    /// A source of the application can return a different certificate. That certificate is ignored, because the resource
-    /// would refuse the token over it.
+    /// A certificate source of the application can return a different certificate. That certificate is ignored, because
+    /// the token is not bound to it.
     pub(crate) fn for_handle(
         mut self,
         entry: &Entry,

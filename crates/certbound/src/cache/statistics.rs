@@ -56,7 +56,7 @@ pub(super) struct Counters {
     others: [AtomicU64; 8],
 }
 
-/// A counter on its own lines of the processor's cache.
+/// A counter that shares no cache line of the processor with another counter.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard(AtomicU64);

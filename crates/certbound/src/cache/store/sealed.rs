@@ -56,7 +56,7 @@ struct Inner {
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The content of the file, by the name in hexadecimal.
+/// The entries in the file, by their names in hexadecimal.
 #[derive(Default, Serialize, Deserialize)]
 struct Tokens(BTreeMap<String, SealedEntry>);
 
