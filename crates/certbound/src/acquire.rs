@@ -105,7 +105,7 @@ impl<I: Issuer> Acquisition<I> {
         let request = self.load_request(certificate.as_ref(), replaces);
         let cache = self.context().cache.clone();
         let (issuer, kind) = (self.issuer.clone(), self.kind);
-        // If the issuer cannot name its certificate without waiting, the certificate in use is the one of this
+        // If the issuer cannot name its certificate without waiting, the certificate in use is the certificate of this
         // acquisition.
         let in_use = |known: &BindingCertificate| match issuer.thumbprint_now(kind) {
             Some(_) => issuer.reopened(known),

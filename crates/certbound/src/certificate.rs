@@ -54,11 +54,11 @@ pub(crate) struct ChainHash(Thumbprint);
 /// A certificate chain with the private key of its leaf. A token is bound to it, and TLS presents it.
 ///
 /// It is cheap to clone and never changes: a rotation creates a new certificate. Loading checks that the key belongs to
-/// the certificate. It does not check dates: each acquisition checks them. No function returns the key, except in a build
-/// with the cargo feature `foreign-tls`. RSA and EC keys
-/// (P-256, P-384, P-521) can be used for bound tokens. A Bearer token needs an RSA key, which signs the assertion.
+/// the certificate. It does not check dates: each acquisition checks them. No function returns the key, except in a
+/// build with the cargo feature `foreign-tls`. RSA and EC keys (P-256, P-384, P-521) can be used for bound tokens. A
+/// Bearer token needs an RSA key, which signs the assertion.
 ///
-/// The connections that use it are closed when the last handle of the certificate is dropped. A certificate that is
+/// The connections that use it are closed when the last clone of the certificate is dropped. A certificate that is
 /// loaded again has its own connections.
 ///
 /// ```no_run
@@ -352,7 +352,7 @@ impl BindingCertificate {
         Arc::clone(&self.inner.thumbprint)
     }
 
-    /// Returns the hash of the whole chain. Two certificates with one leaf have different hashes if their issuers
+    /// Returns the hash of the whole chain. Two certificates with the same leaf have different hashes if their issuers
     /// differ.
     pub(crate) fn chain_hash(&self) -> ChainHash {
         self.inner.chain_hash
@@ -368,8 +368,8 @@ impl BindingCertificate {
         &self.inner.place
     }
 
-    /// Returns the private key for a TLS library other than rustls. `None` if a [`Signer`], a device or the platform of a
-    /// managed identity has the key. The cargo feature `foreign-tls` adds this function.
+    /// Returns the private key for a TLS library other than rustls. `None` if a [`Signer`], a device or the platform of
+    /// a managed identity has the key. The cargo feature `foreign-tls` adds this function.
     ///
     /// The key is a secret: the caller must not log it, and must wipe its own copies.
     #[cfg(feature = "foreign-tls")]
@@ -382,13 +382,13 @@ impl BindingCertificate {
         self.inner.opened.key()
     }
 
-    /// Returns whether this is the same certificate as `known` with another handle of its key. The handle of `known` may no
-    /// longer work.
+    /// Returns whether this is the same certificate as `known` with another handle of its key. The handle of `known`
+    /// may no longer work.
     pub(crate) fn is_reopening_of(&self, known: &Self) -> bool {
         self.key_id() != known.key_id() && self.thumbprint() == known.thumbprint()
     }
 
-    /// Notifies `keeper` when the last handle of the key is dropped.
+    /// Notifies `keeper` when the last clone of this certificate is dropped.
     pub(crate) fn when_key_is_dropped<K: ForgetKey + 'static>(&self, keeper: &Arc<K>) {
         let keeper = Arc::downgrade(keeper);
         self.inner.opened.tell(keeper);

@@ -75,11 +75,11 @@ impl fmt::Display for Leg {
     }
 }
 
-/// The reason why a call returned no token, or no response of a resource. Nothing was cached.
+/// The reason why a call returned no token, or no response of a resource. A failed request adds nothing to the cache.
 ///
 /// `Display` writes the cause, then the host, region and correlation id of the request, and ends with the code in
-/// brackets. `code()` returns MSAL's string if MSAL has one; `docs/errors.md` explains each code. `fix()` returns advice. `is_transient()` returns whether the same call may succeed later. No
-/// variant contains a secret.
+/// brackets. `code()` returns MSAL's string if MSAL has one; `docs/errors.md` explains each code. `fix()` returns
+/// advice. `is_transient()` returns whether the same call may succeed later. No variant contains a secret.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -90,8 +90,8 @@ pub enum Error {
         /// The mistake.
         what: Misuse,
     },
-    /// A part that the application provides failed: a Leg 1, an assertion's file or function, a runtime. The original
-    /// error is among the sources of this error.
+    /// A part that the application provides failed: a Leg 1, a certificate source, a signer, an assertion's file or
+    /// function, or the runtime. The original error is among the sources of this error.
     Provider {
         /// The leg of the error.
         leg: Option<Leg>,
@@ -254,7 +254,7 @@ impl Error {
         }
     }
 
-    /// The number of a refusal that decides about the certificate.
+    /// The AADSTS number of a refusal, if the number determines the client's recovery.
     pub(crate) fn deciding_aadsts(&self) -> Option<u32> {
         match self {
             Self::Refused { answer, .. } => Failure::number_of(answer),
@@ -262,8 +262,8 @@ impl Error {
         }
     }
 
-    /// The kind of this failure in the table of recoveries. `None` if the calling code, a part of the application or the
-    /// platform failed. A throttled request has [`Failure::TooManyRequests`], because it was not sent.
+    /// The kind of this failure in the table of recoveries. `None` if the calling code, a part of the application or
+    /// the platform failed. A throttled request has [`Failure::TooManyRequests`], because it was not sent.
     pub fn failure(&self) -> Option<Failure> {
         match self {
             Self::Refused { answer, .. } => Some(Failure::of_refusal(answer)),
@@ -276,8 +276,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the handle of the private key will never sign again, if the handle did not sign a TLS handshake or
-    /// an assertion. The result is `None` for every other failure.
+    /// Returns whether the handle of the private key will never sign again, if the handle did not sign a TLS handshake
+    /// or an assertion. The result is `None` for every other failure.
     pub(crate) fn not_signed(&self) -> Option<bool> {
         let cause = match self {
             Self::Transport { cause: TransportError::Signer { reason, .. }, .. } => reason,

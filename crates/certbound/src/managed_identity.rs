@@ -123,8 +123,8 @@ impl ManagedIdentity {
         Acquire::new(&self.platform, scope)
     }
 
-    /// Requests a Bearer token for `scope`. Set options on the returned [`Acquire`], then await it. The platform issues the
-    /// token, unless the identity was built with [`ManagedIdentityBuilder::bearer_over_mtls`].
+    /// Requests a Bearer token for `scope`. Set options on the returned [`Acquire`], then await it. The platform issues
+    /// the token, unless the identity was built with [`ManagedIdentityBuilder::bearer_over_mtls`].
     pub fn bearer_token<'a>(&'a self, scope: &'a ResourceScope) -> Acquire<'a, BearerToken> {
         Acquire::new(&self.platform, scope)
     }
@@ -147,10 +147,10 @@ impl ManagedIdentity {
         self.machine().endpoint.origin()
     }
 
-    /// Returns whether the source and the environment allow bound tokens. It is false if the source issues no certificates,
-    /// or if the environment disables them (`MSAL_MI_DISABLE_IMDS_V2`). It does not check the key strength that
-    /// `min_strength` requires. It sends no request, so it does not tell whether the
-    /// metadata service of this machine issues certificates: see [`ManagedIdentity::capabilities`].
+    /// Returns whether the source and the environment allow bound tokens. The result is false if the source issues no
+    /// certificates, or if the environment disables them (`MSAL_MI_DISABLE_IMDS_V2`). The function does not check the
+    /// key strength that `min_strength` requires. It sends no request, so the result does not show whether the metadata
+    /// service of this machine issues certificates: see [`ManagedIdentity::capabilities`].
     pub fn may_bind(&self) -> bool {
         self.origin().binds() && !self.machine().imds_v2_disabled
     }

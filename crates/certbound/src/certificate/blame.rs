@@ -10,20 +10,21 @@ use crate::error::Error;
 pub enum Blame {
     /// The token service or its TLS server refused the certificate.
     Refused {
-        /// The number by which the token service refused it. `None` for a TLS alert, and for a refusal without a number.
+        /// The number by which the token service refused it. `None` for a TLS alert, and for a refusal without a
+        /// number.
         aadsts: Option<u32>,
     },
-    /// The certificate may be the cause. The connection ended after it was sent, or the token service refused an assertion
-    /// of Leg 1 or another request of the exchange.
+    /// The certificate may be the cause. The connection ended after it was sent, or the token service refused an
+    /// assertion of Leg 1 or another request of the exchange.
     Suspected {
         /// The number of the refusal. `None` if the connection ended, and for a refusal without a number.
         aadsts: Option<u32>,
     },
-    /// The certificate is good, but the handle of its key did not sign, for example because its token was taken out.
-    /// Nothing was sent. The same certificate with a key that was opened anew is a replacement.
+    /// The certificate is good, but the handle of its key did not sign, for example because its hardware token was
+    /// taken out. Nothing was sent. The same certificate with a key that was opened again is a replacement.
     NotSigned {
-        /// Whether the handle will never sign again ([`KeyError::handle_gone`](crate::error::KeyError::handle_gone)). If
-        /// this is false, the handle can perhaps sign later.
+        /// Whether the handle will never sign again ([`KeyError::handle_gone`](crate::error::KeyError::handle_gone)).
+        /// If this is false, the handle can perhaps sign later.
         is_gone: bool,
     },
 }
@@ -35,7 +36,8 @@ impl Blame {
         Self::by(error, |row| row.source)
     }
 
-    /// Returns the certainty with which an error of Leg 2 blames the certificate of the Leg 1 whose assertion was presented.
+    /// Returns the certainty with which an error of Leg 2 blames the certificate of the Leg 1 whose assertion was
+    /// presented.
     pub(crate) fn of_leg1(error: &Error) -> Option<Self> {
         Self::by(error, |row| row.leg1)
     }

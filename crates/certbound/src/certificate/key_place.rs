@@ -11,11 +11,11 @@ use rustls::pki_types::PrivateKeyDer;
 pub(crate) enum KeyPlace {
     /// The memory of this process. The value has the bytes of the key, if another TLS library may get a copy of them.
     Memory(Option<PrivateKey>),
-    /// A vault, an agent or a device. A signature blocks until it answers.
+    /// A vault, an agent or a device. A signature blocks until the vault, agent or device answers.
     Elsewhere,
 }
 
-/// The private key of a certificate, as DER. The bytes are wiped from memory when the last handle is dropped, and never
+/// The private key of a certificate, as DER. The bytes are wiped from memory when the last clone is dropped, and never
 /// printed.
 #[cfg(feature = "foreign-tls")]
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl KeyPlace {
         Self::memory()
     }
 
-    /// Returns the place of a key in memory whose bytes are given to nobody.
+    /// Returns the place of a key in memory whose bytes no caller can get.
     pub(crate) fn memory() -> Self {
         Self::Memory(None)
     }

@@ -1,12 +1,12 @@
-//! The identity of an opened key, and the notification when its last handle is dropped.
+//! The identity of an opened key, and the notification when the last clone of its certificate is dropped.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
 
 use certbound_core::certificate::Thumbprint;
 
-/// The number of one opening of a private key. A key that is opened again has another number, because one of its handles
-/// may no longer work.
+/// The number of one opening of a private key. A key that is opened again has a different number, because one of its
+/// handles may no longer work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyId(u64);
 
@@ -16,7 +16,7 @@ pub(crate) trait ForgetKey: Send + Sync {
     fn forget(&self, thumbprint: Thumbprint, key: KeyId);
 }
 
-/// A certificate with an opened key. All handles of the certificate share it.
+/// A certificate with an opened key. All clones of the certificate share it.
 pub(super) struct Opened {
     thumbprint: Thumbprint,
     key: KeyId,
@@ -33,7 +33,7 @@ impl Opened {
         self.key
     }
 
-    /// Notifies `keeper` when the last handle is dropped, unless `keeper` was dropped before.
+    /// Notifies `keeper` when the last clone of the certificate is dropped, unless `keeper` was dropped before.
     pub(super) fn tell(&self, keeper: Weak<dyn ForgetKey>) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&keeper));

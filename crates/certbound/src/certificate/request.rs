@@ -41,9 +41,10 @@ pub enum CertificateRequestError {
     Encoding,
 }
 
-/// A certificate request (PKCS#10) whose signature is still missing. It has no attributes: the CA chooses the extensions.
+/// A certificate request (PKCS#10) whose signature is still missing. It has no attributes: the CA chooses the
+/// extensions.
 ///
-/// It does not check that the key which signs is the key in the request: the CA does.
+/// Only the CA checks that the key which signs is the key in the request.
 #[derive(Debug)]
 pub struct CertificateRequest {
     info: CertReqInfo,
@@ -52,11 +53,12 @@ pub struct CertificateRequest {
 }
 
 impl CertificateRequest {
-    /// Makes a request. `public_key` is DER of a `SubjectPublicKeyInfo`. `subject` has the form of RFC 4514, for example
-    /// `CN=app.contoso.com,O=Contoso`. `schemes` are the schemes of the key.
+    /// Makes a request. `public_key` is DER of a `SubjectPublicKeyInfo`. `subject` has the form of RFC 4514, for
+    /// example `CN=app.contoso.com,O=Contoso`. `schemes` are the schemes of the key.
     ///
     /// # Errors
-    /// [`CertificateRequestError`], if the subject has another form, or if the key cannot sign what CAs accept.
+    /// [`CertificateRequestError`], if the subject has a different form, or if the key supports no signature that CAs
+    /// accept.
     pub fn new(
         public_key: &[u8],
         subject: &str,
@@ -92,7 +94,7 @@ impl CertificateRequest {
     /// Returns the whole request in PEM.
     ///
     /// # Errors
-    /// [`CertificateRequestError::Encoding`].
+    /// [`CertificateRequestError::Encoding`], if the request or its signature cannot be encoded.
     pub fn with_signature(self, signature: &[u8]) -> Result<String, CertificateRequestError> {
         let encoded = |_| CertificateRequestError::Encoding;
         let request = CertReq {

@@ -9,7 +9,8 @@ use certbound_core::certificate::Thumbprint;
 
 use super::{BindingCertificate, CertificateSource};
 
-/// The maximum number of earlier certificates whose thumbprints are remembered, for their tokens.
+/// The maximum number of remembered thumbprints of earlier certificates. The cache finds the tokens of an earlier
+/// certificate by its thumbprint.
 const REMEMBERED: usize = 8;
 
 /// A certificate that the application replaces, for example when its vault has a new certificate. Clones share the
@@ -36,14 +37,16 @@ impl RotatingCertificate {
     }
 
     /// Uses `next` from now on, and returns the previous certificate. A token of the previous certificate remains
-    /// valid. If `next` is the same certificate with a key that was opened anew, its cached tokens are used with `next`.
+    /// valid. If `next` is the same certificate with a key that was opened again, the cached tokens of the certificate
+    /// are used with `next`.
     pub fn rotate(&self, next: BindingCertificate) -> BindingCertificate {
         let to = next.thumbprint();
         // The lock is taken before the swap. A thread that sees the new certificate then also sees the previous
         // certificate in `earlier`. Every state of the data is usable, even after a panic.
         let mut earlier = self.inner.earlier.lock().unwrap_or_else(PoisonError::into_inner);
         let previous = BindingCertificate::clone(&self.inner.current.swap(Arc::new(next)));
-        // The same certificate can have different issuers now.
+        // If the thumbprints are equal, `next` is the same certificate, with different issuers or a new handle of its
+        // key.
         if previous.thumbprint() != to {
             earlier.retain(|thumbprint| *thumbprint != to);
             earlier.push_front(previous.thumbprint());

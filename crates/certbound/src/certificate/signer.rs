@@ -18,11 +18,11 @@ use crate::error::{BindingCertificateError, KeyError};
 /// [`BindingCertificate::from_signer`](super::BindingCertificate::from_signer) joins a signer with a certificate.
 /// [`MachineKey::new`](crate::managed_identity::MachineKey::new) makes a signer the key of a managed identity.
 ///
-/// `sign` blocks until the signature is complete. It is called on threads for blocking work of the async runtime: in TLS
-/// handshakes of the default transport, for signed assertions and for certificate requests. So a slow signature delays no
-/// other task. A signer should have a time limit of its own, because a signature cannot be cancelled. A signer that uses an
-/// async client must run it on a thread or runtime of its own and wait for the result: blocking on the caller's own runtime
-/// can deadlock. `sign` can be called from several threads at the same time.
+/// `sign` blocks until the signature is complete. It is called on threads for blocking work of the async runtime: in
+/// TLS handshakes of the default transport, for signed assertions and for certificate requests. So a slow signature
+/// delays no other task. A signer should have a time limit of its own, because a signature cannot be cancelled. A
+/// signer that uses an async client must run it on a thread or runtime of its own and wait for the result: blocking on
+/// the caller's own runtime can deadlock. `sign` can be called from several threads at the same time.
 pub trait Signer: Any + Send + Sync {
     /// Returns the schemes that the key supports, in the order of preference. All of them must be for the same key.
     fn schemes(&self) -> &[SignatureScheme];

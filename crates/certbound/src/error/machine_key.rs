@@ -49,10 +49,10 @@ impl KeyError {
         Self { reason: Cause::new(reason), is_gone: false, is_transient: false, fix: None }
     }
 
-    /// Creates the error of a handle that will never sign again, for example because its token was taken out. A client then
-    /// asks the source of its certificate for a replacement
-    /// ([`Blame::NotSigned`](crate::certificate::Blame::NotSigned)), and repeats the request once with it. Nothing of the
-    /// request was sent.
+    /// Creates the error of a handle that will never sign again, for example because its hardware token was taken out.
+    /// A client then asks the source of its certificate for a replacement
+    /// ([`Blame::NotSigned`](crate::certificate::Blame::NotSigned)), and repeats the request once with the replacement.
+    /// Nothing of the request was sent.
     pub fn handle_gone(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { is_gone: true, ..Self::new(reason) }
     }

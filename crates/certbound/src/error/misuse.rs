@@ -94,7 +94,7 @@ pub enum Misuse {
         fix = "give the client a certificate, or a Leg 1; a secret or an unbound assertion gets Bearer tokens only"
     ))]
     CertificateNotProvided,
-    /// `.body(..)` got a parameter with a reserved name, or one that is given twice, or that is empty.
+    /// `.body(..)` got a parameter that has a reserved name, is given twice, or is empty.
     #[error("the parameter `{name}` cannot be added to the request: {reason}")]
     #[strum(props(code = "invalid_body_parameter"))]
     #[strum(props(
@@ -106,7 +106,7 @@ pub enum Misuse {
         /// The reason why the parameter cannot be added.
         reason: &'static str,
     },
-    /// `.attribute_tokens(..)` got a token that is empty or has a space in it.
+    /// `.attribute_tokens(..)` got a token that is empty or contains white space.
     #[error("an attribute token is empty or contains white space")]
     #[strum(props(
         code = "invalid_attribute_token",

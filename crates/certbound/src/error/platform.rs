@@ -62,8 +62,8 @@ pub enum PlatformError {
         #[source]
         cause: TransportError,
     },
-    /// A bound token, or a Bearer token over mutual TLS, was requested, but the source issues no certificates. No request
-    /// was sent.
+    /// A bound token, or a Bearer token over mutual TLS, was requested, but the source issues no certificates. No
+    /// request was sent.
     #[error(
         "{origin} issues no certificates, so its tokens cannot be bound to a certificate or be requested over mutual TLS"
     )]

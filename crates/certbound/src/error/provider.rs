@@ -1,4 +1,5 @@
-//! Failures of parts that the application provides: a Leg 1, an assertion's file or function, a runtime.
+//! Failures of parts that the application provides: a Leg 1, a certificate source, a signer, an assertion's file or
+//! function, or the runtime.
 
 use std::error::Error as StdError;
 

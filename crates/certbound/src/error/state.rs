@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use strum::EnumProperty as _;
 
-/// The reason why a folder cannot store a machine's key and certificates.
+/// The reason why a folder cannot be used as a state directory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum StateError {

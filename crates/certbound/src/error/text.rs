@@ -113,7 +113,7 @@ const UNKNOWN_INSTANCE: u32 = 50_049;
 /// The AADSTS number of a signature that is not valid, or whose certificate is outside its validity period.
 const BAD_SIGNATURE: u32 = 7_000_274;
 
-/// The AADSTS number of a certificate of a kind that the host does not serve.
+/// The AADSTS number for a certificate whose kind the host does not accept.
 const UNSUITED: u32 = 392_189;
 
 /// Returns whether the AADSTS number is about a certificate or its signature.

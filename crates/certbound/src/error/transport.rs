@@ -70,7 +70,7 @@ pub enum TransportError {
         fix = "ask the operator of the proxy to allow CONNECT to this host; if this host needs no proxy, add it to NO_PROXY"
     ))]
     ProxyRefused {
-        /// The host that was addressed.
+        /// The host of the request.
         host: String,
         /// The host and port of the proxy.
         proxy: String,
@@ -138,8 +138,8 @@ pub enum TransportError {
         /// The host of the request.
         host: String,
     },
-    /// The server requested no certificate after the handshake either, so the request was not sent. A transport that can
-    /// renegotiate TLS returns this error.
+    /// The server requested no certificate after the handshake either, so the request was not sent. A transport that
+    /// can renegotiate TLS returns this error.
     #[error("{host}: {reason}, so the request was not sent")]
     #[strum(props(code = "certificate_not_requested"))]
     #[strum(props(
@@ -148,7 +148,7 @@ pub enum TransportError {
     CertificateNotRequestedLate {
         /// The host of the request.
         host: String,
-        /// What the server did instead.
+        /// The event that the transport saw instead of a request for the certificate.
         #[source]
         reason: Cause,
     },
@@ -161,7 +161,7 @@ pub enum TransportError {
     Renegotiated {
         /// The host of the request.
         host: String,
-        /// What the server did.
+        /// The renegotiation that the transport refused.
         #[source]
         reason: Cause,
     },
@@ -266,8 +266,8 @@ impl TransportError {
         }
     }
 
-    /// The stable name of this error of a managed identity's token request. MSAL.NET has one name for every failure of the
-    /// connection. It has no name for a failure that only certbound reports.
+    /// The stable name of this error of a managed identity's token request. MSAL.NET has one name for every failure of
+    /// the connection. It has no name for a failure that only certbound reports.
     pub(super) fn code_of_managed_identity(&self) -> &'static str {
         match self {
             Self::TimedOut { phase: Phase::Connect, .. }

@@ -17,8 +17,8 @@ use crate::error::PlatformError;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AttestationRequest {
-    /// The URL of the attestation service: that of the machine's cloud and region, or else the URL that the platform
-    /// named.
+    /// The URL of the attestation service: the URL for the machine's cloud and region, or else the URL that the
+    /// platform named.
     pub endpoint: String,
     /// The identity that the certificate is for.
     pub client_id: String,

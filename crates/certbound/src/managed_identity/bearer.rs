@@ -13,7 +13,8 @@ use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 use crate::rejected::TokenHash;
 
-/// Requests a token for `resource`, a name without `/.default`. `replaces` is a token that a resource rejected.
+/// Requests a token for `resource`, a name without `/.default`. `replaces` is the hash of a token that a resource
+/// rejected.
 pub(super) async fn token(
     machine: &Machine,
     resource: &str,

@@ -153,13 +153,13 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Requests Bearer tokens from the token service over mutual TLS, with the certificate of the machine. By default the
-    /// platform itself issues Bearer tokens.
+    /// Requests Bearer tokens from the token service over mutual TLS, with the certificate of the machine. By default
+    /// the platform itself issues Bearer tokens.
     ///
-    /// The tokens are not bound: everybody who has such a token can use it. They are requested with the same certificate
+    /// The tokens are not bound: every holder of a token can use it. The tokens are requested with the same certificate
     /// as bound tokens, and cached apart from the tokens that the platform issues. A request fails before it is sent if
-    /// the source issues no certificates. If the identity is an
-    /// [unbound assertion](crate::ClientBuilder::with_unbound_assertions), the assertion is requested in this way too.
+    /// the source issues no certificates. If the identity is an [unbound
+    /// assertion](crate::ClientBuilder::with_unbound_assertions), the assertion is requested in this way too.
     pub fn bearer_over_mtls(mut self) -> Self {
         self.bearer_over_mtls = true;
         self

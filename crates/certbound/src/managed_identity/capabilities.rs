@@ -28,8 +28,9 @@ pub struct Capabilities {
     /// bind tokens, it is `Software` if Microsoft's own clients would have a key on this kind of machine. Otherwise it
     /// is `None`.
     pub strength: Option<KeyStrength>,
-    /// Whether the environment disables version 2 of IMDS (`MSAL_MI_DISABLE_IMDS_V2`). Version 2 was then not probed, so
-    /// `imds` is version 1, and `strength` is `None`. It is false for other sources, which the variable does not affect.
+    /// Whether the environment disables version 2 of IMDS (`MSAL_MI_DISABLE_IMDS_V2`). Version 2 was then not probed,
+    /// so `imds` is version 1, and `strength` is `None`. It is false for other sources, which the variable does not
+    /// affect.
     pub imds_v2_disabled: bool,
 }
 
@@ -58,7 +59,7 @@ impl ManagedIdentity {
     /// no key.
     ///
     /// The result is not remembered, and requests for tokens do not need it. The call has no time limit of its own:
-    /// [`capabilities_within`](ManagedIdentity::capabilities_within) has one.
+    /// [`capabilities_within`](ManagedIdentity::capabilities_within) has a time limit.
     ///
     /// # Errors
     /// [`PlatformError::NoSource`] with the reasons, if no version of IMDS is found.
@@ -82,13 +83,13 @@ impl ManagedIdentity {
 }
 
 impl ManagedIdentity {
-    /// Does the same as [`ManagedIdentity::capabilities`] with a time limit for all of it: both probes, their retries and
-    /// the request for the description of the machine. A limit of zero ends before the first probe. If the environment or
-    /// the builder names a different platform, nothing is requested, and the limit has no effect.
+    /// Does the same as [`ManagedIdentity::capabilities`] with a time limit for the whole call: both probes, their
+    /// retries and the request for the description of the machine. A limit of zero ends before the first probe. If the
+    /// environment or the builder names a different platform, nothing is requested, and the limit has no effect.
     ///
     /// # Errors
     /// [`PlatformError::DiscoveryTimedOut`], whose code is `request_timeout`, if the limit is exceeded. Nothing is
-    /// remembered, so the next call starts anew. Otherwise the errors of [`ManagedIdentity::capabilities`].
+    /// remembered, so the next call starts a new search. Otherwise the errors of [`ManagedIdentity::capabilities`].
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

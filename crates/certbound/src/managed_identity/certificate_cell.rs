@@ -19,8 +19,8 @@ use super::mint_reason::MintReason;
 /// forced refresh adds one certificate, so 32 is enough for a forced refresh in each hour. A certificate takes a few
 /// kilobytes.
 const REMEMBERED: usize = 32;
-/// The maximum number of refused certificates that are never presented again. Only a certificate from the cache of the
-/// metadata service, or from a file that another process wrote, can come back, and each of them has one certificate.
+/// The maximum number of refused certificates that are never presented again. Only the cache of the metadata service,
+/// or a file that another process wrote, can return a refused certificate, and each of them contains one certificate.
 const REFUSED: usize = 8;
 /// While a renewal is running, no other renewal starts for this time.
 const UNDER_WAY: Duration = Duration::from_secs(120);
@@ -103,7 +103,7 @@ impl CertificateCell {
                 past.suspected + 1
             }
             MintReason::Suspected => 1,
-            // A forced refresh says nothing about a suspicion.
+            // A refusal and a forced refresh do not change the number of suspicions.
             MintReason::Refused | MintReason::Forced => past.suspected,
             MintReason::Needed => 0,
         };
@@ -111,7 +111,7 @@ impl CertificateCell {
         self.renewal.store(0, Ordering::Relaxed);
     }
 
-    /// Uses another handle for each certificate of this key. The old handle may not work any more.
+    /// Uses the handle `key` for each certificate of the same key. The earlier handle may no longer work.
     pub(super) fn reopen(&self, key: &MachineKey) {
         let mut past = self.past();
         let reopened = |certificate: &Arc<IssuedCertificate>| {

@@ -42,8 +42,8 @@ struct Inner {
     attested: Attested,
 }
 
-/// Running requests for certificates. They are shared by the identity's name, the certificate to replace, and the
-/// reason.
+/// Running requests for certificates. Callers share a request if the identity's name, the certificate to replace, the
+/// reason and the runtime are equal.
 pub(super) type Mints = SingleFlight<MintKey, Result<Arc<IssuedCertificate>, PlatformError>>;
 
 /// The runtime is part of the key: the default certificates are shared by all identities of the process, and a runtime

@@ -155,8 +155,8 @@ impl Machine {
         }
     }
 
-    /// Requests a certificate for a signed certificate request (DER). If `anew` is true, IMDS must issue a new certificate
-    /// and not return a certificate of its cache.
+    /// Requests a certificate for a signed certificate request (DER). If `anew` is true, IMDS must issue a new
+    /// certificate and not return a certificate of its cache.
     pub(super) async fn issue(
         &self,
         request: &[u8],
@@ -220,14 +220,14 @@ impl Machine {
     }
 }
 
-/// An extension of a response to an earlier request: the current request was not sent.
+/// An extension of a stored response. It states that the current request was not sent.
 #[derive(Clone, Copy)]
 struct NotSent {
     /// The remaining time of the wait.
     left: Duration,
 }
 
-/// Returns `error`. If the request for this response was not sent, returns a throttled error with `error` inside.
+/// Returns `error`, or a throttled error that contains `error` if the request was not sent.
 fn unless_sent(answer: &Response<Bytes>, error: PlatformError) -> PlatformError {
     match answer.extensions().get() {
         Some(NotSent { left }) => PlatformError::Throttled { first: Box::new(error), left: *left },
@@ -256,7 +256,7 @@ struct IssueBody<'a> {
 impl IssueBody<'_> {
     /// Returns the body in a buffer that is wiped. The buffer has its full size from the start.
     fn bytes(&self) -> Bytes {
-        // A character takes six bytes at most.
+        // A character of the token takes at most six bytes in JSON.
         let room = self.csr.len() + 6 * self.attestation_token.map_or(0, str::len) + 64;
         let mut body = Zeroizing::new(Vec::with_capacity(room));
         // Writing to memory cannot fail.

@@ -43,8 +43,8 @@ impl Machine {
         Some(certificate.binding.thumbprint())
     }
 
-    /// Returns the certificate `known` with the handle of its key in use, if that is another handle. `known` can be an
-    /// earlier certificate.
+    /// Returns the certificate `known` with the handle of its key that is in use, if `known` has a different handle.
+    /// `known` can be an earlier certificate.
     pub(super) fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         let cell = self.cell.load();
         let cell = cell.as_ref()?;
@@ -94,9 +94,9 @@ impl Machine {
         self.known_cell().map(|cell| cell.earlier(self.context.clock.now())).unwrap_or_default()
     }
 
-    /// Returns the fresh certificate for new tokens, or requests a new certificate. `not` is a refused certificate,
-    /// which is not returned. If no certificate can be obtained because of an outage, the result is the current
-    /// certificate until it expires.
+    /// Returns the fresh certificate for new tokens, or requests a new certificate. `not` names a certificate that is
+    /// not returned, with the reason to replace it. If no certificate can be obtained because of an outage, the result
+    /// is the current certificate until it expires.
     pub(super) async fn certificate(
         self: &Arc<Self>,
         not: Option<(Thumbprint, MintReason)>,
@@ -107,7 +107,7 @@ impl Machine {
         if let Some(certificate) = self.ready()?.filter(fits) {
             return Ok(certificate);
         }
-        // A caller whose certificate is not fresh any more joins its renewal.
+        // A caller whose certificate is not fresh any more joins the renewal of that certificate.
         let present = self.known_cell().and_then(|cell| cell.usable(self.context.clock.now()));
         let old = not.or_else(|| Some(present.as_ref()?.binding.thumbprint()));
         match self.shared_mint(old, reason.unwrap_or(MintReason::Needed), correlation_id).await {
@@ -184,8 +184,8 @@ impl Machine {
         });
     }
 
-    /// Returns a certificate other than `certificate`, if `error` blames `certificate`. If its key does not sign any
-    /// more, the result is the same certificate with a new handle of the key.
+    /// Returns a certificate other than `certificate`, if `error` blames `certificate`. If the handle of its key did
+    /// not sign, the result is the same certificate with a new handle.
     ///
     /// # Errors
     /// `error` itself, if it does not blame the certificate, or if a certificate was replaced for the same reason a
@@ -204,8 +204,8 @@ impl Machine {
     }
 
     /// Returns a certificate other than the blamed certificate. It is a certificate that another caller obtained in the
-    /// meantime, or a new certificate. No new certificate is requested if a replacement a short time ago did not help. If
-    /// only the handle of the key did not sign, the result is the same certificate with another handle.
+    /// meantime, or a new certificate. No new certificate is requested if a replacement a short time ago did not help.
+    /// If only the handle of the key did not sign, the result is the same certificate with another handle.
     pub(super) async fn replacement(
         self: &Arc<Self>,
         blamed: &BindingCertificate,
@@ -227,11 +227,11 @@ impl Machine {
     }
 
     /// Returns a new certificate, if the table of recoveries demands it for `wish`. The result is `current` if it was
-    /// issued during the acquisition, or if no certificate can be obtained because of an outage. A `current` that is not
-    /// fresh proves an outage: the acquisition has just requested a new certificate without success. The result is also
-    /// `current` if an earlier forced refresh requested it and no token was issued with it yet. Otherwise an outage of
-    /// the token service would produce a certificate for each call, and the tokens of the first certificates would no
-    /// longer be found.
+    /// issued during the acquisition, or if no certificate can be obtained because of an outage. A `current` that is
+    /// not fresh proves an outage: the acquisition has just requested a new certificate without success. The result is
+    /// also `current` if an earlier forced refresh requested it and no token was issued with it yet. Otherwise an
+    /// outage of the token service would produce a certificate for each call, and the tokens of the first certificates
+    /// would no longer be found.
     pub(super) async fn renewed_for(
         self: &Arc<Self>,
         wish: Wish,

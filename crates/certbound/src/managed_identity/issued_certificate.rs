@@ -34,8 +34,8 @@ pub(crate) struct IssuedCertificate {
     pub(super) file: Option<Arc<CertificateFile>>,
     /// The number of this certificate in the order of issue. It is zero for a certificate from a file.
     number: u64,
-    /// Whether a forced refresh requested the certificate and no token was issued with it yet. All handles of the
-    /// certificate share it.
+    /// Whether a forced refresh requested the certificate and no token was issued with it yet. The copies of the
+    /// certificate with other handles of its key share this value.
     waits_for_token: Arc<AtomicBool>,
 }
 
@@ -109,8 +109,8 @@ impl IssuedCertificate {
         self
     }
 
-    /// Returns whether a forced refresh requested the certificate and no token was issued with it yet. Another
-    /// certificate would not help the next forced refresh: nothing is known against this one.
+    /// Returns whether a forced refresh requested the certificate and no token was issued with it yet. The next forced
+    /// refresh then needs no newer certificate.
     pub(super) fn waits_for_token(&self) -> bool {
         self.waits_for_token.load(Ordering::Relaxed)
     }
@@ -125,7 +125,8 @@ impl IssuedCertificate {
         ISSUED.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the platform issued this certificate to this process after [`IssuedCertificate::count`] was `count`.
+    /// Returns whether the platform issued this certificate to this process after [`IssuedCertificate::count`] was
+    /// `count`.
     pub(super) fn was_issued_after(&self, count: u64) -> bool {
         self.number > count
     }

@@ -59,7 +59,7 @@ impl MachineKey {
         signer.downcast_ref()
     }
 
-    /// Returns whether `other` is a clone of this key, so that both sign by one handle.
+    /// Returns whether `other` is a clone of this key, so that both use one handle.
     pub(crate) fn is_same_handle(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0.signer, &other.0.signer)
     }
@@ -89,10 +89,10 @@ impl fmt::Debug for MachineKey {
 /// The provider must return the same key each time, because certificates are renewed for the same key. `key()` is
 /// awaited when a certificate may be requested, at the same time as the platform metadata, and when a signature failed
 /// in a TLS handshake. It may take one minute at most. While a handle of the key works, return clones of one
-/// [`MachineKey`]. If the handle does not work any more, return a new [`MachineKey`] for the same key: the identity then
-/// uses its certificates with the new handle, on new connections. To share a provider, pass it in an `Arc`.
+/// [`MachineKey`]. If the handle does not work any more, return a new [`MachineKey`] for the same key: the identity
+/// then uses its certificates with the new handle, on new connections. To share a provider, pass it in an `Arc`.
 pub trait KeyProvider: Send + Sync + 'static {
-    /// Returns the strength of its keys. It is called once, when an identity is built.
+    /// Returns the strength of the provider's keys. The builder calls this function once, when it builds an identity.
     fn strength(&self) -> KeyStrength;
 
     /// Returns the key.

@@ -31,8 +31,9 @@ impl ManagedIdentity {
     /// Requests only Leg 1: an assertion for the token exchange that is bound to the machine's certificate. The
     /// assertion is never cached.
     ///
-    /// Its audience is the token-exchange audience of the cloud in which the certificate is used. If no known cloud has the
-    /// host of its token service, this is an error; in an exchange, the cloud of Leg 2 is used.
+    /// The audience of the assertion is the token-exchange audience of the cloud in which the certificate is used. If
+    /// the host of the certificate's token service belongs to no known cloud, this call fails, and an exchange uses the
+    /// cloud of Leg 2.
     ///
     /// # Errors
     /// The errors of [`ManagedIdentity::bound_token`].
@@ -59,8 +60,8 @@ impl ManagedIdentity {
         Ok(BoundAssertion::new(token.secret, certificate.binding.clone(), token.expires_at, Some(report)))
     }
 
-    /// Requests a token for the token exchange with this certificate. If the service blames the certificate, the request
-    /// is repeated once with a different certificate. Also returns the certificate of the last request.
+    /// Requests a token for the token exchange with this certificate. If the service blames the certificate, the
+    /// request is repeated once with a different certificate. Also returns the certificate of the last request.
     async fn exchange(
         &self,
         kind: Kind,

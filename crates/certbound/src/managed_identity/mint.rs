@@ -53,7 +53,7 @@ impl Machine {
             // The owner's runtime does not poll its tasks. The owner's lock must not block later callers.
             cell.give_up_turn(&turn);
         }
-        // The provider may have opened its key anew.
+        // The provider may have opened its key again.
         cell.reopen(&key);
         let fits = |known: &Arc<IssuedCertificate>| {
             is_different(known) && known.binding.chain().public_key_info() == key.public_key()

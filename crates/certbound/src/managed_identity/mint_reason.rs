@@ -16,8 +16,8 @@ pub(crate) enum MintReason {
 }
 
 impl MintReason {
-    /// Returns the reason for replacing a blamed certificate. The result is `None` if the certificate is good and only the
-    /// handle of its key did not sign.
+    /// Returns the reason for replacing a blamed certificate. The result is `None` if the certificate is good and only
+    /// the handle of its key did not sign.
     pub(super) fn of(blame: Blame) -> Option<Self> {
         match blame {
             Blame::Refused { .. } => Some(Self::Refused),

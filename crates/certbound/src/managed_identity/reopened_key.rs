@@ -13,14 +13,14 @@ use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 
 /// Running requests to key providers for another handle, by the identity's name and the handle that did not sign. The
-/// runtime is part of the key for the reason that `Mints` names.
+/// runtime is part of the key for the reason that `MintKey` names.
 pub(super) type Openings =
     SingleFlight<(Name, KeyId, Option<tokio::runtime::Id>), Option<Arc<IssuedCertificate>>>;
 
 impl Machine {
     /// Returns the certificate `known` with a new handle of its key, after the handle of `known` did not sign. If the
-    /// provider has another key, the result is a new certificate. The result is `None` if the provider returns no key, or
-    /// the handle that did not sign. An error is logged. All callers that wait share one request to the provider.
+    /// provider has another key, the result is a new certificate. The result is `None` if the provider returns no key,
+    /// or the handle that did not sign. An error is logged. All callers that wait share one request to the provider.
     pub(super) async fn with_new_handle(
         self: &Arc<Self>,
         known: &BindingCertificate,

@@ -35,7 +35,7 @@ impl Signer for InMemory {
     }
 }
 
-/// Returns whether a key is one of this module's.
+/// Returns whether this module created the key.
 pub(super) fn is_in_memory(key: &MachineKey) -> bool {
     key.signer::<InMemory>().is_some()
 }
