@@ -1,11 +1,11 @@
-//! Background tasks, which end when the last handle of their client is dropped.
+//! Background tasks, which end when the last clone of their client is dropped.
 
 use std::sync::{Mutex, PoisonError, Weak};
 
 use tokio::task::JoinSet;
 
-/// The background tasks of one client. The client's handles own it with an `Arc`. Tasks and shared parts refer to it
-/// only with a `Weak`, so dropping the last handle aborts the tasks.
+/// The background tasks of one client. The clones of the client and its resources own this value by an `Arc`. Tasks and
+/// shared parts refer to it only by a `Weak`, so dropping the last clone aborts the tasks.
 #[derive(Default)]
 pub(crate) struct Background(Mutex<JoinSet<()>>);
 

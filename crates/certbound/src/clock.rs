@@ -7,16 +7,16 @@ pub use certbound_core::time::UnixTime;
 
 /// The time source of a client. Implement it to run against your own clock, for example in tests.
 pub trait Clock: Send + Sync + 'static {
-    /// Returns the current time of day in whole seconds. Each cache hit calls it once.
+    /// Returns the current time of day in whole seconds. Each cache hit calls this function once.
     fn now(&self) -> UnixTime;
 
-    /// Returns the time since an arbitrary fixed moment. It never decreases, and is used only for the durations in a
-    /// token's details.
+    /// Returns the time since an arbitrary fixed moment. It never decreases. The library uses it only for durations and
+    /// time limits.
     fn monotonic(&self) -> Duration;
 
-    /// Returns a future that completes after `time`. It is used before a retry, and to limit the wait for a service
-    /// while an older token is still valid. The default is the timer of the tokio runtime, which must be enabled.
-    /// Outside of a runtime, the default uses a thread.
+    /// Returns a future that completes after `time`. The library uses the future for the wait before a retry and for
+    /// time limits, such as the limit of the wait for a service while an older token is still valid. The default is the
+    /// timer of the tokio runtime, which must be enabled. Outside of a runtime, the default uses a thread.
     fn wait(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         match tokio::runtime::Handle::try_current() {
             Ok(_) => Box::pin(tokio::time::sleep(time)),

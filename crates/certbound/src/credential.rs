@@ -111,8 +111,8 @@ mod sealed {
         fn earlier(&self) -> Vec<Thumbprint> {
             Vec::new()
         }
-        /// Looks for a replacement, because the service blames the certificate. Returns whether a different certificate
-        /// is in use now.
+        /// Looks for a replacement after an error that blames the certificate or the handle of its key. Returns whether
+        /// a replacement is in use now.
         fn replace<'a>(&'a self, _blamed: &'a BindingCertificate, _blame: Blame) -> Boxed<'a, bool> {
             Box::pin(async { Ok(false) })
         }

@@ -144,7 +144,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The stable name of this error: MSAL's name, or certbound's own name if MSAL has no name.
+    /// Returns the stable name of this error: MSAL's name, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &str {
         match self {
             Self::Misuse { what, .. } => what.code(),
@@ -160,7 +160,7 @@ impl Error {
         }
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         if self.clock_error().is_some() {
             return "correct this machine's clock, then send the request again";
@@ -179,7 +179,7 @@ impl Error {
         }
     }
 
-    /// The leg of the error. It is `None` in the direct flow and at a resource.
+    /// Returns the leg of the error. It is `None` in the direct flow and at a resource.
     pub fn leg(&self) -> Option<Leg> {
         match self {
             Self::Misuse { leg, .. }
@@ -192,7 +192,7 @@ impl Error {
         }
     }
 
-    /// The target of the request, if it was sent to a token service.
+    /// Returns the target of the request, if it was sent to a token service.
     pub fn target(&self) -> Option<&RequestTarget> {
         match self {
             Self::PeerMisbehaved { target, .. }
@@ -203,8 +203,8 @@ impl Error {
         }
     }
 
-    /// The host to which the request was sent or should have been sent. It is `None` if the error is not about a
-    /// request.
+    /// Returns the host to which the request was sent or should have been sent. It is `None` if the error is not about
+    /// a request.
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::Transport { cause, .. } => cause.host(),
@@ -213,28 +213,28 @@ impl Error {
         }
     }
 
-    /// The URL of the token endpoint.
+    /// Returns the URL of the token endpoint.
     pub fn endpoint(&self) -> Option<&str> {
         self.target().map(|target| target.endpoint.as_str())
     }
 
-    /// The tenant of the request.
+    /// Returns the tenant of the request.
     pub fn tenant(&self) -> Option<&TenantId> {
         self.target()?.tenant.as_ref()
     }
 
-    /// The region of the request. It is `None` for a global endpoint.
+    /// Returns the region of the request. It is `None` for a global endpoint.
     pub fn region(&self) -> Option<&Region> {
         self.target()?.region.as_ref()
     }
 
-    /// The way in which the region of the request was determined. It is `None` if no request to a token service was
-    /// sent.
+    /// Returns the way in which the region of the request was determined. It is `None` if no request to a token service
+    /// was sent.
     pub fn region_outcome(&self) -> Option<&RegionOutcome> {
         self.target().map(|target| &target.region_outcome)
     }
 
-    /// The same error with the target of its request.
+    /// Returns the same error with the target of its request.
     pub(crate) fn at(mut self, of_request: RequestTarget) -> Self {
         if let Self::PeerMisbehaved { target, .. }
         | Self::Refused { target, .. }
@@ -245,7 +245,7 @@ impl Error {
         self
     }
 
-    /// The service's own number, such as 500181 of `AADSTS500181`.
+    /// Returns the service's own number, such as 500181 of `AADSTS500181`.
     pub fn aadsts(&self) -> Option<u32> {
         match self {
             Self::Refused { answer, .. } => answer.aadsts(),
@@ -254,7 +254,7 @@ impl Error {
         }
     }
 
-    /// The AADSTS number of a refusal, if the number determines the client's recovery.
+    /// Returns the AADSTS number that determines the recovery after a refusal, or else the first number of the refusal.
     pub(crate) fn deciding_aadsts(&self) -> Option<u32> {
         match self {
             Self::Refused { answer, .. } => Failure::number_of(answer),
@@ -262,8 +262,9 @@ impl Error {
         }
     }
 
-    /// The kind of this failure in the table of recoveries. `None` if the calling code, a part of the application or
-    /// the platform failed. A throttled request has [`Failure::TooManyRequests`], because it was not sent.
+    /// Returns the kind of this failure in the table of recoveries. `None` if the calling code, a part of the
+    /// application or the platform failed. A throttled request has [`Failure::TooManyRequests`], because it was not
+    /// sent.
     pub fn failure(&self) -> Option<Failure> {
         match self {
             Self::Refused { answer, .. } => Some(Failure::of_refusal(answer)),
@@ -287,7 +288,7 @@ impl Error {
         Some(cause.find::<KeyError>().is_some_and(KeyError::is_handle_gone))
     }
 
-    /// The claims challenge of a refusal, verbatim, for [`Acquire::claims`](crate::Acquire::claims).
+    /// Returns the claims challenge of a refusal, verbatim, for [`Acquire::claims`](crate::Acquire::claims).
     pub fn claims(&self) -> Option<&str> {
         match self {
             Self::Refused { answer, .. } => answer.claims.as_deref(),
@@ -296,7 +297,7 @@ impl Error {
         }
     }
 
-    /// Whether the user must sign in or consent again. Only a request on behalf of a user can have this result.
+    /// Returns whether the user must sign in or consent again. Only a request on behalf of a user can have this result.
     pub fn needs_user(&self) -> bool {
         match self {
             Self::Refused { answer, .. } => answer.needs_user(),
@@ -305,7 +306,7 @@ impl Error {
         }
     }
 
-    /// The correlation id in the response of the service or the platform, or else the id that the request sent.
+    /// Returns the correlation id in the response of the service or the platform, or else the id that the request sent.
     pub fn correlation_id(&self) -> Option<&str> {
         let answered = match self {
             Self::Refused { answer, .. } => answer.correlation_id.as_deref(),
@@ -316,7 +317,7 @@ impl Error {
         answered.or_else(|| self.target().map(|target| target.correlation_id.as_str()))
     }
 
-    /// The time that the service or the platform asks to wait before the next request. If
+    /// Returns the time that the service or the platform asks to wait before the next request. If
     /// [`is_throttled`](Error::is_throttled) is true, the result is the part of that time that is left.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -327,13 +328,13 @@ impl Error {
         }
     }
 
-    /// Whether the request was not sent, because the response to an equal request asked the client to wait:
+    /// Returns whether the request was not sent, because the response to an equal request asked the client to wait:
     /// see [`RetryPolicy`](crate::retry::RetryPolicy).
     pub fn is_throttled(&self) -> bool {
         matches!(self, Self::Throttled { .. } | Self::Platform { what: PlatformError::Throttled { .. }, .. })
     }
 
-    /// Whether the same call may succeed later without a change.
+    /// Returns whether the same call may succeed later without a change.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Misuse { .. } => false,
@@ -346,8 +347,8 @@ impl Error {
         }
     }
 
-    /// The same error without the client's own secrets. Some services repeat them in responses, and errors are shown
-    /// and logged.
+    /// Returns the same error without the client's own secrets. Some services repeat them in responses, and errors are
+    /// shown and logged.
     pub(crate) fn without(mut self, secrets: &OwnSecrets) -> Self {
         match &mut self {
             Self::Refused { answer, .. } => Arc::make_mut(answer).redact(secrets),
@@ -361,7 +362,7 @@ impl Error {
         self
     }
 
-    /// The error that the variant contains.
+    /// Returns the error that the variant contains.
     fn inner(&self) -> &(dyn std::error::Error + 'static) {
         match self {
             Self::Misuse { what, .. } => what,

@@ -1,10 +1,10 @@
 //! Certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
 //!
 //! A stolen Bearer token works for every program that has it. A certificate-bound token works only on a TLS connection
-//! that presents the certificate named in the token by its SHA-256. This library gets such tokens directly by a
-//! certificate, or by the **FIC two-leg flow**: Leg 1 gets an assertion bound to a certificate, and Leg 2 exchanges it
-//! on a TLS connection with the same certificate for the resource's token. The library caches the tokens and calls
-//! resources with them.
+//! that presents the certificate named in the token by its SHA-256. This library gets certificate-bound tokens directly
+//! by a certificate, or by the **FIC two-leg flow**: Leg 1 gets an assertion bound to a certificate, and Leg 2
+//! exchanges it on a TLS connection with the same certificate for the resource's token. The library caches the tokens
+//! and calls resources with them.
 //!
 //! ```no_run
 //! use bytes::Bytes;
@@ -33,8 +33,8 @@
 //!
 //! # Cargo features
 //!
-//! All features except `fips`, `foreign-tls` and `pfx` are on by default. A build without features has the types, the acquisition of tokens and
-//! the cache. A client then needs your own [`Transport`].
+//! All features except `fips`, `foreign-tls` and `pfx` are on by default. A build without features has the types, the
+//! acquisition of tokens and the cache. A client then needs your own [`Transport`].
 //!
 //! | Feature | Adds |
 //! |---|---|

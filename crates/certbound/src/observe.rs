@@ -32,8 +32,8 @@ pub trait Observer: Send + Sync + 'static {
     fn after_answer(&self, _request: &ObservedRequest, _status: u16) {}
 
     /// Observes the end of a request, for each attempt. The observer of a client or a managed identity also sees
-    /// requests to platforms and for discovery, and the requests for the region of a detection that its client started.
-    /// No observer sees requests to resources.
+    /// requests to platforms and for discovery, and the requests of a region detection that its client started. No
+    /// observer sees requests to resources.
     fn after_request(&self, _request: &CompletedRequest<'_>) {}
 
     /// Observes that a request is not sent, because the response to an equal request asked to wait. Only the observer
@@ -121,8 +121,8 @@ impl ObservedRequest {
 
 /// An observer that reports how a Leg 2 request used `jwt-pop`.
 ///
-/// Create a report, pass a clone of its `Arc` to `.observe(..)`, and read it after the call. It reports the last
-/// request of Leg 2. On a cache hit no request is sent, so the report is empty.
+/// Create a report, pass a clone of its `Arc` to `.observe(..)`, and read the report after the call. The report is
+/// about the last request of Leg 2. On a cache hit no request is sent, so the report is empty.
 #[derive(Debug, Default)]
 pub struct JwtPopReport {
     seen: Mutex<Option<JwtPop>>,

@@ -37,11 +37,10 @@ type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 /// The metadata service must answer within two seconds, and the request to it never uses a proxy. Its address is
 /// `http://169.254.169.254`, unless `AZURE_POD_IDENTITY_AUTHORITY_HOST` names a different address.
 ///
-/// Parallel callers share one detection. The client that starts it determines by its
-/// [`RetryPolicy`] whether requests to the metadata service are repeated, and its observer
-/// sees these requests. After a success, the detection does not run again. After a failure, requests
-/// use the global endpoint, and five minutes later the next request detects again. If all callers are dropped, the
-/// detection ends, and nothing is remembered.
+/// Parallel callers share one detection. The [`RetryPolicy`] of the client that starts the detection determines whether
+/// requests to the metadata service are repeated, and the observer of this client sees these requests. After a success,
+/// the detection does not run again. After a failure, requests use the global endpoint, and five minutes later the next
+/// request detects again. If all callers are dropped, the detection ends, and nothing is remembered.
 #[derive(Clone)]
 pub struct RegionDetector(Arc<Inner>);
 
@@ -90,7 +89,7 @@ impl RegionDetector {
     /// asked through `transport`, with the default [`RetryPolicy`]. No observer sees the requests.
     ///
     /// # Errors
-    /// [`DetectionFailure`] if no variable names a region and the metadata service names none.
+    /// [`DetectionFailure`] if no variable names a region and the metadata service returns no region.
     pub async fn region(&self, transport: impl Transport) -> Result<DetectedRegion, DetectionFailure> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let requester = || Requester {

@@ -54,10 +54,10 @@ pub struct Resource {
 enum Tokens {
     Of {
         issuer: Arc<dyn AnyIssuer>,
-        /// The handle that keeps refreshes in the background running while the resource can be called.
+        /// The owner of the background tasks, which keeps refreshes running while the resource can be called.
         _background: Arc<Background>,
         scope: ResourceScope,
-        /// The hash of the cache key of its tokens.
+        /// The hash of the head of the cache key of the resource's tokens.
         hash: HeadHash,
     },
     Fixed {
@@ -105,8 +105,8 @@ impl Resource {
     /// Sends a request to the resource with a bound token, and returns the response with any status.
     ///
     /// The URL must be absolute and `https`. The headers `Authorization`, `Host`, `Content-Length`,
-    /// `Transfer-Encoding`, `Connection`, `TE` and `Upgrade` are refused, and so is the method `CONNECT`. The headers of the
-    /// [profile](Resource::with_profile) are added, unless the request has them.
+    /// `Transfer-Encoding`, `Connection`, `TE` and `Upgrade` are refused, and so is the method `CONNECT`. The headers
+    /// of the [profile](Resource::with_profile) are added, unless the request has them.
     ///
     /// The request is repeated at most once for each of two reasons, and never if the resource was made from a token:
     ///
@@ -114,8 +114,8 @@ impl Resource {
     ///   certificate has another handle or another certificate.
     /// * The response is a 401 with a claims challenge (continuous access evaluation). The new request has a new token.
     ///
-    /// The function does not repeat a request after any other failure, and it follows no redirect. Neither the policy of
-    /// retries nor `Retry-After` applies to it.
+    /// The function does not repeat a request after any other failure, and it follows no redirect. Neither the retry
+    /// policy nor `Retry-After` applies to calls of a resource.
     ///
     /// The response is not changed, and it may contain the token. Its extensions contain [`CallFacts`] and the
     /// [`BoundToken`] that was sent, so that a program can remove the token before it shows or logs the response.
@@ -123,9 +123,8 @@ impl Resource {
     /// # Errors
     /// * [`Misuse::ResourceRequest`], before anything is sent, if the request is refused.
     /// * The errors of an acquisition.
-    /// * [`Error::Transport`].
-    ///   [`CertificateNotRequested`](crate::error::TransportError::CertificateNotRequested) means that the token was not
-    ///   sent.
+    /// * [`Error::Transport`]. [`CertificateNotRequested`](crate::error::TransportError::CertificateNotRequested) means
+    ///   that the token was not sent.
     ///
     /// ```no_run
     /// # async fn example(orders: certbound::Resource) -> Result<(), Box<dyn std::error::Error>> {
@@ -172,8 +171,8 @@ impl Resource {
         self.send(again, &renewed, &profile, attempt + 1).await
     }
 
-    /// Returns a token for another handle of the key, or for a replacement of the certificate, after the handle of the key
-    /// did not sign in the handshake. Nothing of the request was sent then.
+    /// Returns a token for another handle of the key, or for a replacement of the certificate, after the handle of the
+    /// key did not sign in the handshake. Nothing of the request was sent then.
     ///
     /// # Errors
     /// `error` itself, if it has another cause, if there is no replacement, or if the caller chose the token.

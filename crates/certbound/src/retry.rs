@@ -29,26 +29,25 @@ use crate::error::TransportError;
 /// * if the response does not arrive in time;
 /// * if the connection cannot be opened, so that no byte of the request was sent.
 ///
-/// It is not sent again after any other status, 408 and 429 included, nor if a connection breaks while it is used, nor
-/// if its bound assertion would have expired. A request for the metadata of an OpenID issuer, or to an AD FS server that
-/// confirms its name, is repeated by the same rules. Instance discovery at Entra is never repeated. Requests to the
-/// platform of a managed identity have more retries. A request for the region of the machine is repeated once, after a
-/// second: after status 410, 429 and 500 to 599, within the time limit of the
-/// [detection](crate::region::RegionDetector). A call of a resource has no retries; after a claims challenge it is
-/// repeated with a new token under every policy.
+/// A token request is not sent again after any other status, 408 and 429 included. It is also not sent again if a
+/// connection breaks while it is used, or if the request's bound assertion would have expired. A request for the
+/// metadata of an OpenID issuer, or to an AD FS server that confirms its name, is repeated by the same rules. Instance
+/// discovery at Entra is never repeated. Requests to the platform of a managed identity have more retries. A request
+/// for the region of the machine is repeated once, after a second: after status 410, 429 and 500 to 599, within the
+/// time limit of the [detection](crate::region::RegionDetector). A call of a resource has no retries; after a claims
+/// challenge it is repeated with a new token under every policy.
 ///
 /// A retry ends when its caller drops the call. [`LegReport::attempts`](crate::observe::LegReport::attempts) and
 /// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) contain the number of attempts.
 ///
 /// # Throttling
 ///
-/// If a response of the token endpoint has `Retry-After`, the client does not send an equal request before that time.
-/// The status of the response does not matter, and the time is limited to an hour. An acquisition that needs an equal
-/// request fails at once: [`Error::is_throttled`](crate::Error::is_throttled) is true,
-/// [`Error::code`](crate::Error::code) is the code of the response, and
-/// [`Error::retry_after`](crate::Error::retry_after) is the time that is left. While an older token is valid, the
-/// caller gets the older token instead of the error. Two requests are equal if client, endpoint, kind of token, scope,
-/// claims, certificate and parameters are equal. Each client has its own memory of the last 256 responses.
+/// If a response of the token endpoint with a status other than 200 has `Retry-After`, the client does not send an
+/// equal request before that time. The time is limited to an hour. An acquisition that needs an equal request fails at
+/// once: [`Error::is_throttled`](crate::Error::is_throttled) is true, [`Error::code`](crate::Error::code) is the code
+/// of the response, and [`Error::retry_after`](crate::Error::retry_after) is the time that is left. While an older
+/// token is valid, the caller gets the older token instead of the error. Two requests are equal if client, endpoint,
+/// kind of token, scope, claims, certificate and parameters are equal. Each client remembers at most 256 responses.
 ///
 /// ```
 /// use certbound::retry::RetryPolicy;

@@ -11,7 +11,7 @@ use tracing::{Instrument as _, Span};
 use crate::correlation::CorrelationId;
 use crate::error::{Error, Leg};
 
-/// The value of `certbound.outcome` and of the metric's attribute with the same name.
+/// The values of `certbound.outcome` and of the metric's attribute with the same name.
 pub(crate) const SUCCESS: &str = "success";
 pub(crate) const FAILURE: &str = "failure";
 pub(crate) const CANCELLED: &str = "cancelled";

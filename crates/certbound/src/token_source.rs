@@ -19,8 +19,8 @@ use crate::token::{BearerToken, BoundToken};
 /// [`AnyClient`].
 ///
 /// Use it in code that accepts any source, as `&dyn TokenSource`. If the type of the credential is known, use the
-/// client itself. The compiler then refuses a bound token by a credential without a certificate. With this trait, the
-/// request is an error of the acquisition.
+/// client itself. The compiler then refuses a request for a bound token with a credential that has no certificate. With
+/// this trait, the request is an error of the acquisition.
 ///
 /// ```no_run
 /// use certbound::{Error, ResourceScope, TokenSource};

@@ -43,7 +43,7 @@ pub trait Transport: Send + Sync + 'static {
     /// # Errors
     /// [`TransportError`]. With [`Via::Bound`] and [`Via::Resource`], the error must be
     /// [`CertificateNotRequested`](TransportError::CertificateNotRequested) if the server did not request the
-    /// certificate. The transport must then send no HTTP. With [`Via::Pinned`], the handshake must fail with
+    /// certificate. The transport must then send no HTTP request. With [`Via::Pinned`], the handshake must fail with
     /// [`ServerNotPinned`](TransportError::ServerNotPinned) if the server has a different certificate.
     fn send(
         &self,
@@ -62,8 +62,8 @@ pub enum Via<'a> {
     /// selects plain HTTP, or HTTPS with the usual verification. The request never uses a proxy.
     Local,
     /// No client certificate, for the platform's own service over TLS. The server's certificate must have this
-    /// thumbprint; its name and issuer are not checked. The request never uses a proxy. Connections are reused for
-    /// requests with the same pin.
+    /// thumbprint; its name, dates and issuer are not checked. The request never uses a proxy. Connections are reused
+    /// for requests with the same pin.
     Pinned(&'a ServerThumbprint),
     /// The binding certificate, for a token service. Connections and TLS sessions are reused for requests with the same
     /// certificate.
@@ -75,7 +75,7 @@ pub enum Via<'a> {
 }
 
 impl<'a> Via<'a> {
-    /// The certificate that is presented, if any.
+    /// Returns the client certificate that the request presents, if any.
     pub fn binding(self) -> Option<&'a BindingCertificate> {
         match self {
             Self::Tls | Self::Local | Self::Pinned(_) => None,

@@ -30,15 +30,15 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
 
     fn context(&self) -> &Context;
 
-    /// The leg of the issuer's requests. It is `None` if one request is enough for the token.
+    /// Returns the leg of the issuer's requests. It is `None` if one request is enough for the token.
     fn leg(&self) -> Option<Leg>;
 
-    /// The flow of an acquisition with these options.
+    /// Returns the flow of an acquisition with these options.
     fn api(&self, options: &Options) -> Api;
 
     fn binding(certificate: &Self::Certificate) -> &BindingCertificate;
 
-    /// Whether [`Issuer::certificate`] needs no request and does not wait.
+    /// Returns whether [`Issuer::certificate`] needs no request and does not wait.
     fn has_certificate(&self, kind: Kind) -> bool {
         self.thumbprint_now(kind).is_some()
     }
@@ -117,7 +117,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         std::future::ready(Ok(certificate))
     }
 
-    /// Whether a request to the platform must name the token that the new token replaces.
+    /// Returns whether a request to the platform must name the token that the new token replaces.
     fn names_replaced_token(&self) -> bool {
         false
     }

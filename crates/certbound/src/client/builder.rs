@@ -110,8 +110,9 @@ impl ClientBuilder<ByCertificate> {
         self
     }
 
-    /// Omits the certificate (`x5c`) from signed assertions. By default they contain it, because an application that
-    /// trusts certificates by subject name and issuer needs it. With `bearer_over_mtls` they always contain it.
+    /// Omits the certificate (`x5c`) from signed assertions. By default the assertions contain it, because an
+    /// application that trusts certificates by subject name and issuer needs it. With `bearer_over_mtls` the assertions
+    /// always contain it.
     pub fn without_x5c(mut self) -> Self {
         self.credential.omits_x5c = true;
         self
@@ -176,15 +177,16 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Declares the capabilities of the application, such as `cp1` for claims challenges. By default, it has no
-    /// capabilities.
+    /// Declares the capabilities of the application, such as `cp1` for claims challenges. By default, no capabilities
+    /// are declared.
     pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
         self.capabilities = capabilities.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Uses your own instance metadata, for an environment that is not built into the library. Its host names are used
-    /// unchanged, for mutual TLS too. It is for Entra authorities only, and cannot be combined with a region.
+    /// Uses your own instance metadata, for an environment that is not built into the library. The client uses the host
+    /// names of the metadata unchanged, for mutual TLS too. Instance metadata is for Entra authorities only, and cannot
+    /// be combined with a region.
     pub fn with_instance_metadata(mut self, metadata: InstanceMetadata) -> Self {
         self.instance_metadata = Some(Arc::new(metadata));
         self

@@ -115,7 +115,7 @@ impl BoundAssertion {
         (!is_spent).then(|| self.again())
     }
 
-    /// Returns a second handle of the same assertion. The new handle can be exchanged once.
+    /// Returns a second value with the same assertion. The new value can be exchanged once.
     pub(crate) fn again(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), spent: AtomicBool::new(false) }
     }

@@ -24,14 +24,14 @@ use crate::observe::Observer;
 /// `assertion_for()` is called only when a token must be requested. It must return an assertion that is bound to
 /// exactly the given certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
 pub trait Leg1: Send + Sync + 'static {
-    /// Returns the certificate in use, if it is known without waiting. Then a cached token is found without a future,
+    /// Returns the certificate in use, if it is known without waiting. If so, the look-up in the cache needs no future,
     /// and a cache hit opens no span.
     fn current_binding(&self) -> Option<BindingCertificate> {
         None
     }
 
-    /// Returns the thumbprint of the certificate in use, if it is known without waiting. Every cache hit calls it, so
-    /// it should not clone the certificate. The default is the thumbprint of [`Leg1::current_binding`].
+    /// Returns the thumbprint of the certificate in use, if it is known without waiting. Every cache hit calls this
+    /// function, so it should not clone the certificate. The default is the thumbprint of [`Leg1::current_binding`].
     fn current_thumbprint(&self) -> Option<Thumbprint> {
         self.current_binding().map(|binding| binding.thumbprint())
     }
@@ -42,19 +42,20 @@ pub trait Leg1: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened anew. Cached tokens are
-    /// then used with the new handle of the key. Every cache hit of a bound token calls it; a different certificate than
-    /// `known` is ignored. The default compares `known` with [`Leg1::current_binding`].
+    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened again. Cached tokens
+    /// are then used with the new handle of the key. Every cache hit of a bound token calls this function. The client
+    /// ignores a certificate other than `known`. The default compares `known` with [`Leg1::current_binding`].
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         self.current_binding().filter(|current| current.is_reopening_of(known))
     }
 
-    /// Looks for a replacement of the certificate `blamed`, and returns whether a replacement is in use now. It is called
-    /// after the token service refused the certificate, or may have refused it; `blame` distinguishes these two cases, and
-    /// has the AADSTS number of a refusal. A suspected certificate can still be valid. It is also called if the handle of
-    /// the key did not sign ([`Blame::NotSigned`]): the same certificate with a key that was opened anew is then a
-    /// replacement too. If several callers call it at the same time, it must look only once for each certificate. If it returns true,
-    /// the exchange or the call of a resource is repeated with the replacement. By default, it returns false.
+    /// Looks for a replacement of the certificate `blamed`, and returns whether a replacement is in use now. A client
+    /// calls this function after the token service refused the certificate, or may have refused it; `blame`
+    /// distinguishes these two cases, and has the AADSTS number of a refusal. A suspected certificate can still be
+    /// valid. A client also calls this function if the handle of the key did not sign ([`Blame::NotSigned`]): the same
+    /// certificate with a key that was opened again is then a replacement too. If several callers call this function at
+    /// the same time, it must look only once for each certificate. If it returns true, the exchange or the call of a
+    /// resource is repeated with the replacement. By default, it returns false.
     ///
     /// # Errors
     /// An error, if it cannot be determined whether a replacement is in use. The caller gets this error.
@@ -68,8 +69,8 @@ pub trait Leg1: Send + Sync + 'static {
     }
 
     /// Returns a name of the identity that the assertions are for, if a different Leg 1 with the same certificate could
-    /// have a different identity. Clients with different names share no cached tokens. It is called once, when a client
-    /// is built. The default is `None`.
+    /// have a different identity. Clients with different names share no cached tokens. The builder calls this function
+    /// once, when it builds a client. The default is `None`.
     fn identity(&self) -> Option<String> {
         None
     }

@@ -39,7 +39,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
+    /// Returns MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InstanceMetadata(error) => error.code(),
@@ -49,7 +49,7 @@ impl BuildError {
         }
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::InstanceMetadata(error) => error.fix(),

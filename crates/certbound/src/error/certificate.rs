@@ -163,7 +163,7 @@ pub enum BindingCertificateError {
 }
 
 impl BindingCertificateError {
-    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
+    /// Returns MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InFile { error, .. } => error.code(),
@@ -172,7 +172,7 @@ impl BindingCertificateError {
         }
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::InFile { error, .. } => error.fix(),
@@ -181,7 +181,7 @@ impl BindingCertificateError {
         }
     }
 
-    /// The fault itself, without the name of its file.
+    /// Returns the fault itself, without the name of its file.
     pub fn without_file(&self) -> &Self {
         match self {
             Self::InFile { error, .. } => error.without_file(),
@@ -189,7 +189,7 @@ impl BindingCertificateError {
         }
     }
 
-    /// The same error with the file that has the fault.
+    /// Returns the same error with the file that has the fault.
     pub(crate) fn in_file(self, file: Option<&Path>) -> Self {
         match (file, self) {
             (Some(path), error) => Self::InFile { path: path.to_owned(), error: Box::new(error) },
@@ -213,17 +213,17 @@ pub struct CertificateNotValid {
 }
 
 impl CertificateNotValid {
-    /// Whether the certificate has expired. If not, it is not valid yet.
+    /// Returns whether the certificate has expired. If not, it is not valid yet.
     pub fn is_expired(&self) -> bool {
         self.now >= self.not_after
     }
 
-    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
+    /// Returns MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         "certificate_not_valid_now"
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         match self.is_expired() {
             true => "renew the certificate; if the certificate has not expired, correct this machine's clock",

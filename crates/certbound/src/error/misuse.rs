@@ -215,7 +215,7 @@ impl Misuse {
     /// The reason to refuse a query parameter that cannot be sent.
     pub(crate) const NOT_OF_A_URL: &'static str = "its name or its value cannot be part of a URL";
 
-    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
+    /// Returns MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),
@@ -230,7 +230,7 @@ impl Misuse {
         }
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.fix(),

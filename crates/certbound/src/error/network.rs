@@ -48,7 +48,7 @@ pub enum NetworkError {
 }
 
 impl NetworkError {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFips(error) => error.code(),
@@ -56,7 +56,7 @@ impl NetworkError {
         }
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::NotFips(error) => error.fix(),

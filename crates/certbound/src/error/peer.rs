@@ -147,7 +147,7 @@ pub enum PeerMisbehaved {
 }
 
 impl PeerMisbehaved {
-    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
+    /// Returns MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(error) => error.code(),
@@ -157,7 +157,7 @@ impl PeerMisbehaved {
         }
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Malformed(error) => error.fix(),

@@ -222,7 +222,7 @@ impl PlatformError {
         }
     }
 
-    /// The host of the endpoint, if a request was sent or should have been sent.
+    /// Returns the host of the endpoint, if a request was sent or should have been sent.
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::Refused { host, .. }
@@ -234,7 +234,7 @@ impl PlatformError {
         }
     }
 
-    /// The correlation id in the platform's response.
+    /// Returns the correlation id in the platform's response.
     pub fn correlation_id(&self) -> Option<&str> {
         match self {
             Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => {
@@ -245,7 +245,7 @@ impl PlatformError {
         }
     }
 
-    /// The wait that the platform demands before the next request, or the remaining part of this wait.
+    /// Returns the wait that the platform demands before the next request, or the remaining part of this wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { answer, .. } | Self::AttestationRequired { answer, .. } => answer.retry_after,
@@ -264,7 +264,7 @@ impl PlatformError {
         }
     }
 
-    /// The same error without the client's own secrets.
+    /// Returns the same error without the client's own secrets.
     pub(crate) fn without(mut self, secrets: &OwnSecrets) -> Self {
         self.redact(secrets);
         self
@@ -274,7 +274,7 @@ impl PlatformError {
         Self::Certificate { reason: reason.to_owned() }
     }
 
-    /// MSAL's name for this error, or certbound's own name if MSAL has no name.
+    /// Returns MSAL's name for this error, or certbound's own name if MSAL has no name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed { answer, .. } => answer.code(),
@@ -290,7 +290,7 @@ impl PlatformError {
         }
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Refused { answer, .. } if answer.status == 400 => {
@@ -314,7 +314,7 @@ impl PlatformError {
         }
     }
 
-    /// Whether the same call may succeed later without a change.
+    /// Returns whether the same call may succeed later without a change.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused { answer, .. } => answer.is_transient(),

@@ -30,7 +30,7 @@ pub enum ProbeFailure {
 }
 
 impl NoImds {
-    /// Whether neither probe got a response.
+    /// Returns whether neither probe got a response.
     pub fn is_unreachable(&self) -> bool {
         let got_response = |failure: &&ProbeFailure| matches!(failure, ProbeFailure::Answered { .. });
         ![&self.v2, &self.v1].iter().any(got_response)

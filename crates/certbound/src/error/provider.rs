@@ -83,12 +83,12 @@ impl ProviderError {
         }
     }
 
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Signer { cause } => fix_of_signer(cause),
@@ -96,7 +96,7 @@ impl ProviderError {
         }
     }
 
-    /// Whether the same call may succeed later without a change.
+    /// Returns whether the same call may succeed later without a change.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Assertion { is_transient, .. } | Self::Certificate { is_transient, .. } => *is_transient,

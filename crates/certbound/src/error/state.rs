@@ -58,12 +58,12 @@ impl StateError {
         Self::Unusable { path: path.to_owned(), reason: error.into() }
     }
 
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     pub fn code(&self) -> &'static str {
         "state_directory_unusable"
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         self.get_str("fix").unwrap_or_default()
     }

@@ -38,13 +38,13 @@ pub struct RequestTarget {
 }
 
 impl RequestTarget {
-    /// The host of the endpoint.
+    /// Returns the host of the endpoint.
     pub fn host(&self) -> &str {
         let rest = self.endpoint.split_once("://").map_or(&*self.endpoint, |(_, rest)| rest);
         rest.split(['/', ':', '?']).next().unwrap_or_default()
     }
 
-    /// The difference of the clocks, if it is a minute or more. A smaller difference can be the duration of the
+    /// Returns the difference of the clocks, if it is a minute or more. A smaller difference can be the duration of the
     /// request.
     pub(super) fn clock_error(&self) -> Option<ClockError> {
         self.clock_ahead.filter(|seconds| seconds.unsigned_abs() >= 60).map(ClockError)

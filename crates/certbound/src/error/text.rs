@@ -76,7 +76,7 @@ pub(super) fn fix_of_unknown(answer: &AuthorityError) -> &'static str {
 }
 
 impl Error {
-    /// The error of this machine's clock, if the error is about times.
+    /// Returns the error of this machine's clock, if the error is about times.
     pub(super) fn clock_error(&self) -> Option<ClockError> {
         let is_about_times = match self {
             Self::Refused { .. } => self.aadsts().is_some_and(|number| ABOUT_TIMES.contains(&number)),
@@ -86,7 +86,8 @@ impl Error {
         self.target().filter(|_| is_about_times)?.clock_error()
     }
 
-    /// The thumbprint and subject of the certificate by which the client authenticated, if the service refused it.
+    /// Returns the thumbprint and subject of the certificate by which the client authenticated, if the service refused
+    /// it.
     fn refused_certificate(&self) -> Option<(Thumbprint, &str)> {
         let is_refused = match self {
             Self::Transport { cause, .. } => matches!(cause, TransportError::CertificateRefused { .. }),
@@ -96,7 +97,7 @@ impl Error {
         Some((target.certificate?, target.certificate_subject.as_deref()?))
     }
 
-    /// The authority's host, if the directory refused it as unknown.
+    /// Returns the authority's host, if the directory refused it as unknown.
     fn unknown_authority(&self) -> Option<&str> {
         let is_unknown = self.aadsts() == Some(UNKNOWN_INSTANCE);
         self.target().filter(|_| is_unknown)?.authority.as_deref()

@@ -23,7 +23,7 @@ const REJECTING: [(u8, &str); 8] = [
 ];
 
 impl TlsAlert {
-    /// Whether the alert rejects the certificate of the side that receives it: `bad_certificate`,
+    /// Returns whether the alert rejects the certificate of the side that receives it: `bad_certificate`,
     /// `unsupported_certificate`, `certificate_revoked`, `certificate_expired`, `certificate_unknown`, `unknown_ca`,
     /// `access_denied` or `certificate_required`.
     pub fn rejects_certificate(self) -> bool {
@@ -44,7 +44,7 @@ impl fmt::Display for TlsAlert {
 impl std::error::Error for TlsAlert {}
 
 impl TransportError {
-    /// The alert by which the server ended TLS.
+    /// Returns the alert by which the server ended TLS.
     pub fn alert(&self) -> Option<TlsAlert> {
         let (Self::Tls { reason, .. }
         | Self::CertificateRefused { reason, .. }
@@ -59,8 +59,8 @@ impl TransportError {
         }
     }
 
-    /// The same error, or [`CertificateRefused`](Self::CertificateRefused) if it contains an alert that rejects the
-    /// certificate. In TLS 1.3 the alert arrives after the handshake, so a transport sees a broken connection.
+    /// Returns the same error, or [`CertificateRefused`](Self::CertificateRefused) if it contains an alert that rejects
+    /// the certificate. In TLS 1.3 the alert arrives after the handshake, so a transport sees a broken connection.
     ///
     /// Clients do this for each request with a certificate. A program that calls a [`Transport`](crate::Transport)
     /// itself can do the same.

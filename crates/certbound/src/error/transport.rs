@@ -218,7 +218,8 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// The kind of this failure in the table of recoveries. `None` if the caller or the signer of the key failed.
+    /// Returns the kind of this failure in the table of recoveries. `None` if the caller or the signer of the key
+    /// failed.
     pub(super) fn failure(&self) -> Option<Failure> {
         match self {
             Self::CertificateRefused { .. } => Some(Failure::CertificateAlert),
@@ -237,12 +238,12 @@ impl TransportError {
         }
     }
 
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::TimedOut { phase: Phase::Connect, .. } => {
@@ -266,8 +267,8 @@ impl TransportError {
         }
     }
 
-    /// The stable name of this error of a managed identity's token request. MSAL.NET has one name for every failure of
-    /// the connection. It has no name for a failure that only certbound reports.
+    /// Returns the stable name of this error of a managed identity's token request. MSAL.NET has one name for every
+    /// failure of the connection. It has no name for a failure that only certbound reports.
     pub(super) fn code_of_managed_identity(&self) -> &'static str {
         match self {
             Self::TimedOut { phase: Phase::Connect, .. }
@@ -290,7 +291,7 @@ impl TransportError {
         }
     }
 
-    /// The host of the request.
+    /// Returns the host of the request.
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::TimedOut { host, .. }
@@ -312,8 +313,8 @@ impl TransportError {
         }
     }
 
-    /// Whether the connection could not be opened, for a reason that the next attempt may not have. No byte of the
-    /// request was sent.
+    /// Returns whether the connection could not be opened, for a reason that the next attempt may not have. No byte of
+    /// the request was sent.
     pub(crate) fn failed_to_connect(&self) -> bool {
         match self {
             Self::TimedOut { phase, .. } => *phase == Phase::Connect,
@@ -324,9 +325,9 @@ impl TransportError {
         }
     }
 
-    /// Whether the host could not be reached. The result is true if a proxy refuses to open the tunnel. It is false for
-    /// a failed TLS handshake, because the host was reached. It is true for a handshake that exceeds the time limit of
-    /// the connection, because `Phase::Connect` includes the handshake.
+    /// Returns whether the host could not be reached. The result is true if a proxy refuses to open the tunnel. It is
+    /// false for a failed TLS handshake, because the host was reached. It is true for a handshake that exceeds the time
+    /// limit of the connection, because `Phase::Connect` includes the handshake.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(
             self,
@@ -337,7 +338,7 @@ impl TransportError {
         )
     }
 
-    /// Whether the same request may succeed later.
+    /// Returns whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         self.failed_to_connect()
             || matches!(

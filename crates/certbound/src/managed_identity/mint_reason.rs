@@ -26,12 +26,13 @@ impl MintReason {
         }
     }
 
-    /// Whether the new certificate replaces a blamed certificate.
+    /// Returns whether the new certificate replaces a blamed certificate.
     pub(super) fn is_blame(self) -> bool {
         matches!(self, Self::Suspected | Self::Refused)
     }
 
-    /// Whether the request must bypass the metadata service's cache, because the certificate in that cache is unwanted.
+    /// Returns whether the request must bypass the metadata service's cache, because the certificate in that cache is
+    /// unwanted.
     pub(super) fn bypasses_cache(self) -> bool {
         self != Self::Needed
     }

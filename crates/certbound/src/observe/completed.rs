@@ -134,7 +134,7 @@ pub struct CompletedAcquisition<'a> {
 }
 
 /// The durations of the parts of an acquisition. If an acquisition joined the request of another acquisition, the
-/// durations are those of that request.
+/// durations are the durations of that request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Parts {

@@ -78,7 +78,7 @@ impl<'a> MetadataService<'a> {
             let sent = self.send(request.clone(), attempts.next()).await;
             if !attempts.again(&sent, host, &**clock, |wait| wait < self.left()).await {
                 return sent.map_err(|error| match error {
-                    // A transport can have another limit, and tells its own error.
+                    // A transport can have a different limit, and then reports its own error.
                     TransportError::TimedOut { limit: LIMIT, .. } => {
                         DetectionFailure::TimedOut { limit: LIMIT }
                     }

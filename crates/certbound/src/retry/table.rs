@@ -19,7 +19,8 @@ pub(crate) struct Table {
     if_unsent: bool,
     /// The seconds before each retry.
     waits: &'static [u64],
-    /// Whether status 410 has retries of its own. IMDS returns it during its own update.
+    /// Whether status 410 has a separate number of retries and separate waits. IMDS returns this status while it is
+    /// updated.
     waits_for_update: bool,
     retry_after: RetryAfter,
     /// Whether a random time is added to each wait.

@@ -30,8 +30,8 @@ struct Waiting<A> {
 }
 
 impl<A> Waiting<A> {
-    /// Returns whether the wait has not ended. If the clock was set back, the time that is left is unknown, and the
-    /// next response states it again.
+    /// Returns whether the wait has not ended. If the clock was set back, the result is false: the time that is left is
+    /// unknown, and the next response states it again.
     fn is_current(&self, now: UnixTime) -> bool {
         self.from <= now.plus(SLACK) && now < self.until
     }

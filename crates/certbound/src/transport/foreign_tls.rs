@@ -1,4 +1,5 @@
-//! The parts of a network configuration that do not depend on the TLS library, for a transport with another one.
+//! The parts of a network configuration that do not depend on the TLS library, for a transport with a different TLS
+//! library.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 use super::hyper::explain;
 use crate::error::TransportError;
 
-/// Opens the connections of a [`Network`](super::Network) and applies its limits. TLS and HTTP are left to the caller.
+/// Opens the connections of a [`Network`](super::Network) and applies its limits. The caller performs TLS and HTTP.
 #[derive(Clone)]
 pub struct Dialer {
     options: Options,
@@ -25,7 +26,7 @@ impl Dialer {
         Self { options, roots }
     }
 
-    /// Returns the only trusted roots, PEM. `None` means the trust store of the system.
+    /// Returns the only trusted roots, in PEM. `None` means the trust store of the system.
     pub fn only_roots_pem(&self) -> Option<&[u8]> {
         self.roots.as_deref()
     }
@@ -48,7 +49,8 @@ impl Dialer {
     /// Reads the whole body of an answer.
     ///
     /// # Errors
-    /// [`TransportError::TooLarge`] and [`TransportError::Interrupted`].
+    /// [`TransportError::TooLarge`], if the body exceeds the limit, and [`TransportError::Interrupted`], if the
+    /// connection ends too early.
     pub async fn whole<B>(&self, host: &str, body: B) -> Result<Bytes, TransportError>
     where
         B: http_body::Body<Data = Bytes>,

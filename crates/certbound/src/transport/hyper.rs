@@ -27,8 +27,8 @@ use crate::error::{NetworkError, TransportError};
 ///
 /// Every binding certificate has its own TLS configurations and connections. They are created once and never changed,
 /// because a live connection would still use the old certificate. The transport finds them by the certificate and its
-/// opened key. It keeps them for the [`HyperTransport::MAX_BINDINGS`] certificates that were used last. They end with
-/// the last handle of the certificate.
+/// opened key. It keeps them for the [`HyperTransport::MAX_BINDINGS`] certificates that were used last. They end when
+/// the last clone of the certificate is dropped.
 ///
 /// Connections belong to the runtime in which they were opened. They end with that runtime.
 pub struct HyperTransport {
@@ -41,7 +41,7 @@ pub struct HyperTransport {
 const LOCAL_CONNECT: Duration = Duration::from_secs(1);
 
 impl HyperTransport {
-    /// The maximum number of bindings that keep their connections.
+    /// The maximum number of binding certificates whose connections are kept.
     pub const MAX_BINDINGS: usize = 512;
 
     pub(crate) fn new(
@@ -50,8 +50,8 @@ impl HyperTransport {
         limits: Limits,
     ) -> Result<Self, NetworkError> {
         let trust = ServerTrust::new(roots)?;
-        // An unusable trust store, and TLS without FIPS in a build that requires FIPS, must be errors of this function, not
-        // of the first request.
+        // An unusable trust store, and TLS without FIPS in a build that requires FIPS, must be errors of this function,
+        // not of the first request.
         trust.anonymous().map_err(unusable)?;
         let options = Options { limits, proxy, ..Options::default() };
         Ok(Self { trust, options, clients: Clients::new(2 * Self::MAX_BINDINGS) })

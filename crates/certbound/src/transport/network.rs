@@ -28,7 +28,7 @@ use crate::transport::HyperTransport;
 #[derive(Clone, Debug)]
 pub struct Network {
     transport: Arc<HyperTransport>,
-    /// The trusted roots that the program gave, PEM.
+    /// The trusted roots that the program gave, in PEM.
     #[cfg(feature = "foreign-tls")]
     roots: Option<Arc<[u8]>>,
 }
@@ -64,8 +64,8 @@ impl Network {
         Dialer::new(self.transport.options().clone(), self.roots.clone())
     }
 
-    /// Returns host and port of the proxy that requests to `url` use. `None` if they use no proxy. The user name and the
-    /// password of the proxy are omitted.
+    /// Returns host and port of the proxy that requests to `url` use. `None` if they use no proxy. The user name and
+    /// the password of the proxy are omitted.
     pub fn proxy_for(&self, url: &http::Uri) -> Option<String> {
         self.transport.proxy_for(url)
     }
@@ -174,7 +174,8 @@ impl NetworkBuilder {
 /// means no proxy.
 const PROXY_VARIABLES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
 
-/// Refuses an unreadable proxy in the environment. The proxy matcher would ignore it and connect directly.
+/// Refuses an unusable proxy URL in the environment. The proxy matcher would ignore this URL, and requests would use no
+/// proxy.
 fn check_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), NetworkError> {
     let set = PROXY_VARIABLES
         .iter()

@@ -1,4 +1,4 @@
-//! The network of a build without the feature `hyper-rustls`, which has no transport of its own.
+//! The network of a build without the feature `hyper-rustls`, which has no built-in transport.
 
 use std::sync::Arc;
 

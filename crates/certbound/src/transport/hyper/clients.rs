@@ -1,4 +1,4 @@
-//! The HTTP clients of a network: one for each binding and use, and one for each pinned server.
+//! The HTTP clients of a network: one for each binding certificate and use, and one for each pinned server.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,9 +48,9 @@ type ClientKey = (Peer, Option<Id>);
 
 /// A bounded number of clients. If the maximum is reached, the least recently used client is removed.
 ///
-/// A client of a binding contains the private key. So the client and its idle connections are dropped with the last
-/// handle of the key; a connection in use ends with its request. A `moka` cache is not used, because it drops removed
-/// values later and would keep the private key in memory.
+/// The client for a binding certificate contains the private key. So the client and its idle connections are dropped
+/// with the last clone of the certificate; a connection in use ends with its request. A `moka` cache is not used,
+/// because it drops removed values later and would keep the private key in memory.
 pub(super) struct Clients {
     known: Mutex<Known>,
     at_most: usize,
@@ -95,7 +95,7 @@ impl Clients {
         let oldest = if known.clients.len() < self.at_most { None } else { known.take_oldest() };
         known.clients.insert(key, Entry { client: client.clone(), last_used });
         drop(known);
-        // The removed client is dropped after the lock is released, because its connections end with it.
+        // The removed client is dropped after the lock is released, because its connections are dropped with it.
         drop(oldest);
         Ok(client)
     }

@@ -40,7 +40,7 @@ impl ServerTrust {
         Ok(Self { verifier: Arc::new(Explaining(verifier)), name })
     }
 
-    /// Trusts only this certificate. Its issuer is not checked.
+    /// Trusts only this certificate. Its name, dates and issuer are not checked.
     pub(super) fn pinned(pin: ServerThumbprint) -> Self {
         Self { verifier: Arc::new(OnlyPinned::new(pin)), name: "pin" }
     }
