@@ -109,8 +109,9 @@ impl BindingCertificate {
     /// Reads a chain, and a key that is encrypted as PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`). Both may be in one PEM
     /// text.
     ///
-    /// The function supports PBES2 with PBKDF2 or scrypt, and AES or 3DES. `openssl pkcs8 -topk8` writes such keys. It
-    /// also accepts a key that is not encrypted. Deriving the key from the password is slow on purpose.
+    /// The function supports PBES2 with PBKDF2 or scrypt, and AES or 3DES. `openssl pkcs8 -topk8` writes keys of this
+    /// kind. The function also accepts a key that is not encrypted. Deriving the key from the password is slow on
+    /// purpose.
     ///
     /// # Errors
     /// The errors of [`BindingCertificate::from_pem`]. A wrong password is

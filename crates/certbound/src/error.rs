@@ -134,7 +134,8 @@ pub enum Error {
     },
     /// The request, or its next attempt, was not sent. In its response to an equal request, the token service had asked
     /// the client to wait (`Retry-After`). Except for the remaining time, this error reports the facts of that
-    /// response. If the platform of a managed identity asked to wait, the error is [`PlatformError::Throttled`].
+    /// response. If the platform of a managed identity asked the client to wait, the error is
+    /// [`PlatformError::Throttled`].
     Throttled {
         /// The error of that response.
         first: Arc<Error>,

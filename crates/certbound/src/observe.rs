@@ -36,8 +36,8 @@ pub trait Observer: Send + Sync + 'static {
     /// observer sees requests to resources.
     fn after_request(&self, _request: &CompletedRequest<'_>) {}
 
-    /// Observes that a request is not sent, because the response to an equal request asked to wait. Only the observer
-    /// of a managed identity sees this event for its platform.
+    /// Observes that a request is not sent, because the response to an equal request asked the client to wait. Only the
+    /// observer of a managed identity sees this event for its platform.
     fn throttled(&self, _request: &ThrottledRequest<'_>) {}
 
     /// Observes the end of an acquisition. This function is not called for a cache hit, a refresh in the background, or

@@ -1,5 +1,5 @@
-//! Requests that are sent again after a failure, and requests that are not sent because a service asked to wait.
-//! [`RetryPolicy`] is a client's setting; the tables of retries are in `table.rs`.
+//! Requests that are sent again after a failure, and requests that are not sent because a service asked the client to
+//! wait. [`RetryPolicy`] is a client's setting; the tables of retries are in `table.rs`.
 
 mod table;
 mod throttle;

@@ -36,7 +36,7 @@ pub(crate) trait AnyIssuer: Send + Sync {
     /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
 
-    /// Looks for a replacement of a certificate whose key handle did not sign. The future owns its data.
+    /// Looks for a replacement of a certificate after the handle of its key did not sign. The future owns its data.
     fn replace_handle(&self, certificate: &BindingCertificate, is_gone: bool) -> Boxed<bool>;
 
     /// Runs the acquisition. The future owns its data.

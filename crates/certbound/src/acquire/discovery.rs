@@ -53,10 +53,10 @@ impl Discovery {
         Self { issuers: remembered(), environments: remembered(), federation_servers: remembered() }
     }
 
-    /// Adds the facts of the documents to the authority. For the hosts of the known clouds no request is sent.
+    /// Adds the facts of the documents to the authority. For the Entra hosts of the known clouds no request is sent.
     ///
-    /// If `validates` is true, a host of no known cloud must be confirmed. For Entra, instance discovery must succeed.
-    /// For AD FS, the server must confirm its own name.
+    /// If `validates` is true, instance discovery must succeed for an Entra host of no known cloud or environment, and
+    /// an AD FS server must confirm its own name.
     pub(crate) async fn resolve(
         &self,
         authority: Authority,

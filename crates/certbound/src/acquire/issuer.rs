@@ -88,9 +88,9 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         id: CorrelationId,
     ) -> impl Future<Output = Result<Option<Self::Certificate>, Error>> + Send;
 
-    /// Looks for a replacement of a certificate whose key handle did not sign. Returns whether a replacement exists: a
-    /// different certificate, or the same certificate with a key that was opened again. `is_gone` means that the handle
-    /// will never sign again.
+    /// Looks for a replacement of a certificate after the handle of its key did not sign. Returns whether a replacement
+    /// exists: a different certificate, or the same certificate with a key that was opened again. `is_gone` means that
+    /// the handle will never sign again.
     fn replace_handle(
         &self,
         certificate: &BindingCertificate,

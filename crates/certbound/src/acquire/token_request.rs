@@ -76,7 +76,7 @@ impl Exchange<'_> {
             if !attempts.again(&sent, self.endpoint.host(), &**clock, may_wait).await {
                 break (sent_at, took, sent);
             }
-            // The response to an equal request may have asked to wait in the meantime.
+            // In the meantime, the response to an equal request may have asked the client to wait.
             self.check_throttle(request.scope, request.claims)?;
         };
         let date = sent.as_ref().ok().and_then(|answer| headers::date(answer.headers()));

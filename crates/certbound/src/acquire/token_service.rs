@@ -148,7 +148,7 @@ impl Issuer for TokenService {
 
 impl TokenService {
     /// Returns whether a replacement of the certificate is in use: another certificate or, if its handle did not sign,
-    /// another handle of its key. If another caller has opened no other handle yet, the credential looks for one.
+    /// another handle of its key. If no replacement is in use yet, the credential looks for a replacement.
     async fn is_replaced(&self, failed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         if let Blame::NotSigned { .. } = blame
             && self.credential.reopened(failed).is_some_and(|in_use| in_use.is_reopening_of(failed))

@@ -1,4 +1,4 @@
-//! A cached token. It is one allocation, which all handles share.
+//! A cached token. It is one allocation, which all clones of the token share.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

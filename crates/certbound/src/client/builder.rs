@@ -203,7 +203,8 @@ impl<C> ClientBuilder<C> {
     /// Sends a request to the global endpoint if no connection to the region's host can be opened.
     /// [`Details::region_outcome`](crate::token::Details::region_outcome) is then `Unreachable`. The default is off, so
     /// the request fails. An answer of the region, a broken connection or a failed TLS handshake never leads to the
-    /// global endpoint. A connection that is not complete within its time limit, TLS included, counts as unreachable.
+    /// global endpoint. A connection that is not complete within its time limit, TLS included, is treated as
+    /// unreachable.
     pub fn global_if_region_unreachable(mut self) -> Self {
         self.falls_back_to_global = true;
         self

@@ -37,7 +37,8 @@ pub struct WorkloadIdentity {
 
 impl WorkloadIdentity {
     /// Reads the settings from the process's environment, now: `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_CLIENT_ID`,
-    /// `AZURE_TENANT_ID` and `AZURE_AUTHORITY_HOST` (default: the public cloud). An empty variable counts as not set.
+    /// `AZURE_TENANT_ID` and `AZURE_AUTHORITY_HOST` (default: the public cloud). An empty variable is treated as not
+    /// set.
     ///
     /// # Errors
     /// [`WorkloadIdentityError`] names the variable that is missing or unusable. The file need not exist yet.

@@ -30,7 +30,7 @@ pub struct RequestTarget {
     /// The seconds by which this machine's clock is ahead of the server's. The number is negative if the clock is
     /// behind. It is `None` if the response had no date.
     pub clock_ahead: Option<i64>,
-    /// Whether the request was for a token of a managed identity. MSAL has other codes for the failures of such
+    /// Whether the request was for a token of a managed identity. MSAL has other codes for the failures of these
     /// requests.
     pub of_managed_identity: bool,
     /// The number of attempts, failed connections included. It is more than 1 after a retry.

@@ -49,7 +49,7 @@ pub struct CompletedRequest<'a> {
     pub took: Duration,
 }
 
-/// A request that was not sent, because the response to an equal request asked to wait (`Retry-After`).
+/// A request that was not sent, because the response to an equal request asked the client to wait (`Retry-After`).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ThrottledRequest<'a> {

@@ -1,4 +1,4 @@
-//! Requests that are not sent, because the response to an equal request asked to wait.
+//! Requests that are not sent, because the response to an equal request asked the client to wait.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,7 +16,7 @@ const CAPACITY: usize = 256;
 /// clock before they take the lock.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// The responses of one client that asked to wait, by the facts in which requests must be equal.
+/// The responses that asked one client to wait, by the facts in which requests must be equal.
 pub(crate) struct Throttle<K, A> {
     is_on: bool,
     /// The lock is held only on cache misses, for a look-up.
