@@ -264,8 +264,8 @@ impl Error {
     }
 
     /// Returns the kind of this failure in the table of recoveries. `None` if the calling code, a part of the
-    /// application or the platform failed. A throttled request has [`Failure::TooManyRequests`], because it was not
-    /// sent.
+    /// application or the platform failed, or if the response broke the protocol. A throttled request has
+    /// [`Failure::TooManyRequests`], because it was not sent.
     pub fn failure(&self) -> Option<Failure> {
         match self {
             Self::Refused { answer, .. } => Some(Failure::of_refusal(answer)),

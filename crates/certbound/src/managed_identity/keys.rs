@@ -92,7 +92,8 @@ impl fmt::Debug for MachineKey {
 /// [`MachineKey`]. If the handle does not work any more, return a new [`MachineKey`] for the same key: the identity
 /// then uses its certificates with the new handle, on new connections. To share a provider, pass it in an `Arc`.
 pub trait KeyProvider: Send + Sync + 'static {
-    /// Returns the strength of the provider's keys. The builder calls this function once, when it builds an identity.
+    /// Returns the strength of the provider's keys. The builder reads it once, when it builds an identity, so a later
+    /// change has no effect on that identity.
     fn strength(&self) -> KeyStrength;
 
     /// Returns the key.
