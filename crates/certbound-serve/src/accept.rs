@@ -26,8 +26,10 @@ pub(crate) enum Stage {
 /// Serves the connections of `listener` until `stop` is ready. Then it stops accepting, waits at most [`Limits::stop`]
 /// for the responses that are in progress, and closes every connection.
 ///
-/// A connection that is idle is closed at once. A new connection has 250 ms for its first request. A connection that waits
-/// in the listener's queue while a place is free counts as new. A connection that waits for a place is closed.
+/// After `stop`, an idle HTTP/1.1 connection is closed at once, and an idle HTTP/2 client gets GOAWAY. A new HTTP/1.1
+/// connection has 250 ms for its first request. A new HTTP/2 connection is closed if the server has read nothing from
+/// it. A connection in the listener's queue counts as new while a place is free. A connection that waits for a place is
+/// closed.
 ///
 /// `handle` returns the future that serves one connection. Each future runs as a separate task. Dropping the future of
 /// this function closes every connection at once.
@@ -43,7 +45,7 @@ pub async fn serve<L, F>(
     serve_with_load(listener, limits, Load::default(), stop, handle).await;
 }
 
-/// Does the same as [`serve`], and counts the connections and requests in `load`.
+/// Serves connections as [`serve`] does, and counts the connections and requests in `load`.
 pub async fn serve_with_load<L, F>(
     mut listener: L,
     limits: Limits,
@@ -81,7 +83,7 @@ pub async fn serve_with_load<L, F>(
             (stream, peer, place) = next => begin(stream, peer, place),
         }
     }
-    // The clients of these connections have connected before the server was told to stop, and may have sent a request.
+    // The clients of these connections connected before the server was told to stop, and may have sent a request.
     while let Some(place) = places.try_take() {
         match ready_now(tokio::task::coop::unconstrained(listener.accept())).await {
             Some(Ok((stream, peer))) => begin(stream, peer, place),

@@ -1,4 +1,4 @@
-//! The phase of a connection, and the time of its last change. The connection changes this state; [`Places`] reads it.
+//! The phase of a connection, and the time of the last change. The connection changes this state; [`Places`] reads it.
 //!
 //! [`Places`]: crate::places::Places
 
@@ -49,7 +49,7 @@ impl OpenRequests {
         self.receiving + self.sending >= self.all
     }
 
-    /// Whether the connection waits for its client, and the time limit of a body does not apply.
+    /// Whether the connection waits for its client and no open request waits for a body. A body has its own time limit.
     pub(crate) fn wait_unlimited(self) -> bool {
         self.sending >= self.all
     }
@@ -126,7 +126,7 @@ impl Activity {
         })
     }
 
-    /// Closes the connection if its moment is still `seen`. Returns whether the connection was closed by this call.
+    /// Closes the connection if its moment is still `seen`. Returns whether this call closed the connection.
     pub(crate) fn close(&self, seen: Moment) -> bool {
         let mut state = self.state();
         let same = state.moment == seen;
@@ -171,7 +171,7 @@ impl Activity {
     }
 }
 
-/// Converts to milliseconds. Longer durations are limited to the largest number.
+/// Converts to milliseconds. A duration that does not fit becomes the largest number.
 pub(crate) fn millis(duration: Duration) -> Millis {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -101,8 +101,7 @@ pub(crate) struct Answer<B> {
     request: OpenRequest,
 }
 
-/// One open request. The value is dropped once hyper has read the whole body of the response, or has given the body
-/// up.
+/// One open request. The value is dropped once hyper has read the whole body of the response or has dropped the body.
 pub(crate) struct OpenRequest {
     handle: Handle,
     protocol: Protocol,

@@ -22,21 +22,22 @@ use crate::body::{Body, Protocol};
 use crate::connection::{Connection, LEAST_HEAD_BYTES, answered};
 use crate::guarded::Guarded;
 
-/// How many requests may wait that their client has reset before the service saw them. Above this the connection is
-/// closed: a client that resets every request at once can otherwise open any number (CVE-2023-44487).
+/// The maximum number of requests that the client has reset before the service saw them. If there are more, hyper
+/// closes the connection. Otherwise a client that resets every request could open any number of requests
+/// (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
 
 impl Connection {
-    /// Serves HTTP/2 on `stream`. Ends when one side closes, when a limit is exceeded, or when the server was told to
-    /// stop and the open requests are answered.
+    /// Serves HTTP/2 on `stream`. The future ends when one side closes the connection, when a limit is exceeded, or
+    /// when the server was told to stop and the open requests are answered.
     ///
-    /// One task serves all requests of the connection. Whether the client speaks HTTP/2 is agreed on before, by ALPN
-    /// (RFC 7301).
+    /// One task serves all requests of the connection. Client and server must have agreed on HTTP/2 before this call,
+    /// for example by ALPN (RFC 7301).
     ///
     /// # Errors
     /// Returns an error if the connection broke, a limit was exceeded, the service failed for one request, or the
-    /// connection was closed to make room for another connection. The stream is closed then, with all of its requests;
-    /// the caller can only log the error.
+    /// connection was closed to make room for another connection. The stream and its requests are then closed, and the
+    /// caller can only log the error.
     pub async fn http2<T, S, F, B, E>(&self, stream: T, service: S) -> io::Result<()>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -55,8 +56,8 @@ impl Connection {
                 match answer.await {
                     Ok(answer) => Ok::<_, Infallible>(answer),
                     Err(error) => {
-                        // If the channel is full, the connection already ends by an earlier failure. hyper would reset
-                        // the stream of this request only, so this future never returns the error.
+                        // If the channel is full, the connection already ends because of an earlier failure. hyper
+                        // would reset the stream of this request only, so this future never returns the error.
                         let _ = failed.try_send(error);
                         std::future::pending().await
                     }
@@ -77,7 +78,8 @@ impl Connection {
         let mut http = std::pin::pin!(http.serve_connection(stream, service));
         let (mut stage, mut open, mut ending) = (self.stage.clone(), Vec::<Answering>::new(), false);
         loop {
-            // The connection is polled before its requests: what a request wrote is sent before it is polled again.
+            // The connection is polled before its requests, so the data of a request is sent before the request is
+            // polled again.
             let served = poll_fn(|context| {
                 let ended = http.as_mut().poll(context);
                 while let Poll::Ready(Some(request)) = begun.poll_recv(context) {
@@ -99,7 +101,7 @@ impl Connection {
                 },
             }
             if self.handle.activity().moment().phase == Phase::New {
-                // The client has sent nothing, so there is nobody to be told.
+                // The client has sent nothing, so the server sends no GOAWAY.
                 return Ok(());
             }
             ending = true;
@@ -111,13 +113,13 @@ impl Connection {
 /// The future in which hyper awaits the response to one request and sends it.
 type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Gives the requests to the task of their connection. So all of them end when the connection ends.
+/// Gives the requests to the task of their connection. All of them therefore end when the connection ends.
 #[derive(Clone)]
 struct ToConnection(mpsc::UnboundedSender<Answering>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for ToConnection {
     fn execute(&self, request: F) {
-        // It fails only if the connection has ended. The request has ended then too.
+        // `send` fails only if the connection has ended. The request then ends too.
         let _ = self.0.send(Box::pin(request));
     }
 }

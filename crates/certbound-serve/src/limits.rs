@@ -9,16 +9,17 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Limits {
     /// The time limit of a request's head, counted from its first byte. For the first request it is counted from the
-    /// start of the connection. A TLS handshake has the same limit. Default: 10 s.
+    /// start of HTTP on the connection. A TLS handshake has the same limit. Default: 10 s.
     pub head: Duration,
     /// The time limit of a request's body, counted from the service's first read of the body. Default: 30 s.
     pub body: Duration,
     /// The time that one write may wait until the client reads. Default: 30 s.
     pub write: Duration,
     /// The time that a connection may be idle after a response. Default: 60 s. An HTTP/2 connection is also idle from
-    /// the time at which the HTTP library has the rest of each response, even while the client still reads it. After
-    /// this time the server sends GOAWAY to an HTTP/2 client (RFC 9113, section 6.8), and the client has the time
-    /// [`Limits::write`] to end the connection. A client must therefore read a response within both times together.
+    /// the time at which the HTTP library has the rest of each response, even while the client still reads the
+    /// response. After the idle time the server sends GOAWAY to an HTTP/2 client (RFC 9113, section 6.8), and the
+    /// client has the time [`Limits::write`] to end the connection. A client must therefore read a response within both
+    /// times together.
     pub idle: Duration,
     /// The time limit of the responses in progress after the request to stop the server. After this time every
     /// connection is closed. Default: 9 s. Some supervisors kill a process 10 s after the request to stop the process.

@@ -17,7 +17,8 @@ pub trait Listener: Send {
     /// Returns the next connection. No connection is lost if the future is dropped before it is ready.
     ///
     /// # Errors
-    /// Returns an error if no connection could be accepted. The server pauses and calls `accept` again.
+    /// Returns an error if no connection could be accepted. The server calls `accept` again. After most errors it
+    /// pauses first.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
 }
 
@@ -27,8 +28,8 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = TcpListener::accept(self).await?;
-        // Nagle's algorithm would only delay the small responses. A failure is ignored: the connection works without it
-        // too.
+        // Nagle's algorithm would only delay the small responses. A failure is ignored: the connection also works
+        // without this option.
         let _ = stream.set_nodelay(true);
         Ok((stream, peer))
     }

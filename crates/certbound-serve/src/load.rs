@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The present load of a server, or of several servers together. Clones count together.
+/// The present load of a server, or of several servers together. Clones share the same counts.
 #[derive(Clone, Debug, Default)]
 pub struct Load(Arc<Counts>);
 
