@@ -1,6 +1,6 @@
 //! The directory: the credentials of the applications, which Microsoft Graph can change.
 //!
-//! It begins with the credentials of the world. A change takes effect at the token service after the world's
+//! The directory begins with the credentials of the world. A change takes effect at the token service after the world's
 //! `propagation_seconds`. Graph itself shows the change at once.
 
 mod history;
@@ -43,8 +43,8 @@ struct Credentials {
 }
 
 impl Directory {
-    /// Creates the directory of a world. Its federated credentials take effect after the delay, and its certificates at
-    /// once.
+    /// Creates the directory of a world. The federated credentials of the world take effect after the delay, and its
+    /// certificates at once.
     pub(crate) fn new(world: &World, now: UnixTime) -> Self {
         Self {
             delay: Duration::from_secs(world.propagation_seconds),
@@ -82,8 +82,8 @@ impl Directory {
         self.read(application, |it| it.keys.current())
     }
 
-    /// Replaces the federated credentials of an application by the result of `change`, which gets the present ones. No
-    /// other change happens in between. If `change` fails, nothing changes.
+    /// Replaces the federated credentials of an application by the result of `change`, which gets the present
+    /// credentials. A lock keeps other changes out until `change` returns. If `change` fails, nothing changes.
     ///
     /// # Errors
     /// The error of `change`.

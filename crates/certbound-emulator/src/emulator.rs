@@ -62,8 +62,9 @@ type RequestObserver = dyn Fn(&ObservedRequest) + Send + Sync;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObservedRequest {
-    /// The kind of the endpoint: `token`, `discovery`, `resource`, `issuer`, `platform`, or `unknown` for a host that is
-    /// not emulated. A path that is not emulated counts as `discovery` at a login host, and otherwise as the kind of its host.
+    /// The kind of the endpoint: `token`, `discovery`, `resource`, `issuer`, `platform`, or `unknown` for a host that
+    /// is not emulated. At a host of the token service, each path other than a token endpoint counts as `discovery`,
+    /// even if it is not emulated. At other hosts, the host alone determines the kind.
     pub endpoint: &'static str,
     /// The status of the answer.
     pub status: u16,
@@ -104,8 +105,8 @@ impl Emulator {
         Self::build(world, keys, (signing, &IssuerKeys::new()), clock)
     }
 
-    /// Creates an emulator with `keys`, the signing keys of the token service, and the keys of served issuers that are
-    /// known.
+    /// Creates an emulator with `keys`, with the signing keys of the token service, and and with the known keys of
+    /// served issuers. Generates the missing keys of served issuers.
     fn build(
         world: World,
         keys: EmulatorKeys,

@@ -97,9 +97,9 @@ impl Faults {
         self.rules().clear();
     }
 
-    /// Returns the result of the first rule that matches the request, and reduces the count of the rule. Skips rules of
-    /// the handshake, and for a request that is not a call of a resource with a token also the rules of such calls. The
-    /// rules of a vault are skipped at any other resource.
+    /// Returns the result of the first rule that matches the request, and reduces the count of the rule. Skips the
+    /// rules of the handshake. Skips the rules of resource calls if the request is not a call of a resource with a
+    /// token. Skips the rules of vaults if the resource is not a vault.
     pub(crate) fn take(&self, asked: &RequestFacts<'_>) -> Option<FaultResult> {
         let is_call = asked.leg == Some(LegKind::Resource) && asked.has_token;
         self.first(asked, |result| match result {

@@ -187,7 +187,7 @@ fn claims(grant: &Grant<'_>, now: UnixTime) -> Map<String, Value> {
         set("xms_cc", json!(grant.capabilities));
     }
     if grant.proof == Proof::Federated {
-        // The value has no meaning: the token service refuses every assertion that has this claim.
+        // The value has no meaning: the token service refuses every assertion of Entra that has this claim.
         set("xms_ficinfo", json!("CAAQABgAIAAoAjAA"));
     }
     if let Some(machine) = &grant.machine {

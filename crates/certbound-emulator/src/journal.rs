@@ -1,4 +1,4 @@
-//! The requests and answers so far, without secrets. Tests and people read them.
+//! The journal: the last requests and answers, without secrets.
 
 mod text;
 
@@ -160,7 +160,8 @@ impl JournalEntry {
         self
     }
 
-    /// Reads the answer of a token endpoint. Answers of resources can be large, and have no such members.
+    /// Reads the answer of a token endpoint. Other answers are not parsed, because they can be large and do not have
+    /// these members.
     fn token_answer(&self, response: &Response<Bytes>) -> TokenAnswer {
         match without_slash(&self.path).ends_with("/token") {
             true => serde_json::from_slice(response.body()).unwrap_or_default(),
@@ -179,8 +180,8 @@ struct TokenAnswer {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    // The form decoder would read another body without an equals sign as the name of a parameter, and the journal records
-    // names in clear text. Forms are sent by POST only.
+    // The form decoder would read a body of another type without an equals sign as the name of a parameter, and the
+    // journal records names in clear text. Forms are sent by POST only.
     let is_form = request.method() == http::Method::POST && !is_json(request);
     let body: &[u8] = if is_form { request.body() } else { b"" };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];

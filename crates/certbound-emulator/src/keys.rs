@@ -34,8 +34,8 @@ pub(crate) type ServerCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer
 /// The key material of an emulator: its certificate authorities, the first token key, the client certificate, and the
 /// certificate of Service Fabric's server.
 ///
-/// A clone is cheap. The generation of new keys takes about as long as that of two RSA keys. Emulators whose worlds
-/// have the same host names may share keys.
+/// A clone is cheap. The generation of random keys takes about as long as that of two RSA keys; keys from a seed take
+/// longer. Emulators whose worlds have the same host names may share keys.
 #[derive(Clone)]
 pub struct EmulatorKeys {
     pub(crate) authority: Arc<CertificateAuthority>,
@@ -53,7 +53,8 @@ pub struct EmulatorKeys {
 }
 
 impl EmulatorKeys {
-    /// Generates keys for the hosts of `world`. The certificates are valid for seven days from `now`.
+    /// Generates keys for the hosts of `world`. The certificates are valid for seven days from `now`, except that of
+    /// the machine's authority, which is valid for ten years.
     ///
     /// # Errors
     /// [`EmulatorError`] if a key or certificate cannot be made.
@@ -94,7 +95,8 @@ impl EmulatorKeys {
         })
     }
 
-    /// Returns keys for the external issuers that the emulator serves: those of `earlier`, and new ones for other issuers.
+    /// Returns the keys of the external issuers that the emulator serves. An issuer in `earlier` keeps its keys; other
+    /// issuers get new keys.
     pub(crate) fn of_served_issuers(
         &self,
         world: &World,

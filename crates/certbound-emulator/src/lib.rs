@@ -22,10 +22,10 @@
 //!                                    the services that answer
 //!  4  fault/                         rules that make an answer wrong
 //!  3  issue/                         a token and the answer that contains it
-//!  2  directory/  keys/  journal/    the applications' credentials; keys and certificates; the requests and
-//!                                    answers so far
+//!  2  directory/  keys/  journal/    the applications' credentials; keys and certificates; the last requests
+//!                                    and answers
 //!  1  answers/  clock.rs  error.rs  paths.rs  scope.rs  tls_facts.rs  world/
-//!                                    the world, and what every floor uses
+//!                                    the world, and helpers of every floor
 //! ```
 #![forbid(unsafe_code)]
 

@@ -114,8 +114,7 @@ impl ResourceServer<'_> {
         })
     }
 
-    /// Returns a verifier that accepts tokens of this world's tenants in every cloud, for this resource under each of
-    /// the resource's names.
+    /// Returns a verifier that accepts tokens of this world's tenants in every cloud, whose audience is this resource.
     fn verifier(&self) -> Option<(Verifier, KeySet)> {
         let tenants = self.world.tenants.iter().filter_map(|tenant| TenantId::parse(&tenant.id).ok());
         let tenants: Vec<TenantId> = tenants.collect();
@@ -133,7 +132,7 @@ impl ResourceServer<'_> {
                 builder = builder.audience(uri).audience(format!("{uri}/"));
             }
         }
-        // The rules of a vault decide alone. Without rules `bound_tokens` decides.
+        // If there are rules for bound tokens, only these rules decide. Otherwise `bound_tokens` decides.
         let requires_bound = match self.token_binding {
             Some(rules) => rules.mode == TokenBindingMode::Enforced,
             None => self.resource.bound_tokens == BoundTokens::Required,

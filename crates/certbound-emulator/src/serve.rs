@@ -66,7 +66,7 @@ pub struct ServerOptions {
     /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero, so an
     /// emulator that stops does not finish its answers.
     pub limits: Limits,
-    /// Counts the connections and requests of all ports.
+    /// The counters of the connections and requests of all ports.
     pub load: Load,
     /// The TLS of hosts that request the certificate late. Default: none. A world with such a host is then refused.
     pub late_tls: Option<Arc<dyn LateTls>>,

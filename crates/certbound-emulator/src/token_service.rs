@@ -50,7 +50,7 @@ pub(crate) struct TokenService<'e> {
     pub(crate) issuers: &'e IssuerKeys,
     pub(crate) fetched: &'e FetchedKeys,
     pub(crate) used: &'e UsedAssertions,
-    /// The change that a fault makes to the next token or its answer.
+    /// The change that a fault makes to the token of this request or to its answer.
     pub(crate) alteration: Option<Alteration>,
 }
 

@@ -38,8 +38,8 @@ pub struct World {
     pub trusted_authorities: Vec<String>,
     /// Token issuers other than Entra.
     pub external_issuers: Vec<ExternalIssuer>,
-    /// The time after the start or a reset in which federated credentials are not accepted yet (70021), in seconds.
-    /// Default: 0.
+    /// The time after which a change through Microsoft Graph takes effect at the token service, in seconds. The world's
+    /// federated credentials take effect this time after the start or a reset (70021 until then). Default: 0.
     pub propagation_seconds: u64,
     /// The lifetime of every token, in seconds: at least 2, and at most a day. The answers then suggest a new token after
     /// half of it (`refresh_in`). Default: an hour, and a day for a managed identity.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 
-/// The largest number of removed entries that may still be effective. Beyond it, the oldest removal takes effect at once.
+/// The largest number of removed entries that may still be effective. If the number is exceeded, the oldest removal
+/// takes effect at once.
 const MAX_REMOVED: usize = 200;
 
 /// The entries of a list, and the entries that were removed and are still effective.

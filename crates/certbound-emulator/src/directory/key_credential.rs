@@ -18,7 +18,8 @@ pub(crate) struct KeyCredential {
 }
 
 impl KeyCredential {
-    /// Reads a certificate. It is valid for the dates in the certificate. Returns `None` if the DER cannot be read.
+    /// Reads a certificate. The credential is valid as long as the certificate. Returns `None` if the DER cannot be
+    /// read.
     pub(crate) fn new(id: String, der: Vec<u8>) -> Option<Self> {
         let chain = CertificateChain::from_der(vec![der]).ok()?;
         Some(Self {

@@ -88,9 +88,9 @@ impl Emulator {
         Ok(())
     }
 
-    /// Empties the journal, removes the faults and resets the clock. Also removes fetched keys, used assertions, and
-    /// the machine's cached tokens, certificates and call counts, and all changes of vaults and through Microsoft Graph.
-    /// The delay of federated credentials begins again. Keys and tokens stay valid.
+    /// Empties the journal, removes the faults and resets the clock. Removes the fetched keys, the used assertions, and
+    /// the machine's cached tokens, certificates and call counts. Discards the changes of vaults and the changes
+    /// through Microsoft Graph. The delay of federated credentials begins again. Keys and tokens stay valid.
     pub fn reset(&self) {
         self.journal.clear();
         self.faults.clear();
@@ -200,7 +200,7 @@ impl Emulator {
         self.keys.authority.der()
     }
 
-    /// Returns the client certificate of the built-in applications. It is RSA and has the subject
+    /// Returns the client certificate of the built-in applications. Its key is RSA, and its subject is
     /// [`CLIENT_SUBJECT`](crate::world::builtin::CLIENT_SUBJECT).
     pub fn client_identity(&self) -> &ClientIdentity {
         &self.keys.client
@@ -214,8 +214,8 @@ impl Emulator {
         self.keys.authority.issue(options)
     }
 
-    /// Does the same for a public key whose private half is elsewhere, for example in a token. `key` is DER of a
-    /// `SubjectPublicKeyInfo`. Returns the chain, DER, leaf first. The key in `options` is ignored.
+    /// Issues a client certificate for a public key whose private key is elsewhere, for example in a PKCS#11 token.
+    /// `key` is DER of a `SubjectPublicKeyInfo`. Returns the chain, DER, leaf first. The key in `options` is ignored.
     ///
     /// # Errors
     /// [`EmulatorError`] if the subject cannot be used in a certificate, or if the key is neither RSA with 2048 to 8192

@@ -1,11 +1,11 @@
-//! The faults that cause each failure of the table of recoveries at a client, for tests that walk the table.
+//! The faults that cause each failure in a client's table of recoveries. Tests use them for every row of the table.
 
 use certbound_core::refusal::recovery::{Failure, OF_ASSERTION, OF_ATTESTATION, OF_CERTIFICATE};
 
 use super::FaultResult;
 
 impl FaultResult {
-    /// Returns the faults of the token service that are this failure at a client.
+    /// Returns the faults of the token service that cause this failure at a client.
     ///
     /// The list is empty if no fault of the token service causes the failure. A status of 500 or above, and a delay, are
     /// a failure only if the client's retries fail too. `ConnectionReset` is [`Failure::EndedAfterCertificate`] only on a

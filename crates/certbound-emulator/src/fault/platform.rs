@@ -44,7 +44,7 @@ pub enum PlatformEndpoint {
     /// A certificate of the machine: the second request of version 2.
     #[serde(alias = "issue-credential")]
     IssueCredential,
-    /// The description of the machine, including its region.
+    /// The description of the machine, including its region, or the list of versions.
     #[serde(alias = "instance-metadata")]
     InstanceMetadata,
 }

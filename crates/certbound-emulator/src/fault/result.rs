@@ -70,8 +70,8 @@ pub enum FaultResult {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         claims: Option<String>,
     },
-    /// A vault answers as if its rules for bound tokens were these, whatever the world says. The fault applies only to
-    /// calls of a vault with a token.
+    /// A vault uses these rules for bound tokens instead of the rules in the world. The fault applies only to calls of
+    /// a vault with a token.
     TokenBindingParameters(TokenBindingParameters),
     /// A Bearer token with the `token_type` `Bearer`, although a bound token was requested.
     BearerForMtlsPop,
@@ -131,8 +131,8 @@ pub enum FaultResult {
     /// it applies when a connection begins, and never to a request.
     ForeignServerCertificate,
     /// A host that requests the client's certificate refuses it by the TLS alert `certificate_revoked`: in the first
-    /// handshake, or in the renegotiation if it requests the certificate late. This is a fault of the handshake. A condition
-    /// with `leg` or `path_contains` never matches, because a handshake has neither a leg nor a path.
+    /// handshake, or in the renegotiation if the host requests the certificate late. This is a fault of the handshake.
+    /// A condition with `leg` or `path_contains` never matches, because a handshake has neither a leg nor a path.
     ClientCertificateRefused,
     /// The proxy opens no connection to the host, and answers CONNECT with status 502. This is a fault of the connection:
     /// it applies before any handshake, so its condition can name the host only.

@@ -185,7 +185,7 @@ impl CertificateAuthority {
         Ok(identity)
     }
 
-    /// Issues a client certificate for a public key, whose private half is elsewhere. `key` is DER of a
+    /// Issues a client certificate for a public key whose private key is elsewhere. `key` is DER of a
     /// `SubjectPublicKeyInfo`. Returns the chain, DER, leaf first. The key in `options` is ignored.
     pub(crate) fn issue_for(
         &self,

@@ -70,7 +70,7 @@ impl MachineAuthority {
         Ok(der)
     }
 
-    /// Returns the record of a certificate, if this authority issued it.
+    /// Returns the record of a certificate, if this authority issued the certificate and has not evicted the record.
     pub(crate) fn known(&self, thumbprint: Thumbprint) -> Option<Issued> {
         self.issued.get(&thumbprint)
     }

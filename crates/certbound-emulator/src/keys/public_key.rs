@@ -1,5 +1,5 @@
-//! The public key of a certificate request, as rcgen needs it. rcgen's own parser of keys would add a second version of a
-//! dependency.
+//! A public key for a new certificate, in the form that rcgen needs. rcgen's own parser of keys would add a second
+//! version of a dependency.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -14,10 +14,10 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::error::EmulatorError;
 
-/// The sizes of an RSA key that can be used: the servers verify no signature of another size.
+/// The sizes of an RSA key that can be used: the servers verify only signatures of these sizes.
 pub(crate) const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
-/// A public key whose private half is elsewhere: RSA, or an elliptic curve (P-256, P-384 or P-521).
+/// A public key whose private key is elsewhere: RSA, or an elliptic curve (P-256, P-384 or P-521).
 pub(super) struct RequestedKey<'a> {
     bytes: Cow<'a, [u8]>,
     algorithm: &'static SignatureAlgorithm,

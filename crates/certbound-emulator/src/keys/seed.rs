@@ -39,8 +39,8 @@ impl KeySource {
     /// Generates an elliptic-curve key on P-256.
     pub(crate) fn p256(&mut self) -> Result<KeyPair, EmulatorError> {
         let Self::Seed(random) = self else { return Ok(KeyPair::generate()?) };
-        // A number that is zero or not below the order of the curve is no private key. This is very unlikely, so two
-        // attempts are more than enough.
+        // A number that is zero or not below the order of the curve is not a private key. Such a number is very
+        // unlikely, so two attempts are enough.
         let mut number = [0; 32];
         let mut key = Err(EmulatorError::key_material("the seed has no number that is a private key"));
         for _ in 0..2 {

@@ -21,7 +21,7 @@ use super::seed::KeySource;
 use crate::error::EmulatorError;
 use crate::world::{VaultCertificate, VaultKeyKind};
 
-/// A signature algorithm (RFC 7518, section 3.1). Each of them signs a SHA-256 digest.
+/// A signature algorithm (RFC 7518, section 3.1). Each algorithm signs a SHA-256 digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
 #[strum(serialize_all = "UPPERCASE")]
 pub(crate) enum Algorithm {
@@ -75,8 +75,8 @@ impl VaultKey {
         Ok(Self { private, public, pem: pair.serialize_pem() })
     }
 
-    /// Signs a SHA-256 digest. Returns `None` if the algorithm is not one of this kind of key, or if the digest does
-    /// not have 32 bytes.
+    /// Signs a SHA-256 digest. Returns `None` if the algorithm does not fit this kind of key, or if the digest does not
+    /// have 32 bytes.
     pub(crate) fn sign(&self, algorithm: Algorithm, digest: &[u8]) -> Option<Vec<u8>> {
         let digest = Digest::import_less_safe(digest, &SHA256).ok()?;
         let rsa = |padding, key: &RsaKeyPair| {
@@ -94,7 +94,8 @@ impl VaultKey {
         }
     }
 
-    /// Returns whether the signature of a SHA-256 digest is valid. Returns `None` in the cases of [`VaultKey::sign`].
+    /// Returns whether the signature of a SHA-256 digest is valid. Returns `None` in the same cases as
+    /// [`VaultKey::sign`].
     pub(crate) fn verify(&self, algorithm: Algorithm, digest: &[u8], signature: &[u8]) -> Option<bool> {
         let digest = Digest::import_less_safe(digest, &SHA256).ok()?;
         let verified = match (&self.private, algorithm) {
@@ -143,8 +144,8 @@ fn unsigned(number: &[u8]) -> Vec<u8> {
     number.get(zeros..).unwrap_or_default().to_vec()
 }
 
-/// The keys and certificates that exist so far. Each belongs to a resource of the world, and is identified by the
-/// resource's application id and its name there.
+/// The keys and certificates that exist so far. A key is identified by the application id of its resource, its kind and
+/// its name. A certificate is identified by its key and its common name.
 pub(crate) struct VaultKeys {
     authority: Arc<CertificateAuthority>,
     /// The seed from which the keys are derived. Without a seed, the keys are random.
@@ -155,8 +156,8 @@ pub(crate) struct VaultKeys {
 #[derive(Default)]
 struct Made {
     keys: HashMap<Place, Arc<VaultKey>>,
-    /// The certificates, by the place of their key and their common name. Emulators with different worlds can share the
-    /// keys.
+    /// The certificates. The common name is a part of the key, because emulators with different worlds can share the
+    /// map.
     certificates: HashMap<(Place, String), Arc<ClientIdentity>>,
 }
 
@@ -173,7 +174,7 @@ impl VaultKeys {
     }
 
     /// Returns a key of a resource. Generates the key at the first call, which takes about 0.1 seconds for an RSA key,
-    /// and some times longer for one from a seed.
+    /// and several times longer for a key from a seed.
     pub(crate) fn key(
         &self,
         resource: &str,
@@ -212,7 +213,7 @@ impl VaultKeys {
         let (resource, kind, name) = &place;
         let mut source = match &self.seed {
             None => KeySource::Chance,
-            // Each key has a seed of its own, so it does not depend on the order in which the keys are needed.
+            // Each key has its own seed, so a key does not depend on the order in which the keys are needed.
             Some(seed) => KeySource::of_seed(&format!("{seed}\n{resource}\n{kind:?}\n{name}")),
         };
         let key = Arc::new(VaultKey::generate(*kind, &mut source)?);
@@ -275,7 +276,7 @@ mod tests {
         let first = p256(&one, "resource", "name");
         assert_ne!(first, p256(&one, "resource", "other"));
         assert_ne!(first, p256(&one, "other", "name"));
-        // A different order.
+        // The keys are needed in a different order.
         let two = keys(Some("a seed"));
         p256(&two, "resource", "other");
         assert_eq!(first, p256(&two, "resource", "name"));

@@ -10,8 +10,8 @@ use super::{Platform, Rejection, check_method, query, reject};
 use crate::answers::json_response;
 use crate::world::ManagedIdentity;
 
-/// The value of `IDENTITY_HEADER` and `MSI_SECRET` on these platforms. On a real platform it is secret; in the emulator
-/// it is public.
+/// The value of `IDENTITY_HEADER` and `MSI_SECRET` on these platforms and on Service Fabric. On a real platform it is
+/// secret; in the emulator it is public.
 pub const PLATFORM_SECRET: &str = "certbound-emulator-platform";
 
 pub(super) fn app_service(

@@ -14,7 +14,7 @@ use crate::issue::BACKDATED;
 use crate::world::ManagedIdentity;
 
 const VERSIONS: [&str; 4] = ["2018-02-01", "2019-08-01", "2021-01-01", "2021-12-13"];
-/// A cached token is not returned if its remaining lifetime is less than this, in seconds.
+/// A cached token is not returned if its remaining lifetime is less than this number of seconds.
 const NEAR_THE_END: u64 = 300;
 
 /// `/metadata/identity/oauth2/token`
@@ -47,7 +47,8 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
     }))
 }
 
-/// Returns the cached token with its time of issue, or a new token if the cached one expires soon.
+/// Returns the cached token with its time of issue, or a new token if the cached token expires soon or if a fault
+/// alters the token.
 fn cached_or_new(
     platform: &Platform<'_>,
     identity: &ManagedIdentity,

@@ -29,7 +29,8 @@ const VERSIONS: [&str; 14] = [
     "2023-07-01",
 ];
 
-/// Answers with the whole description as JSON, or with a part of it. A single value has only the format `text`.
+/// Answers with the list of versions, or with the description or a part of it, as JSON or as text. A single value has
+/// only the format `text`.
 pub(super) fn answer(
     platform: &Platform<'_>,
     path: &str,

@@ -15,11 +15,11 @@ pub(super) fn unknown_selector(query: &ReceivedForm, known: &[&str]) -> Option<&
 }
 
 impl<'e> Platform<'e> {
-    /// Returns the identity that a parameter in `known` selects. Without a parameter it is the machine's own identity.
+    /// Returns the identity that a parameter in `known` selects. Without such a parameter, returns the machine's own
+    /// identity.
     ///
-    /// An empty parameter selects no identity, and a parameter of a different platform is refused. If the platform
-    /// ignored such a parameter, a client would get the machine's own token instead of the token of the identity that
-    /// it selected.
+    /// An empty parameter and a parameter of a different platform are refused. If the platform ignored such a
+    /// parameter, a client would get the machine's own token instead of the token of the identity that it selected.
     pub(super) fn identity(
         &self,
         query: &ReceivedForm,

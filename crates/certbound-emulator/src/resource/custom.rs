@@ -1,4 +1,4 @@
-//! Answers in the form of RFC 6750, with the scheme `mtls_pop`. The content is the orders of a small company.
+//! A custom API. It answers with the items of its resource in the world, which it calls orders.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};

@@ -24,7 +24,7 @@ use self::path::{Key, Step};
 use super::{Caller, ResourceServer};
 use crate::answers::{date, json_response, no_content};
 
-/// The operations that this module emulates. A refusal of any other request has this list.
+/// The operations that this module emulates. The refusal of any other request contains this list.
 const EMULATED: &str = "GET applications and servicePrincipals, each also with {id}, (appId='...'), $filter=appId eq \
      '...', $select, $top and $skiptoken; PATCH applications/{id} with keyCredentials; GET and POST \
      applications/{id}/federatedIdentityCredentials; GET, PATCH and DELETE \

@@ -1,5 +1,5 @@
 //! Answers in the form of Azure Key Vault: secrets with versions, keys that sign, and certificates. The client presents
-//! its certificate in the first handshake, or late if the world says so.
+//! its certificate in the first handshake, or late if the world sets `late_certificate` for the host.
 
 mod access;
 mod binding;

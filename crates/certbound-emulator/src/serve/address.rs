@@ -1,5 +1,5 @@
-//! The check of an external issuer's address. Only addresses of the public internet are allowed, so that a world cannot
-//! make the emulator send requests to the local network.
+//! The check of an external issuer's address. Only addresses of the public internet are allowed, so that an issuer
+//! cannot make the emulator send requests to the local network. The world can allow private addresses for an issuer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -19,7 +19,7 @@ pub struct CurrentEmulator {
     late_tls: Option<Arc<dyn LateTls>>,
 }
 
-/// An emulator with the TLS configurations of its hosts. They are replaced together.
+/// An emulator with the TLS configurations of its hosts. Both are replaced together.
 pub(super) struct Running {
     pub(super) emulator: Arc<Emulator>,
     pub(super) tls: Configurations,
@@ -39,13 +39,13 @@ impl CurrentEmulator {
         Arc::clone(&self.state().emulator)
     }
 
-    /// Replaces the world. The new world answers every later request, on open connections too. Requests in progress are
-    /// answered by the earlier world. The rest is as in [`Emulator::with_world`]: keys and certificates stay. The call can
-    /// take some tenths of a second, because an external issuer that the emulator serves may need a new key.
+    /// Replaces the world. The new world answers every later request, on open connections too. The earlier world
+    /// answers the requests in progress. The rest is as in [`Emulator::with_world`]: keys and certificates stay. The
+    /// call can take some tenths of a second, because an external issuer that the emulator serves may need a new key.
     ///
     /// # Errors
     /// The errors of [`Emulator::with_world`]. [`EmulatorError::NoLateTls`], if the world has a host that requests the
-    /// certificate late, and the server has no TLS for it. The earlier world then stays.
+    /// certificate late, and the server has no TLS for it. After an error, the earlier world stays.
     pub fn replace(&self, world: World) -> Result<(), EmulatorError> {
         let emulator = Arc::new(self.state().emulator.with_world(world)?);
         self.running.store(Arc::new(Running::new(emulator, self.late_tls.as_ref())?));
@@ -57,8 +57,8 @@ impl CurrentEmulator {
         self.late_tls.as_deref()
     }
 
-    /// Returns the emulator with its TLS configurations. A connection uses both of one state, because between two calls
-    /// the emulator can be replaced.
+    /// Returns the emulator with its TLS configurations. A connection takes both from one call, because the emulator
+    /// can be replaced between two calls.
     pub(super) fn state(&self) -> Arc<Running> {
         self.running.load_full()
     }

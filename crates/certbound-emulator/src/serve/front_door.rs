@@ -216,7 +216,7 @@ pub(super) async fn respond(
     let now = emulator.now();
     let mut response = emulator.handle(now, facts, request);
     if let Ok(date) = HeaderValue::from_str(&http_date(now)) {
-        // Without this header the server would send the real time. A fault can set the header too.
+        // If the header `Date` were absent, the HTTP library would add the real time. A fault can set the header too.
         response.headers_mut().entry(DATE).or_insert(date);
     }
     let response = carry_out(response, &reset).await?;

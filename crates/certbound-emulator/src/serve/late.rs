@@ -1,6 +1,7 @@
 //! Hosts that request the client certificate after a request, as the real Key Vault does: by a renegotiation of TLS 1.2.
 //!
-//! rustls cannot renegotiate, so a different TLS library serves these hosts. This module has the interface to it.
+//! rustls cannot renegotiate, so a different TLS library serves these hosts. This module defines the interface of that
+//! library.
 
 use std::fmt;
 use std::future::Future;
@@ -55,8 +56,8 @@ impl fmt::Debug for LateConnection {
     }
 }
 
-/// The future of [`LateClient::request_certificate`], with the client's chain, DER, leaf first. `None` if the client has no
-/// certificate.
+/// The future of [`LateClient::request_certificate`], with the client's chain, DER, leaf first. The chain is `None` if
+/// the client has no certificate.
 pub type Requesting<'a> = Pin<Box<dyn Future<Output = io::Result<Option<Vec<Vec<u8>>>>> + Send + 'a>>;
 
 /// The client of one connection.
@@ -110,13 +111,13 @@ pub(super) struct Peer {
     before: TlsFacts,
     after: OnceCell<TlsFacts>,
     client: Arc<dyn LateClient>,
-    /// The longest time of a renegotiation. It is that of the first handshake.
+    /// The time limit of a renegotiation. The first handshake has the same limit.
     limit: Duration,
 }
 
 impl Peer {
-    /// Returns the facts with which a request with these headers is answered. A request that opts in requests the
-    /// certificate.
+    /// Returns the facts for a request with these headers. If the request has the header that opts in to bound tokens,
+    /// the server first requests the certificate.
     pub(super) async fn facts(&self, headers: &HeaderMap, emulator: &Emulator) -> io::Result<&TlsFacts> {
         match opted_in(headers) {
             true => self.with_certificate(emulator).await,
@@ -142,8 +143,8 @@ impl Peer {
     }
 }
 
-/// Reads the server name of a handshake, in lower case. Returns it with a stream that begins with the same bytes. The name
-/// is empty if there is none.
+/// Reads the server name of a handshake, in lower case. Returns it with a stream that begins with the same bytes. The
+/// name is empty if the handshake has no name.
 pub(super) async fn server_name<S: Io>(stream: S) -> io::Result<(String, impl Io)> {
     let (mut reader, writer) = tokio::io::split(stream);
     let (mut acceptor, mut seen) = (Acceptor::default(), Vec::new());
@@ -160,7 +161,7 @@ pub(super) async fn server_name<S: Io>(stream: S) -> io::Result<(String, impl Io
             Ok(Some(accepted)) => {
                 break accepted.client_hello().server_name().map(str::to_ascii_lowercase).unwrap_or_default();
             }
-            // The usual path reads the same bytes again and sends the alert.
+            // The caller then uses rustls, which reads the same bytes again and sends the alert.
             Err(_) => break String::new(),
         }
     };

@@ -11,7 +11,8 @@ pub(super) const REAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// The port of the metadata service at that address.
 pub(super) const PORT: u16 = 80;
 
-/// The reason why the metadata service cannot listen at an address. It gives tokens to every client that reaches it.
+/// The reason why the metadata service cannot listen at an address. The service gives tokens to every client that
+/// reaches it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MetadataAddressError {
@@ -24,7 +25,7 @@ pub enum MetadataAddressError {
         fix = "listen on 127.0.0.1, [::1] or 169.254.169.254:80"
     ))]
     NotLoopback(SocketAddr),
-    /// The address of the real metadata service has another port than 80.
+    /// The address is that of the real metadata service, but the port is not 80.
     #[error(
         "{0} does not have the port of the metadata service: clients request 169.254.169.254 only at port 80"
     )]
@@ -92,8 +93,8 @@ pub fn check_metadata_address(address: SocketAddr) -> Result<(), MetadataAddress
     loopback_interface(address).map(|_| ())
 }
 
-/// Returns a metadata service's socket that listens already. It must have an address of loopback: whether a socket at the
-/// real address accepts connections through the loopback interface only is not visible here.
+/// Returns the metadata service's socket, which listens already. The socket must have an address of loopback. This
+/// function cannot see whether a socket at the real address accepts connections through the loopback interface only.
 pub(super) fn take(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
@@ -151,7 +152,7 @@ fn loopback_with_real_address(_: SocketAddr) -> Result<String, MetadataAddressEr
         .map_err(|error| MetadataAddressError::Unreadable { reason: error.to_string() })?;
     let all: Vec<(String, IpAddr)> =
         all.into_iter().map(|interface| (interface.name.clone(), interface.ip())).collect();
-    // Firmware outside a virtual machine has another tag or no file of this name.
+    // On other machines the file is absent or contains another tag.
     let tag = std::fs::read_to_string("/sys/class/dmi/id/chassis_asset_tag").unwrap_or_default();
     decide(&all, &tag)
 }
@@ -176,7 +177,7 @@ fn decide(all: &[(String, IpAddr)], asset_tag: &str) -> Result<String, MetadataA
     if let Some(other) = with_address().find(|name| !is_loopback(name)) {
         return Err(MetadataAddressError::OtherInterface { interface: other.clone() });
     }
-    // This check is first: the advice of `Missing` would cover the real service.
+    // This check precedes the check for `Missing`, because the advice of `Missing` would hide the real service.
     let has_other = all.iter().any(|(name, _)| !is_loopback(name));
     if asset_tag.trim() == AZURE && has_other {
         return Err(MetadataAddressError::RealMachine);
@@ -207,7 +208,7 @@ mod tests {
             (&[LO, real("lo"), ETH], "another tag\n", Ok("lo".to_owned())),
             (&[LO, real("lo"), ETH], AZURE, Err(MetadataAddressError::RealMachine)),
             (&[LO, ETH], AZURE, Err(MetadataAddressError::RealMachine)),
-            // A network namespace on such a machine.
+            // A virtual machine of Azure, in a network namespace that has only loopback.
             (&[LO, real("lo")], AZURE, Ok("lo".to_owned())),
             (&[("lo", "::1"), real("lo")], "", Ok("lo".to_owned())),
             (&[LO, real("lo:imds")], "", Ok("lo".to_owned())),

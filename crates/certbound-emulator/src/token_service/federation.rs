@@ -24,7 +24,7 @@ pub(crate) enum Presented {
     AsBearer,
 }
 
-/// Authenticates the client by an assertion that one of its federated credentials names.
+/// Authenticates the client by an assertion that matches one of its federated credentials.
 pub(crate) fn prove(
     service: &TokenService<'_>,
     caller: &Caller<'_>,
@@ -122,8 +122,8 @@ fn is_azure_devops(assertion: &Assertion<'_>) -> bool {
     assertion.issuer.starts_with("https://vstoken.dev.azure.com/")
 }
 
-/// Checks that one effective credential matches. If only a credential matches that takes effect later, the refusal says
-/// so.
+/// Checks that one effective credential matches. If only a pending credential matches, the refusal says that new
+/// credentials take effect after a delay.
 fn matching(
     service: &TokenService<'_>,
     credentials: &FederatedCredentials,

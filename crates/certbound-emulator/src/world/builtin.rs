@@ -63,7 +63,8 @@ pub const VAULT_HOST: &str = "demo.vault.azure.net";
 pub const VAULT_RSA_KEY: &str = "demo-rsa";
 /// The vault's key on P-256.
 pub const VAULT_P256_KEY: &str = "demo-p256";
-/// The vault's certificate. Its subject is [`CLIENT_SUBJECT`], so applications can prove themselves by its key.
+/// The vault's certificate. Its subject is [`CLIENT_SUBJECT`], so an application that trusts this subject can
+/// authenticate with the certificate.
 pub const VAULT_CERTIFICATE: &str = "demo-client";
 /// Microsoft Graph, as a resource.
 pub const GRAPH: &str = "https://graph.microsoft.com";

@@ -78,7 +78,7 @@ impl World {
         Ok(world)
     }
 
-    /// Writes the world as TOML with comments. A user can edit it, and [`World::from_toml`] reads it again.
+    /// Writes the world as TOML with comments. A user can edit the text, and [`World::from_toml`] reads it again.
     ///
     /// Omits all secrets except that of the built-in world, which every copy of this program contains.
     ///

@@ -19,8 +19,8 @@ pub struct WorldMistake {
 }
 
 impl WorldError {
-    /// Returns all mistakes in the order of the document. If the text is not the TOML of a world, there is only one
-    /// mistake.
+    /// Returns all mistakes in the order in which the checks found them. If the text is not the TOML of a world, there
+    /// is only one mistake.
     pub fn mistakes(&self) -> &[WorldMistake] {
         &self.mistakes
     }

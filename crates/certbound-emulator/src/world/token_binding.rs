@@ -43,7 +43,7 @@ pub enum TokenBindingMode {
 )]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum TokenBindingStrength {
-    /// The strength is not checked. A token without a strength counts as this.
+    /// The strength is not checked. A token without a strength has this strength.
     #[default]
     NoValidation,
     /// No attestation of the key.
@@ -54,6 +54,6 @@ pub enum TokenBindingStrength {
     AttestedConfidential,
 }
 
-/// The claim of a bound token with its strength. The claim of the real token service is not documented: this name is our
+/// The claim of a bound token with its strength. The claim of the real token service is not documented: this name is a
 /// guess.
 pub(crate) const STRENGTH_CLAIM: &str = "xms_tbstrength";

@@ -131,7 +131,7 @@ fn prefers(request: &Request<Bytes>, preference: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(preference))
 }
 
-/// Returns the position of a credential, which its id or its name selects.
+/// Returns the position of the credential that `key` selects by its id or its name.
 fn position(present: &[Arc<NamedCredential>], key: &Key) -> Result<Option<usize>, GraphError> {
     match key {
         Key::Plain(text) => {

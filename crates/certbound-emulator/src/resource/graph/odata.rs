@@ -12,7 +12,8 @@ const LARGEST_PAGE: usize = 999;
 /// The query options that the emulator does not emulate.
 const OTHER_OPTIONS: [&str; 6] = ["expand", "orderby", "search", "count", "skip", "format"];
 
-/// The query options of a request. Names are accepted with and without the dollar sign, as the real service does.
+/// The query options of a request. The emulator accepts names with and without the dollar sign, as the real service
+/// does.
 #[derive(Debug)]
 pub(super) struct Query {
     /// The selected properties; empty if the request selects none.

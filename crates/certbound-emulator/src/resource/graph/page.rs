@@ -9,7 +9,7 @@ use super::error::GraphError;
 use super::odata::Query;
 use super::{Answer, Graph};
 
-/// A type of objects. Each object has an `id` and the other properties.
+/// A type of objects. Every type has the property `id`.
 pub(super) struct Kind {
     /// The name of the type in the messages of the real service.
     pub(super) name: &'static str,
@@ -23,7 +23,7 @@ const IN_QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b',');
 
 impl Graph<'_> {
-    /// Answers with one page of a collection, which the query selects. `collection` is the collection's name in the
+    /// Answers with the page of a collection that the query selects. `collection` is the collection's name in the
     /// metadata.
     pub(super) fn page(
         &self,
@@ -100,7 +100,7 @@ impl Graph<'_> {
         }
     }
 
-    /// Returns the selected properties of an object, or all of them if the request selects none.
+    /// Returns the selected properties of an object, or all properties if the request selects no property.
     fn selected(&self, object: &Map<String, Value>) -> Value {
         let is_selected = |name: &String| self.query.select.is_empty() || self.selects(name);
         object

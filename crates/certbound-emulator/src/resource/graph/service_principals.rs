@@ -49,7 +49,7 @@ impl Graph<'_> {
         self.single(&KIND, "servicePrincipals", &self.principal(application, id))
     }
 
-    /// Returns the applications that exist in the caller's tenant, with their object ids there.
+    /// Returns the applications that exist in the caller's tenant, with their object ids in this tenant.
     fn principals(&self) -> impl Iterator<Item = (&Application, &str)> {
         let tenant = self.tenant_id();
         self.server.world.applications.iter().filter_map(move |application| {

@@ -13,7 +13,7 @@ pub(super) const MAX_VALUE: usize = 25 * 1024;
 const MAX_CONTENT_TYPE: usize = 255;
 /// The largest number of tags of a secret.
 const MAX_TAGS: usize = 15;
-/// The longest name of a tag, in bytes, and the longest value.
+/// The longest name and the longest value of a tag, in bytes.
 const MAX_TAG: usize = 256;
 
 /// A JSON object.

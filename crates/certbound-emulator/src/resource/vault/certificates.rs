@@ -1,5 +1,5 @@
-//! The operations on certificates: read. The world declares the certificates, and no request changes them. Each of them
-//! also has a key, and a secret that contains the certificate with its private key.
+//! The operations on certificates: read. The world declares the certificates, and no request changes them. Each
+//! certificate also has a key, and a secret that contains the certificate with its private key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(super) fn get_policy(server: &ResourceServer<'_>, name: &str) -> Result<Valu
     Ok(policy(server, name, certificate))
 }
 
-/// Returns the certificate that the world declares under this name, with its name there.
+/// Returns the certificate that the world declares under this name, with the name as the world spells it.
 pub(super) fn declared<'s>(
     server: &'s ResourceServer<'_>,
     name: &str,

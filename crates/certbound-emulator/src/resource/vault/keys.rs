@@ -100,7 +100,7 @@ pub(super) fn verify(
     Ok(json!({ "value": valid.unwrap_or(false) }))
 }
 
-/// A request to sign or to verify: its key, its body, and an algorithm that the key has.
+/// A request to sign or to verify: its key, its body, and an algorithm that fits the key.
 struct Asked<'s> {
     key: Declared<'s>,
     body: Body,
@@ -165,7 +165,7 @@ fn material(server: &ResourceServer<'_>, key: &Declared<'_>) -> Result<Arc<Vault
         .map_err(|error| VaultRefusal::internal(error.to_string()))
 }
 
-/// Returns the algorithm of a request. Refuses an algorithm that is not one of this key.
+/// Returns the algorithm of a request. Refuses an algorithm that does not fit the key.
 fn algorithm(
     body: &Body,
     key: &Declared<'_>,

@@ -15,8 +15,8 @@ pub(super) struct Page<'r> {
 
 impl Page<'_> {
     /// Returns the answer with the entries of this page. Each entry has a marker, and the entries are sorted by their
-    /// markers. A page begins after a marker. The addition or removal of an entry between two pages therefore moves no
-    /// other entry.
+    /// markers. A page begins after a marker. The addition or removal of an entry between two pages therefore neither
+    /// skips nor repeats a different entry.
     pub(super) fn of(&self, entries: impl Iterator<Item = (String, Value)>) -> Value {
         let after = self.query.after.as_deref();
         let mut rest = entries.filter(|(marker, _)| after.is_none_or(|after| marker.as_str() > after));

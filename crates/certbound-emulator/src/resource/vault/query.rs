@@ -12,7 +12,7 @@ use super::routes::Operation;
 
 /// The largest and the default number of entries on a page of a list.
 const MAX_RESULTS: usize = 25;
-/// The member of a skip token that contains the place at which the next page begins.
+/// The member of a skip token that contains the marker of the previous page's last entry.
 const MARKER: &str = "NextMarker";
 
 /// The query parameters.

@@ -64,7 +64,7 @@ impl VaultRefusal {
         ))
     }
 
-    /// The vault has no object with this name, or not this version of it.
+    /// The vault has no object with this name, or the object does not have this version.
     pub(super) fn not_found(object: Object, name: &str, version: &str) -> Self {
         let (code, word) = match object {
             Object::Secret => ("SecretNotFound", "secret"),

@@ -35,8 +35,8 @@ use Operation::{
     ListSecretVersions, ListSecrets, PurgeSecret, RecoverSecret, SetSecret, Sign, UpdateSecret, Verify,
 };
 
-/// The method and the path of each operation. The first entry that matches a request is used. A path without its
-/// `{version}` at the end, or with an empty one, names the current version.
+/// The method and the path of each operation. [`Route::of`] uses the first entry that matches a request. If the version
+/// in a path is empty, or absent at the end of the path, the path names the current version.
 const EMULATED: [(&str, &str, Operation); 19] = [
     ("GET", "/secrets", ListSecrets),
     ("GET", "/secrets/{name}/versions", ListSecretVersions),

@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 use super::body::Properties;
 use super::{FIRST_VERSION, RECOVERABLE_DAYS};
 
-/// The level of every object. It can be recovered after it was deleted, and purged.
+/// The recovery level of every object. A deleted object can be recovered or purged.
 pub(super) const RECOVERY_LEVEL: &str = "Recoverable+Purgeable";
 
 /// A secret.
 #[derive(Debug)]
 pub(super) struct Secret {
-    /// Its name as it was first written. Names that differ only in case are the same.
+    /// The name as it was first written. Names that differ only in case are the same.
     pub(super) name: String,
-    /// The versions by their ids. There is at least one.
+    /// The versions by their ids. The map is never empty.
     pub(super) versions: BTreeMap<String, Version>,
     /// The id of the current version.
     current: String,
@@ -94,13 +94,13 @@ impl Secret {
         }
     }
 
-    /// Makes `version` the current one. Other versions remain.
+    /// Makes `version` the current version. Earlier versions remain.
     pub(super) fn add(&mut self, id: &str, version: Version) {
         self.versions.insert(id.to_owned(), version);
         self.current = id.to_owned();
     }
 
-    /// Returns the id of the version that a request names. An empty name is that of the current version.
+    /// Returns the id of the version that a request names. An empty text names the current version.
     pub(super) fn id<'s>(&'s self, version: &'s str) -> &'s str {
         if version.is_empty() { &self.current } else { version }
     }
@@ -112,7 +112,8 @@ impl Secret {
         Some(answer)
     }
 
-    /// Returns the properties of a version, or those of the current version under the name of the secret.
+    /// Returns the properties of a version, or those of the current version if `id` is `None`. The address in the
+    /// answer then has no version.
     pub(super) fn properties(&self, host: &str, id: Option<&str>) -> Value {
         let mut answer = json!({});
         self.describe(&mut answer, host, id);

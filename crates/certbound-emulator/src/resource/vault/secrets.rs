@@ -122,7 +122,7 @@ pub(super) fn recover(server: &ResourceServer<'_>, name: &str) -> Result<Value, 
     })
 }
 
-/// Removes a deleted secret. The answer has no body, which is `null` here.
+/// Removes a deleted secret. The result is `null`, because the answer has no body.
 pub(super) fn purge(server: &ResourceServer<'_>, name: &str) -> Result<Value, VaultRefusal> {
     server.vaults.change(server, |vault, _| {
         let purged = vault.deleted.remove(&name.to_ascii_lowercase());
@@ -130,7 +130,7 @@ pub(super) fn purge(server: &ResourceServer<'_>, name: &str) -> Result<Value, Va
     })
 }
 
-/// Calls `read` with a secret, which is stored or belongs to a certificate. `version` is for the refusal.
+/// Calls `read` with a secret that is stored or belongs to a certificate. Only a refusal uses `version`.
 fn with_secret(
     server: &ResourceServer<'_>,
     name: &str,

@@ -1,4 +1,5 @@
-//! The secrets of all vaults. Each host is a vault of its own, which begins with the secrets of the world.
+//! The secrets of all vaults. Each host is a separate vault. A vault begins with the items of its resource in the
+//! world.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +11,7 @@ use super::refusal::VaultRefusal;
 use super::secret::{Deleted, Secret};
 use crate::resource::ResourceServer;
 
-/// The largest number of vaults that a request has changed.
+/// The largest number of vaults that requests have changed.
 const MAX_VAULTS: usize = 100;
 /// The largest number of versions of secrets in all vaults together.
 pub(super) const MAX_VERSIONS: usize = 2_000;

@@ -21,7 +21,8 @@ pub(super) struct Fields {
     subject: Option<String>,
     expression: Option<String>,
     audience: Option<String>,
-    /// The outer `None` means that the request does not change the description; the inner one removes it.
+    /// The outer `None` means that the request does not change the description; the inner `None` removes the
+    /// description.
     description: Option<Option<String>>,
 }
 
