@@ -49,7 +49,8 @@ pub struct Emulator {
     fetched: FetchedKeys,
     used: UsedAssertions,
     machine: Memory,
-    /// The time of the start or of the last reset, at which the contents of the vaults were made.
+    /// The time of the start or of the last reset. The vaults derive the creation dates of their objects from this
+    /// time.
     since: RwLock<UnixTime>,
     vaults: Vaults,
     arc: OnceLock<Arc<ArcKey>>,
@@ -136,9 +137,9 @@ impl Emulator {
         })
     }
 
-    /// Creates an emulator of `world` with the keys of this emulator: the new emulator has the same certificates, and
-    /// accepts tokens of this emulator. It also has the observer of this emulator and its agent of Azure Arc. In all
-    /// other respects it is a new emulator: its journal is empty, there are no faults, and its clock has no offset.
+    /// Creates an emulator of `world` with the keys of this emulator. The new emulator has the same certificates, and
+    /// accepts the tokens of this emulator. It also has the observer of this emulator and its agent of Azure Arc. In
+    /// all other respects it is a new emulator: its journal is empty, there are no faults, and its clock has no offset.
     ///
     /// # Errors
     /// [`EmulatorError`] if the world contains an invalid certificate or a host for which this emulator's authority
@@ -158,7 +159,7 @@ impl Emulator {
 
     /// Answers one request at the time `now`.
     ///
-    /// The transport has to carry out some faults. A response with one of these faults has a
+    /// The transport has to carry out some faults. The response to a request with such a fault has a
     /// [`FaultEffect`](crate::FaultEffect) in its extensions.
     pub fn handle(&self, now: UnixTime, tls: &TlsFacts, request: Request<Bytes>) -> Response<Bytes> {
         let name = tls.server_name.to_ascii_lowercase();

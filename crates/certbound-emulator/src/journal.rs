@@ -180,8 +180,8 @@ struct TokenAnswer {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    // The form decoder would read a body of another type without an equals sign as the name of a parameter, and the
-    // journal records names in clear text. Forms are sent by POST only.
+    // The journal records names of parameters in clear text. The form decoder would read a body of another type,
+    // without an equals sign, as such a name. Forms are sent by POST only.
     let is_form = request.method() == http::Method::POST && !is_json(request);
     let body: &[u8] = if is_form { request.body() } else { b"" };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];

@@ -102,7 +102,7 @@ impl Server {
     ///
     /// # Errors
     /// An I/O error if a port is not available, if [`check_metadata_address`] refuses the address of the machine, or if
-    /// the socket of the machine does not listen on loopback: the metadata service gives tokens to every client that
+    /// the socket of the machine does not listen on loopback. The metadata service gives tokens to every client that
     /// reaches it. [`io::ErrorKind::Unsupported`], if the world has a host that requests the certificate late, and the
     /// options have no TLS for it.
     pub async fn start_anyone_can_mint_tokens(

@@ -10,8 +10,8 @@ pub(crate) type Millis = u64;
 
 /// The phases of a connection, in the order of one request.
 ///
-/// An HTTP/2 connection is `Serving` from its first request until it ends, also while no request is open: its bytes
-/// show neither the start of the next request nor the end of a response.
+/// An HTTP/2 connection is `Serving` from its first request until it ends, also while no request is open. The bytes of
+/// the connection show neither the start of the next request nor the end of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// No byte of a first request has been read.

@@ -30,9 +30,9 @@ pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
 /// The place and the limits of one connection.
 ///
-/// A handler gets this value together with the stream and uses it to serve HTTP: on the stream itself, or on the stream
-/// that a TLS handshake or an HTTP upgrade returned. A handler can serve HTTP several times, one after the other. No
-/// other protocol can follow HTTP/2: its requests cannot be upgraded, and RFC 9113, section 9.2.1, forbids a second
+/// A handler gets this value together with a stream. The handler serves HTTP on this stream, or on the stream that a
+/// TLS handshake or an HTTP upgrade returned. A handler can serve HTTP several times, one after the other. No other
+/// protocol can follow HTTP/2: its requests cannot be upgraded, and RFC 9113, section 9.2.1, forbids a second
 /// handshake.
 pub struct Connection {
     pub(crate) handle: Handle,

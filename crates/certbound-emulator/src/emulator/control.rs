@@ -45,7 +45,7 @@ impl Emulator {
         self.journal.list()
     }
 
-    /// Returns the journal itself, for a reader that reads it in pieces.
+    /// Returns the shared journal, for a reader that reads the entries in pieces.
     pub(crate) fn shared_journal(&self) -> Arc<Journal> {
         Arc::clone(&self.journal)
     }
@@ -66,7 +66,7 @@ impl Emulator {
         self.faults.add(fault)
     }
 
-    /// Returns the active rules, with their remaining counts.
+    /// Returns the rules with their remaining counts. A rule with the count 0 stays in the list until the next request.
     pub fn faults(&self) -> Vec<Fault> {
         self.faults.list()
     }

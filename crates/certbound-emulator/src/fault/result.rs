@@ -130,9 +130,10 @@ pub enum FaultResult {
     /// Service Fabric's server presents a certificate that clients do not recognize. This is a fault of the handshake:
     /// it applies when a connection begins, and never to a request.
     ForeignServerCertificate,
-    /// A host that requests the client's certificate refuses it by the TLS alert `certificate_revoked`: in the first
-    /// handshake, or in the renegotiation if the host requests the certificate late. This is a fault of the handshake.
-    /// A condition with `leg` or `path_contains` never matches, because a handshake has neither a leg nor a path.
+    /// A host that requests the client's certificate refuses the certificate by the TLS alert `certificate_revoked`.
+    /// The host sends the alert in the first handshake, or in the renegotiation if it requests the certificate late.
+    /// This is a fault of the handshake. A condition with `leg` or `path_contains` never matches, because a handshake
+    /// has neither a leg nor a path.
     ClientCertificateRefused,
     /// The proxy opens no connection to the host, and answers CONNECT with status 502. This is a fault of the connection:
     /// it applies before any handshake, so its condition can name the host only.

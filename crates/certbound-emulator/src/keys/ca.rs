@@ -20,7 +20,7 @@ use crate::error::EmulatorError;
 
 /// The lifetime of the authority, and the default lifetime of the certificates that it issues.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The time between the start of a certificate's validity and its issue, because a peer's clock may be slow.
+/// The time by which the start of a certificate's validity precedes its issue, because a peer's clock may be slow.
 pub(crate) const BACKDATED: Duration = Duration::from_secs(60 * 60);
 /// The last second of the year 9999, the latest time that X.509 can express.
 const LAST_SECOND: u64 = 253_402_300_799;

@@ -1,5 +1,5 @@
-//! The keys and certificates of vaults. The emulator makes each of them when a request needs it for the first time,
-//! and keeps it until the emulator ends.
+//! The keys and certificates of vaults. The emulator makes a key or a certificate when a request first needs it, and
+//! keeps it until the emulator ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -304,7 +304,7 @@ mod tests {
         let renamed = VaultCertificate { common_name: "other".to_owned(), ..wanted.clone() };
         let other = keys.certificate("a", "b", &renamed).unwrap();
         assert_ne!(first.leaf_der(), other.leaf_der());
-        // A world with another common name does not replace the certificate.
+        // A world with a different common name does not replace the certificate.
         assert!(Arc::ptr_eq(&first, &keys.certificate("a", "b", &wanted).unwrap()));
     }
 }

@@ -19,7 +19,7 @@ impl<'e> Platform<'e> {
     /// identity.
     ///
     /// An empty parameter and a parameter of a different platform are refused. If the platform ignored such a
-    /// parameter, a client would get the machine's own token instead of the token of the identity that it selected.
+    /// parameter, a client would get the machine's own token instead of the selected identity's token.
     pub(super) fn identity(
         &self,
         query: &ReceivedForm,

@@ -1,4 +1,4 @@
-//! A custom API. It answers with the items of its resource in the world, which it calls orders.
+//! A custom API. Its answers contain the items of its resource in the world, in the member `orders`.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};

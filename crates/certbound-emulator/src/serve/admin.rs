@@ -1,5 +1,6 @@
-//! The admin port: JSON over HTTP. The path begins with a token that only the first output line of `emulator start`
-//! (the *ready line*) contains.
+//! The admin port: JSON over HTTP. The path begins with a random token, which
+//! [`Server::admin_url`](super::Server::admin_url) contains. `emulator start` prints this URL in its first output line
+//! (the *ready line*).
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -40,8 +40,8 @@ impl CurrentEmulator {
     }
 
     /// Replaces the world. The new world answers every later request, on open connections too. The earlier world
-    /// answers the requests in progress. The rest is as in [`Emulator::with_world`]: keys and certificates stay. The
-    /// call can take some tenths of a second, because an external issuer that the emulator serves may need a new key.
+    /// answers the requests in progress. As in [`Emulator::with_world`], keys and certificates stay. The call can take
+    /// some tenths of a second, because an external issuer that the emulator serves may need a new key.
     ///
     /// # Errors
     /// The errors of [`Emulator::with_world`]. [`EmulatorError::NoLateTls`], if the world has a host that requests the

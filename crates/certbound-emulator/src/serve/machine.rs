@@ -1,4 +1,4 @@
-//! The machine's services: plain HTTP for the metadata service, TLS for Service Fabric's token service.
+//! The machine's services: TLS for Service Fabric's token service, plain HTTP for the other platforms.
 
 use std::io;
 use std::sync::Arc;

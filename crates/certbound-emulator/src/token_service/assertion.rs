@@ -73,7 +73,8 @@ impl Assertion<'_> {
         Ok(())
     }
 
-    /// If the world allows each assertion only once, refuses an assertion that was used. `text` is the whole assertion.
+    /// If the world allows each assertion only once, refuses an assertion that was used, and records the use of a new
+    /// assertion. `text` is the whole assertion.
     pub(crate) fn check_first_use(&self, service: &TokenService<'_>, text: &str) -> Result<(), Refusal> {
         if !service.world.one_time_assertions {
             return Ok(());

@@ -50,8 +50,8 @@ impl TrustedAuthorities {
 
     /// Returns whether the chain (DER, leaf first) leads to a trusted authority and whether a client may use its leaf.
     ///
-    /// The caller checks the leaf's own dates. This method checks the path at a time within the dates of the emulator's
-    /// authority, because a test can move the clock beyond these dates.
+    /// The caller checks the dates of the leaf at the time `now`. This method checks the path at a time within the
+    /// dates of the emulator's authority, because a test can move the clock beyond these dates.
     pub(crate) fn vouch_for(&self, chain: &[Vec<u8>], now: UnixTime) -> bool {
         let Some((leaf, rest)) = chain.split_first().filter(|(leaf, _)| is_for_clients(leaf)) else {
             return false;

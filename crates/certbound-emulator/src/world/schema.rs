@@ -1,4 +1,4 @@
-//! The JSON Schema of the world file, for editors. This test checks that the published copy is up to date.
+//! The JSON Schema of the world file, for editors. The test checks that the published copy is up to date.
 
 use super::World;
 
