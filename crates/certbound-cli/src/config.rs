@@ -43,7 +43,8 @@ pub(crate) struct Configured {
 }
 
 impl Configured {
-    /// Returns the file if this text of an error names one of the file's keys as a flag, or one of its values.
+    /// Returns the file if the text of an error names one of the file's keys as a flag, or contains one of the file's
+    /// values.
     pub(crate) fn file_of(&self, text: &str) -> Option<&Path> {
         let names = |argument: &OsString| {
             let argument = argument.to_string_lossy();
@@ -84,7 +85,8 @@ pub(crate) fn configured(root: Command, args: Vec<OsString>) -> Result<Configure
 /// # Errors
 /// The file cannot be used, or a profile is chosen without a file.
 pub(crate) fn chosen(root: &Command, typed: &ArgMatches) -> Result<Option<Chosen>, ConfigError> {
-    // clap stops at the first variable with an unusable value, such as an empty one, and then misses later variables.
+    // clap stops at the first variable with an unusable value, such as an empty value, and does not read later
+    // variables. So this function reads the variables itself.
     let of_env = |name: &str| std::env::var_os(name);
     let path = typed.get_one::<PathBuf>("config").cloned();
     let path = path.or_else(|| of_env("CERTBOUND_CONFIG").map(PathBuf::from));

@@ -53,7 +53,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Reads the files and the URL that only `doctor` has.
+    /// Reads the file and the URL of the flags that only `doctor` has.
     ///
     /// # Errors
     /// The file of federated credentials or the URL of the resource cannot be used.
@@ -80,7 +80,7 @@ struct Context {
     /// The authority of Leg 2. After the checks of the network it has the region.
     authority: Option<Authority>,
     scope: Option<ResourceScope>,
-    /// The transport of the resource, which is also that of the token requests.
+    /// The transport for the resource and for the token requests.
     transport: Option<CallTransport>,
     reach: Option<Reach<CallTransport>>,
     assertions: Arc<Assertions>,
@@ -180,7 +180,7 @@ pub(crate) async fn run(
     checking("the resource");
     resource::check(&mut context, exchange.as_ref()).await;
     checking("the federated credentials");
-    // This check can run the legs again, so it is the last one.
+    // This check can run the legs again, so it is the last check.
     federated::check(&mut context, exchange.as_ref()).await;
     let took = context.clock.monotonic().saturating_sub(begin);
     Report { milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX), ..context.report }

@@ -209,8 +209,8 @@ struct Called<'a> {
     is_bound: bool,
 }
 
-/// Returns the failure for an answer outside 2xx, whose body was printed. The reason is the resource's challenge if the
-/// answer has a challenge.
+/// Returns the failure for an answer outside 2xx, whose body was printed. The text of the failure contains the
+/// resource's challenge, if the answer has a challenge.
 fn refused(answer: &Response<Bytes>, called: &Called<'_>, secrets: &OwnSecrets) -> Failure {
     let Called { host, scope, is_bound } = called;
     let status = answer.status();

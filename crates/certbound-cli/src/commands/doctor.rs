@@ -16,7 +16,7 @@ use crate::output::{self, Terminal};
 pub(super) async fn run(flags: DoctorFlags, terminal: Terminal) -> Result<ExitCode, Failure> {
     let format = terminal.format_of(&[Format::Json, Format::Table])?;
     let coloured = terminal.is_coloured(flags.color.color);
-    // The lines of a trace would break an animation.
+    // With `--trace` other code writes to stderr too, and its lines would break the spinner.
     let trace = flags.flow.client.run.trace;
     let (asked, values) = (Asked::new(flags)?, values()?);
     let progress = Progress::start(trace);

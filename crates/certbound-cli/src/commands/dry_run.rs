@@ -52,7 +52,7 @@ impl DryRun {
     /// Prints the requests.
     pub(super) fn print(&self, terminal: Terminal) -> Result<(), Failure> {
         let mut requests = self.recorder.requests();
-        // The other requests were recorded without the region, because the metadata service did not answer.
+        // The requests after the detection do not contain the region, because the metadata service did not answer.
         let detection = requests.iter().position(Seen::detects_region);
         requests.truncate(detection.map_or(requests.len(), |at| at + 1));
         let complete = !self.incomplete && detection.is_none();

@@ -81,7 +81,7 @@ pub(super) async fn dry_exchange(
     }
 }
 
-/// Reports on stderr that Leg 2 is done.
+/// Reports on stderr that Leg 2 is done, or that an earlier command stored the token.
 pub(super) fn tell_leg_2(token: &Token) {
     let (details, scheme, expires) = (token.details(), token.scheme(), rfc3339(token.expires_at()));
     if details.source == Source::Store {

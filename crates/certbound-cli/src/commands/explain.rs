@@ -47,7 +47,7 @@ pub(super) fn run(flags: &ExplainFlags, terminal: Terminal) -> Result<(), Failur
     }
 }
 
-/// Whether the code or its meaning contains a text, in any case.
+/// Returns whether the code or its meaning contains a text. Upper and lower case are equal.
 fn has(it: &Explanation, part: &str) -> bool {
     let part = part.to_lowercase();
     it.code.to_lowercase().contains(&part) || it.meaning.to_lowercase().contains(&part)
@@ -105,7 +105,7 @@ fn near(typed: &str) -> Vec<String> {
         let similar = strsim::jaro_winkler(typed, &code);
         let is_part = typed.len() > 3 && code.contains(typed);
         match it.aadsts.zip(digits(typed)) {
-            // A single wrong, missing or additional digit, or two digits in the wrong order.
+            // A number is near if one digit is wrong, missing or additional, or if two adjacent digits are swapped.
             Some((known, digits)) => {
                 let is_near = strsim::osa_distance(digits, &known.number.to_string()) == 1;
                 is_near.then_some(similar)
@@ -121,7 +121,7 @@ fn near(typed: &str) -> Vec<String> {
     found.into_iter().take(GUESSES).map(|(_, code)| code.into_owned()).collect()
 }
 
-/// Returns the digits of an AADSTS number in lower case, which need not be a known number.
+/// Returns the digits of an AADSTS number, with or without the prefix `aadsts`. The catalogue need not know the number.
 fn digits(typed: &str) -> Option<&str> {
     let digits = typed.strip_prefix("aadsts").unwrap_or(typed);
     (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)

@@ -32,7 +32,7 @@ pub(crate) struct Effective {
     /// The texts of the value; a switch has one of the texts `true` and `false`.
     pub(crate) values: Vec<OsString>,
     pub(crate) origin: Origin,
-    /// The flag because of which this value is not used: the two exclude each other.
+    /// The flag that excludes this value. The command then does not use this value.
     pub(crate) excluded_by: Option<&'static str>,
 }
 
@@ -67,7 +67,7 @@ impl Chosen {
         Ok(chosen)
     }
 
-    /// Returns the entry that determines a key: the profile's entry, or else the file's.
+    /// Returns the entry that determines a key: the profile's entry, or otherwise the entry for all profiles.
     pub(crate) fn entry(&self, key: &str) -> Option<(&Entry, Rank)> {
         self.entries().find(|(entry, _)| entry.key == key)
     }

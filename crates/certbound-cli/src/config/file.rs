@@ -152,8 +152,8 @@ impl ConfigFile {
         })
     }
 
-    /// Returns a path of the file as the process must open it: relative paths are relative to the file's folder, and
-    /// `-` is stdin.
+    /// Returns the path that the process opens for a path in the file. A relative path is relative to the file's
+    /// folder, and `-` is stdin.
     pub(crate) fn resolve(&self, value: &str) -> PathBuf {
         match (value, self.path.parent()) {
             ("-", _) | (_, None) => PathBuf::from(value),
@@ -162,7 +162,7 @@ impl ConfigFile {
     }
 }
 
-/// The text of a file, in which places are offsets.
+/// The text of a file. [`Text::place`] converts an offset in the text to a line and a column.
 struct Text<'a> {
     file: String,
     text: &'a str,

@@ -15,12 +15,13 @@ use crate::failure::{Failure, guess};
 use crate::flags::ListenFlag;
 use crate::token_uri;
 
-/// Flags that choose or show the file itself, that clap adds, or of commands that do not use the file.
+/// Flags that are not keys: those that choose or show the file, those that clap adds, and those of commands that do not
+/// use the file.
 const NO_KEYS: [&str; 6] = ["config", "profile", "origin", "list", "help", "version"];
 /// Keys whose values can contain secrets: headers and bodies of calls, and the text from which the emulator's keys are
 /// derived.
 const SECRETS: [&str; 3] = ["header", "data", "seed"];
-/// Names under which users look for a secret. The file has no keys for secrets.
+/// Words in a key that a user may write for a secret. The file has no keys for secrets.
 const SECRET_WORDS: [&str; 4] = ["password", "secret", "passphrase", "token"];
 
 /// Returns the flags of a command that are keys.
@@ -63,7 +64,8 @@ pub(crate) fn holds_secret(entry: &Entry) -> bool {
     is_secret(&entry.key) && !is_path
 }
 
-/// Returns whether the value of a key is the path of a file that must exist. Folders are created when they are needed.
+/// Returns whether the value of a key is the path of a file that must exist. A folder need not exist, because commands
+/// create folders when they need them.
 pub(crate) fn is_input_file(root: &Command, key: &str) -> bool {
     let names_file =
         |arg: &Arg| arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == "FILE"));
@@ -75,7 +77,8 @@ pub(crate) fn is_path(arg: &Arg) -> bool {
     matches!(arg.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath)
 }
 
-/// Checks the keys and the types and forms of values. A key is known if any command has it.
+/// Checks the key of an entry, and the type and the form of its value. A key is known if any command has a flag of this
+/// name.
 pub(crate) fn check(root: &Command, file: &ConfigFile, entry: &Entry) -> Result<(), ConfigError> {
     let args: Vec<&Arg> = commands(root)
         .into_iter()
@@ -83,7 +86,7 @@ pub(crate) fn check(root: &Command, file: &ConfigFile, entry: &Entry) -> Result<
         .flat_map(of_command)
         .filter(|arg| arg.get_long() == Some(&entry.key))
         .collect();
-    // Some keys are a list in one command and a single value in another.
+    // Some keys are a list in one command and a single value in another command.
     let results = args.iter().map(|arg| arguments(arg, file, entry).map(drop));
     let results: Vec<Result<(), ConfigError>> = results.collect();
     match results.iter().any(Result::is_ok) {
@@ -110,14 +113,14 @@ fn unknown(root: &Command, key: &str) -> Mistake {
     if is_secret { Mistake::SecretKey { key } } else { Mistake::UnknownKey { key, guess } }
 }
 
-/// Returns a copy of a flag that does not depend on the other flags and on the environment.
+/// Returns a copy of a flag that depends neither on the other flags nor on the environment.
 fn bare(arg: &Arg) -> Arg {
     let none = || Resettable::<clap::Id>::Reset;
     let arg = arg.clone().conflicts_with(none()).requires(none()).required_unless_present(none());
     arg.required(false).env(None::<&'static str>)
 }
 
-/// Returns the arguments that have the meaning of the entry for this flag. A switch that is off has no argument.
+/// Returns the arguments that set this flag to the value of the entry. A switch that is off has no argument.
 pub(crate) fn arguments(arg: &Arg, file: &ConfigFile, entry: &Entry) -> Result<Vec<OsString>, ConfigError> {
     let flag = format!("--{}", entry.key);
     let values = values(arg, file, entry)?;
@@ -127,7 +130,8 @@ pub(crate) fn arguments(arg: &Arg, file: &ConfigFile, entry: &Entry) -> Result<V
     Ok(values.iter().map(|value| joined(&flag, value)).collect())
 }
 
-/// Returns the texts of the entry's value for this flag: one for a single value, and `true` or `false` for a switch.
+/// Returns the texts of the entry's value for this flag: one text for a single value, and `true` or `false` for a
+/// switch.
 pub(crate) fn values(arg: &Arg, file: &ConfigFile, entry: &Entry) -> Result<Vec<OsString>, ConfigError> {
     let wrong = |found: &Value| {
         let (expected, found) = (kind(arg), found.type_name());
@@ -153,7 +157,7 @@ pub(crate) fn values(arg: &Arg, file: &ConfigFile, entry: &Entry) -> Result<Vec<
     values.iter().map(of_value).collect()
 }
 
-/// Returns the value as a command must read it: with paths that are relative to the file's folder.
+/// Returns the value for a command. A relative path is resolved against the folder of the configuration file.
 fn resolved(arg: &Arg, file: &ConfigFile, text: &str) -> OsString {
     let body_file = text.strip_prefix('@').filter(|path| arg.get_long() == Some("data") && *path != "-");
     match body_file {

@@ -16,7 +16,7 @@ const MACHINE_AS_LEG_2: [(&str, &[&str]); 2] = [
     ("call", &["--leg1-client-id", "any", "https://demo.vault.azure.net/"]),
 ];
 
-/// Runs each command. Returns its exit code with the code of its error.
+/// Runs each command, and returns its exit code with its error code.
 pub(super) async fn machine_as_leg2(program: &Path, stage: &Stage) -> Fallible<Named> {
     let spoiled = stage.transport.with == Tamper::MachineInLeg1;
     let flag = if spoiled { "--leg1-managed-identity" } else { "--managed-identity" };

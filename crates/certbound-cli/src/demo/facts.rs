@@ -1,5 +1,5 @@
-//! The facts of the scenes. A *scene* is one step of the demo. Its facts are its result, and the last request that
-//! reached the emulator during it.
+//! The facts of the scenes. A *scene* is one step of the demo. Its facts are its result, the number and the paths of
+//! the requests that reached the emulator, and the last of these requests.
 
 use std::collections::BTreeMap;
 use std::error::Error;

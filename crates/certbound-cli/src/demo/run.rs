@@ -26,7 +26,7 @@ use super::{Recorder, commands};
 /// Runs every scene, even after a scene has failed.
 ///
 /// # Errors
-/// An error if a client could not be built. The remaining scenes then do not run.
+/// A client could not be built. The remaining scenes then do not run.
 pub(super) async fn run(stage: &Stage, program: &Path, recorder: &mut Recorder<'_>) -> Fallible<()> {
     let certificates = [("c", &stage.c), ("other", &stage.transport.other)];
     let certificates = certificates.map(|(name, binding)| (name, binding.thumbprint().x5t_s256()));
@@ -75,7 +75,8 @@ async fn two_legs_and_thefts(stage: &Stage, recorder: &mut Recorder<'_>) -> Fall
     Ok(())
 }
 
-/// Runs both legs for other resources, tenants and applications, for a Bearer token, and in ways that are refused.
+/// Runs both legs for other resources, tenants and applications, for a Bearer token, and with requests that the
+/// emulator must refuse.
 async fn other_exchanges(stage: &Stage, recorder: &mut Recorder<'_>) -> Fallible<()> {
     let graph = ResourceScope::graph(Cloud::Public);
     let graph_at = |host: &str| format!("https://{host}/v1.0/applications?$top=1");
@@ -141,7 +142,8 @@ async fn call(token: &Result<BoundToken, Error>, url: &str) -> Fallible<Named> {
     Ok(of_answer(&answer, token.secret()))
 }
 
-/// Sends a token with any certificate and under any scheme. The library would not do this.
+/// Sends a token with any certificate and under any scheme. The library sends a bound token only with its certificate
+/// and its scheme.
 async fn send(
     stage: &Stage,
     token: Result<&Secret, &Error>,

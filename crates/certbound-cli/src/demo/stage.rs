@@ -18,7 +18,7 @@ const REGION: &str = "westus3";
 pub(super) struct Stage {
     pub(super) emulator: Arc<Emulator>,
     pub(super) server: Server,
-    /// The transport reaches the emulator through its proxy and trusts only its authority.
+    /// The transport reaches the emulator through the emulator's proxy, and trusts only the emulator's CA.
     pub(super) transport: Tampered,
     pub(super) authority: Authority,
     /// Leg 1 of the application, with the certificate C.

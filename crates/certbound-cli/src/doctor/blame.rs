@@ -1,4 +1,4 @@
-//! The party at fault for a failure, and what the library then does with the certificate: the table of recoveries, in words.
+//! The texts of the table of recoveries: the party at fault for a failure, and the library's action on the certificate.
 
 use certbound::error::{CertificateAction, Failure, Party};
 
@@ -21,7 +21,7 @@ pub(crate) enum Origin {
 }
 
 impl Blamed {
-    /// Returns the party at fault. `None` if nobody is at fault.
+    /// Returns the party at fault, or `None` if nobody is at fault.
     pub(super) fn at_fault(self) -> Option<&'static str> {
         Some(match self.failure.recovery().at_fault {
             Party::Certificate => "the client certificate",
@@ -40,7 +40,8 @@ impl Blamed {
         })
     }
 
-    /// Returns what the library does with the certificate. `None` if it keeps the certificate.
+    /// Returns the library's action on the certificate, or `None` if the library keeps the certificate or the flow has
+    /// no certificate.
     pub(super) fn then(self, origin: Origin) -> Option<&'static str> {
         let row = self.failure.recovery();
         let action = match (self.leg, origin) {
@@ -68,7 +69,7 @@ impl Blamed {
 mod tests {
     use super::*;
 
-    /// The words follow the table: a row that changes changes them too.
+    /// If a row of the table changes, the texts must change too.
     #[test]
     fn every_row_of_the_table_has_its_words() {
         for failure in Failure::ALL {

@@ -25,7 +25,7 @@ const OF_CERTIFICATE: [(&str, &str); 5] = [
     ("certificate.permissions", "file permissions"),
 ];
 
-/// Codes of errors about the private key. Every other error about the file is an error of its source.
+/// Codes of errors about the private key. The line `certificate.source` reports every other error about the file.
 const ABOUT_KEY: [&str; 8] = [
     "cert_without_private_key",
     "certificate_several_keys",
@@ -128,7 +128,8 @@ async fn issued(context: &mut Context, identity: &ManagedIdentity) -> Line {
     }
 }
 
-/// Loading has checked the kind and size of the key, and that it belongs to the certificate.
+/// Describes the key. The code that loaded the certificate has checked the key's kind and size, and that the key
+/// belongs to the certificate.
 fn key(certificate: &BindingCertificate) -> Line {
     let kind = match certificate.chain().key_algorithm() {
         KeyAlgorithm::Rsa { bits } => format!("RSA with {bits} bits"),

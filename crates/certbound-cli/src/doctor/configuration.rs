@@ -1,4 +1,4 @@
-//! The flags, variables and the configuration file: whether they name a whole flow.
+//! Checks that the flags, the variables and the configuration file describe a complete flow.
 
 use super::{Asked, Context, Line};
 use crate::failure::Failure;
@@ -39,8 +39,8 @@ fn planned(context: &mut Context) -> Result<String, Failure> {
         (None, Some(_)) => "an existing assertion",
         (None, None) => "both legs by one certificate",
     };
-    // A managed identity without a certificate uses no mutual TLS. Only its platform can show whether it has a
-    // certificate.
+    // A managed identity without a certificate uses no mutual TLS. Only the platform can show whether the identity has
+    // a certificate.
     if leg1.leg1_managed_identity.is_none() {
         authority.check_mutual_tls()?;
         authority.check_tenant()?;

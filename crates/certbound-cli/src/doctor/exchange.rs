@@ -22,7 +22,8 @@ pub(super) struct Exchange {
     /// `None` if the client could not be built.
     pub(super) client: Option<AnyClient>,
     pub(super) result: Result<Token, Failure>,
-    /// Whether Leg 1 has no certificate. The library then counts no legs, and its token request is that of Leg 2.
+    /// Whether Leg 1 has no certificate. The library then reports token requests without a leg, and such a request is
+    /// the request of Leg 2.
     pub(super) is_unbound: bool,
 }
 
@@ -86,7 +87,7 @@ fn client(context: &mut Context) -> Result<AnyClient, Failure> {
     Ok(plan::exchange(flags, leg1, authority, source, context.kind, reach)?.client)
 }
 
-/// The checks before this one have found the authority and the network, so this error does not occur.
+/// Returns an error that does not occur, because the earlier checks have found the authority and the network.
 fn no_input() -> Failure {
     crate::usage::Usage::NoTenant.into()
 }

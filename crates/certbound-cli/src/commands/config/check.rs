@@ -139,7 +139,7 @@ impl Layer<'_> {
         let private_key = self.text(&format!("{key}-key")).map(|text| self.chosen.file.resolve(text));
         let password = self.text("certificate-password-env");
         if password.is_some_and(|name| !config::is_variable_name(name)) {
-            // The key `certificate-password-env` has this error already.
+            // `meaning` reports this error for the key `certificate-password-env`.
             return None;
         }
         let failure = plan::check_certificate(path, private_key.as_deref(), password).err()?;

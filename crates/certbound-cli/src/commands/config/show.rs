@@ -45,7 +45,8 @@ fn of_all_commands() -> Result<Values, Failure> {
     Ok((config::effective(&all, Some(&typed), chosen.as_ref()), chosen))
 }
 
-/// Returns the values of a command line. If it names no configuration file, the file of `config show` is used.
+/// Returns the values of a command line. If `line` names no configuration file, the command uses the file that was
+/// given to `config show`.
 fn of_command(line: &[OsString]) -> Result<Values, Failure> {
     let own: Vec<OsString> = std::env::args_os().take_while(|arg| arg != "--").collect();
     let (_, own) = config::target(command(), &own).ok_or_else(no_command)?;
@@ -82,7 +83,7 @@ fn as_json(shown: &[ShownValue], chosen: Option<&Chosen>) -> Value {
     })
 }
 
-/// The widest column of values, so that most origins fit beside it.
+/// The maximum width of the column of values. With this width most origins fit beside the value.
 const VALUES: usize = 40;
 
 fn as_table(shown: &[ShownValue], chosen: Option<&Chosen>, with_origin: bool, columns: usize) -> String {

@@ -1,4 +1,4 @@
-//! `emulator run`: runs a program with its own emulator.
+//! `emulator run`: starts an emulator, and runs a program that uses it.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal as _};

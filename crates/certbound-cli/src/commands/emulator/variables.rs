@@ -8,7 +8,7 @@ use crate::flags::Format;
 use crate::hosted::Hosted;
 use crate::output;
 
-/// The variables that a program in a network of its own does not get.
+/// The variables that a program in an isolated run does not get.
 pub(super) const ONLY_OUTSIDE: [&str; 4] =
     ["HTTPS_PROXY", "https_proxy", "NODE_USE_ENV_PROXY", "AZURE_POD_IDENTITY_AUTHORITY_HOST"];
 
@@ -49,7 +49,7 @@ pub(super) fn of_emulator(hosted: &Hosted) -> Vec<(&'static str, OsString)> {
     variables
 }
 
-/// Returns the lines by which a shell sets these variables and removes the others.
+/// Returns the lines by which a shell sets the variables of [`of_emulator`] and removes those of [`REMOVED`].
 pub(super) fn for_shell(hosted: &Hosted) -> Zeroizing<Vec<u8>> {
     let variables = of_emulator(hosted);
     // The emulator refuses a folder whose path is not UTF-8, so every value is text.

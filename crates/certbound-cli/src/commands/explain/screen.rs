@@ -1,4 +1,4 @@
-//! An explanation and the list of codes, as people read them on a terminal.
+//! Formats an explanation and the list of codes for a terminal.
 
 use certbound_core::catalogue::{Explanation, Party, sentence};
 
@@ -53,7 +53,8 @@ pub(super) fn list(found: &[Explanation], columns: usize, coloured: bool) -> Str
     found.iter().map(line).collect()
 }
 
-/// Breaks a text into lines. The first line begins with `first`, and the further lines are below its text.
+/// Breaks a text into lines. The first line begins with `first`, and the further lines are indented by the length of
+/// `first`.
 fn indented(first: &str, text: &str, columns: usize) -> String {
     broken(text, (first, first.len()), columns).join("\n") + "\n"
 }

@@ -1,4 +1,4 @@
-//! The issuers of the certificate, and the purposes that it names.
+//! Checks the issuers of the certificate and its key usage.
 
 use certbound::{BindingCertificate, UnixTime};
 use certbound_core::certificate::CertificateChain;

@@ -23,7 +23,7 @@ pub(super) fn permissions(flags: &TwoLegFlags, is_issued: bool) -> Line {
     let shown = path.display();
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata,
-        // The certificate was read already, so this is a pipe.
+        // The certificate was already read, so the path is a special file, such as a pipe.
         _ => return Line::skipped(ID, TITLE, format!("{shown} is not a regular file")),
     };
     let mode = metadata.permissions().mode() & 0o777;
