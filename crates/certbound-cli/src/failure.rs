@@ -122,7 +122,7 @@ impl Failure {
     }
 
     /// Returns the code that the catalogue explains: the AADSTS number if it is known, because it is more exact. The
-    /// explanation of a wrong command line would say nothing more.
+    /// result is `None` for a wrong command line, because its explanation would add nothing to the error.
     fn explained_code(&self) -> Option<String> {
         let number = self.details.aadsts.and_then(|number| explain(&number.to_string()));
         let found = number.or_else(|| explain(&self.code)).map(|it| it.code.into_owned());

@@ -47,7 +47,7 @@ pub(crate) struct Listening {
 }
 
 impl Default for Listening {
-    /// Any free ports of loopback. Responses in progress are not finished.
+    /// Takes free ports of loopback. The stopped emulator does not finish the responses in progress.
     fn default() -> Self {
         let anywhere = || Port::Address((Ipv4Addr::LOCALHOST, 0).into());
         Self { proxy: anywhere(), machine: anywhere(), stop: Duration::ZERO, load: Load::default() }
@@ -127,7 +127,7 @@ fn shown(port: &Port) -> String {
     }
 }
 
-/// The files, and the directory that is removed with them.
+/// The files, and the private directory that is removed when this value is dropped.
 struct Files {
     ca: PathBuf,
     client: PathBuf,

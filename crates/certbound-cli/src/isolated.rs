@@ -116,7 +116,7 @@ pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isola
     Ok(Isolation { caller, _names: names })
 }
 
-/// Installs an agent of Azure Arc on the machine inside.
+/// Installs an agent of Azure Arc inside the isolated run.
 #[cfg(target_os = "linux")]
 pub(crate) fn install_arc_agent(hosted: &Hosted) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Usage::Isolation {

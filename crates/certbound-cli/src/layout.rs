@@ -26,8 +26,8 @@ pub(crate) fn columns(stream: impl AsFd + IsTerminal) -> usize {
 }
 
 /// Breaks a text between its words into lines of at most `width` columns. The first line begins with `first`, and each
-/// further line with `next` spaces. A word that does not fit there, such as a URL, is printed whole on its own line, with
-/// fewer spaces if possible.
+/// further line with `next` spaces. A word that does not fit into a line, such as a URL, is printed whole on its own
+/// line, with fewer spaces if possible.
 pub(crate) fn broken(text: &str, (first, next): (&str, usize), width: usize) -> Vec<String> {
     let leading = count(first) - count(first.trim_start());
     let mut lines = vec![first.to_owned()];
@@ -57,8 +57,8 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     broken(text, ("", 0), width)
 }
 
-/// Breaks the lines that are longer than `width`. The further lines begin below the value of a line of a table, and are
-/// indented below every other line.
+/// Breaks the lines that are longer than `width`. The further lines of a line of a table begin in the column of its
+/// value. The further lines of every other line are indented.
 pub(crate) fn folded(text: &str, width: usize) -> String {
     let fold = |line: &str| match line.strip_suffix('\n') {
         Some(line) => fold(line, width) + "\n",
@@ -79,8 +79,8 @@ fn count(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Returns the beginning of a line that is not broken, the rest, and the column of the further lines. Two spaces
-/// separate the name of a table's line from its value.
+/// Returns the head of a line, which is never broken, the rest of the line, and the column of the further lines. Two
+/// spaces separate the name of a table's line from its value.
 fn parts(line: &str, width: usize) -> (&str, &str, usize) {
     let text = line.trim_start();
     let (leading, _) = line.split_at(line.len() - text.len());

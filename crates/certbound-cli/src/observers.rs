@@ -13,7 +13,7 @@ pub(crate) use self::seen::Seen;
 pub(crate) use self::witness::{Witness, Witnessed};
 use crate::output::tell;
 
-/// Several observers as one.
+/// An observer that passes each event to several observers.
 #[derive(Default)]
 pub(crate) struct Observers(Vec<Arc<dyn Observer>>);
 

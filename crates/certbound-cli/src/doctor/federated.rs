@@ -10,7 +10,7 @@ pub(super) use self::check::check;
 pub(super) use self::file::{Registered, read};
 use super::report::Difference;
 
-/// Entra writes the GUID of the token exchange into assertions. The credential has its URI.
+/// Entra writes the GUID of the token exchange into assertions. The credential contains the URI of the token exchange.
 const EXCHANGE_GUID: &str = "fb60f99c-7a34-4190-8149-302f77469936";
 
 /// The values of an assertion that a federated credential must contain.
@@ -28,8 +28,8 @@ pub(super) struct Comparison<'a> {
 }
 
 impl Expected {
-    /// Compares with each credential, and returns the comparison with the fewest differences. `None` if there is no
-    /// credential.
+    /// Compares the values with each credential, and returns the comparison with the fewest differences. The result is
+    /// `None` if there is no credential.
     pub(super) fn compare<'a>(&self, credentials: &'a [Registered], cloud: Cloud) -> Option<Comparison<'a>> {
         let compared = credentials.iter().map(|credential| {
             let differences = self.differences(credential, cloud);
@@ -55,7 +55,8 @@ impl Expected {
         found
     }
 
-    /// One audience must be equal. Otherwise the audience with the longest equal beginning is compared.
+    /// Returns `None` if one audience is equal, and otherwise the difference from the audience with the longest equal
+    /// beginning.
     fn of_audiences(&self, audiences: &[String], cloud: Cloud) -> Option<Difference> {
         if audiences.contains(&self.audience) {
             return None;
@@ -97,7 +98,7 @@ fn how(assertion: &str, credential: &str) -> String {
     says.to_owned()
 }
 
-/// Explains a registered audience that is known, but is wrong here.
+/// Explains a registered audience that is a GUID or the audience of another cloud.
 fn of_audience(audience: &str, cloud: Cloud) -> Option<String> {
     let is_guid = audience.len() == 36 && audience.matches('-').count() == 4;
     match audience {

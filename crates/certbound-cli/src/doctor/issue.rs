@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 
-/// Leg 2 has a certificate of its own, beside the certificate of the assertion.
+/// Leg 2 has its own certificate, in addition to the certificate of the assertion.
 pub(crate) const TWO_CERTIFICATES: &str = "Leg 2 Uses WithCertificate";
 /// The assertion has no certificate, so Leg 2 cannot be `jwt-pop`.
 pub(crate) const NO_BINDING: &str = "Missing TokenBindingCertificate";

@@ -55,7 +55,8 @@ pub(super) fn failure(exchange: &Exchange) -> Option<&Failure> {
     (!of_leg2 || of_assertion).then_some(failure)
 }
 
-/// Why lines about Leg 1 are skipped if no other line has failed: Leg 2 looks its authority up before it runs Leg 1.
+/// The reason why lines about Leg 1 are skipped although no other line has failed: Leg 2 looks up its authority before
+/// it runs Leg 1.
 pub(super) const NOT_RUN: &str = "Leg 2 failed before it ran Leg 1";
 
 pub(super) fn check(context: &mut Context, exchange: Option<&Exchange>) {

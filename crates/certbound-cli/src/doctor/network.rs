@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::late;
 use crate::plan::Kind;
 
-/// A larger difference of the clocks is a warning: the difference can grow.
+/// A difference of the clocks of this many seconds or more is a warning, because the difference can grow.
 const WARNING: u64 = 60;
 /// Token services tolerate about this difference of the clocks, in seconds.
 const TOLERATED: u64 = 300;
@@ -148,7 +148,7 @@ async fn probe(
     Probe::send(by, &url, via, &context.clock, limit(context)).await
 }
 
-/// Whether the host ended TLS with an alert. Hosts do so with several alerts if they require a client certificate.
+/// Returns whether the host ended TLS with an alert. Hosts that require a client certificate use different alerts.
 fn is_ended_by_host(probe: &Probe) -> bool {
     probe.answer.as_ref().is_err_and(|error| error.alert().is_some())
 }
@@ -206,7 +206,7 @@ fn clock(probe: &Probe) -> Line {
     }
 }
 
-/// Probes the host of the resource. Without a request for the certificate the host is still reached.
+/// Probes the host of the resource. A host that does not request the certificate counts as reached.
 async fn resource(context: &mut Context) -> Line {
     const ID: &str = "network.resource";
     const TITLE: &str = "resource";

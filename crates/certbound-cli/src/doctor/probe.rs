@@ -24,7 +24,7 @@ pub(super) struct Probe {
 pub(super) struct Reached {
     /// Whether the host requested a client certificate.
     pub(super) is_asked: bool,
-    /// The seconds by which this machine's clock is ahead of the server's. `None` if the answer has no date.
+    /// The seconds by which this machine's clock is ahead of the server's clock, or `None` if the answer has no date.
     pub(super) ahead: Option<i64>,
 }
 
@@ -74,8 +74,8 @@ impl Probe {
     }
 }
 
-/// Returns the lead of this machine's clock over a date, in seconds. The date was written between two readings of the
-/// clock.
+/// Returns the seconds by which this machine's clock is ahead of a date. The server wrote the date between the clock's
+/// readings `before` and `after`.
 fn ahead(before: UnixTime, after: UnixTime, date: UnixTime) -> i64 {
     let seconds = |time: UnixTime| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let (before, after, date) = (seconds(before), seconds(after), seconds(date));

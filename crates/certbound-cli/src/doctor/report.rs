@@ -44,7 +44,7 @@ pub(crate) struct Line {
     /// The party at fault, by the table of recoveries.
     #[serde(rename = "atFault", skip_serializing_if = "Option::is_none")]
     pub(crate) at_fault: Option<&'static str>,
-    /// The error, with the members of the errors of other commands.
+    /// The error, with the same members as the errors of other commands.
     pub(crate) error: Option<Value>,
     #[serde(skip)]
     pub(crate) blamed: Option<Blamed>,
@@ -56,7 +56,7 @@ pub(crate) struct Difference {
     pub(crate) what: &'static str,
     pub(crate) assertion: String,
     pub(crate) credential: String,
-    /// The first character in which the two differ, from 0.
+    /// The index of the first different character, counted from 0.
     pub(crate) at: usize,
     pub(crate) how: String,
 }
@@ -134,7 +134,7 @@ impl Line {
         Self { why: Some(why.into()), ..self }
     }
 
-    /// Adds the party at fault. The advice also gets what the library does with the certificate.
+    /// Adds the party at fault, and adds the library's action on the certificate to the fix.
     fn blamed(mut self, origin: Origin) -> Self {
         // The table is about requests to the token service.
         let is_of_resource = self.id.starts_with("resource.") || self.id == "network.resource";
@@ -196,7 +196,7 @@ impl Report {
         self.lines.push(line.blamed(self.origin).cleaned());
     }
 
-    /// Adds a line before the line `next`, because its check was made later.
+    /// Adds a line before the line `next`, for a check that runs later than its place in the report.
     pub(crate) fn add_before(&mut self, next: &str, line: Line) {
         let at = self.lines.iter().position(|line| line.id == next).unwrap_or(self.lines.len());
         self.lines.insert(at, line.blamed(self.origin).cleaned());

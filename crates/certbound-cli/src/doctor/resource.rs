@@ -1,4 +1,4 @@
-//! The resource: whether it requests the certificate at the first handshake, and whether it accepts the token.
+//! Checks whether the resource requests the certificate at the first handshake, and whether it accepts the token.
 
 use bytes::Bytes;
 use certbound::TokenSource as _;
@@ -42,8 +42,8 @@ pub(super) async fn check(context: &mut Context, exchange: Option<&Exchange>) {
     context.report.add(scheme);
 }
 
-/// Checks that the resource requests the certificate: at the first handshake, or for a vault later, if this build can wait
-/// for it. `certbound` calls no other host with a bound token.
+/// Checks that the resource requests the certificate at the first handshake. A vault may also request the certificate
+/// later, if this build supports a late request. `certbound` calls no other host with a bound token.
 fn certificate(context: &Context) -> Line {
     let (id, title) = CERTIFICATE;
     let Some(url) = &context.asked.resource else {
@@ -144,7 +144,8 @@ fn judged(answer: &Response<Bytes>, scheme: &str, token: &Token, url: &Uri, cont
             accepted,
             "check the path of --resource-url, which doctor calls with GET",
         ),
-        // For example, 400 can refuse the header (RFC 6750 3.1), 407 is a proxy's, and 429 is sent before the check.
+        // For example, 400 can refuse the header (RFC 6750 3.1), a proxy sends 407, and a server can send 429 before it
+        // checks the token.
         400..=499 => Line::warning(
             id,
             title,
@@ -172,7 +173,8 @@ fn judged(answer: &Response<Bytes>, scheme: &str, token: &Token, url: &Uri, cont
     }
 }
 
-/// Returns the refusal of the token. The challenge of the resource can repeat the token.
+/// Returns the refusal of the token. The function redacts the token, because the challenge of the resource can repeat
+/// it.
 fn refused(answer: &Response<Bytes>, scheme: &str, token: &Token, host: &str, context: &Context) -> Failure {
     let secrets = plan::with_tokens(OwnSecrets::new(), answer, token);
     let challenge = answer.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());

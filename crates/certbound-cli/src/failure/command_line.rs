@@ -69,7 +69,7 @@ fn add_variables(flag: &str, command: &clap::Command, variables: &mut Vec<String
     command.get_subcommands().for_each(|command| add_variables(flag, command, variables));
 }
 
-/// Adds a tip to an error for which clap has none, or for which clap's guess is wrong.
+/// Adds a tip to an error for which clap has no tip, or for which clap's guess is wrong.
 pub(crate) fn with_tip(mut error: clap::Error, args: &[OsString]) -> clap::Error {
     let Some(tip) = tip_for(&error, args) else { return error };
     error.insert(ContextKind::Custom, ContextValue::String(tip));

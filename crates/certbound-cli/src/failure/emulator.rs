@@ -14,7 +14,8 @@ pub(super) fn is_around() -> bool {
     std::env::var_os(ADMIN).is_some()
 }
 
-/// Returns the advice for an error that the emulator, or its absence, explains.
+/// Returns the advice for an error that occurs because the command uses the emulator, or because the command does not
+/// use it.
 pub(super) fn fix(error: &Error, is_around: bool) -> Option<String> {
     if is_around {
         let Error::Transport { cause: TransportError::ProxyRefused { host, status: 403, .. }, .. } = error

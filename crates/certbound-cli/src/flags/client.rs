@@ -268,7 +268,7 @@ fn seconds() -> clap::builder::RangedU64ValueParser {
     clap::builder::RangedU64ValueParser::new().range(1..=3600)
 }
 
-/// The platform's identity instead of an application's.
+/// The managed identity that replaces the application.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Managed identity")]
 pub(crate) struct MachineFlags {

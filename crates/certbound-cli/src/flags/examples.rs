@@ -1,4 +1,4 @@
-//! The examples at the end of each command's `--help`. A line has at most 60 columns, so that it is not broken.
+//! The examples at the end of each command's `--help`. A line has at most 60 columns, so that clap does not break it.
 
 pub(crate) const ROOT: &str = "\
 Examples:

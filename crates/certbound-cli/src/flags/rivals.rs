@@ -1,6 +1,6 @@
 //! Flags that exclude each other. A flag on the command line overrides the environment. A variable of certbound
-//! overrides a configuration file. A configuration file overrides a variable that every Azure SDK reads. Two such
-//! flags, or two such variables of the same kind, are a mistake, which clap or `plan` reports.
+//! overrides a configuration file. A configuration file overrides a variable that every Azure SDK reads. If two flags
+//! of the same origin exclude each other, clap or `plan` reports an error.
 
 use std::ffi::{OsStr, OsString};
 
@@ -79,7 +79,7 @@ const COMPANIONS: Rivals = &[
 /// variable of the Azure SDKs.
 const GO_WITH_THE_SDKS: [&str; 2] = ["CERTBOUND_CERTIFICATE_KEY", "CERTBOUND_CERTIFICATE_PASSWORD_ENV"];
 
-/// Removes the variables that must not be read. Hides the values of variables from the help, because some values are
+/// Removes the variables that clap must not read. Hides the values of variables from the help, because some values are
 /// private file names. The short help has neither variables nor possible values.
 pub(crate) fn settle(command: Command, args: &[OsString]) -> Command {
     let ring = Ring::of(&command, |long| is_typed(long, args), &[]);
@@ -108,7 +108,7 @@ fn with_variable(ring: &Ring, arg: Arg) -> Arg {
     if silenced { arg.env(None::<&'static str>) } else { arg }
 }
 
-/// The place from which a flag has its value. Of two flags that exclude each other, the flag with the higher rank is
+/// The place from which a flag gets its value. Of two flags that exclude each other, the flag with the higher rank is
 /// used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
@@ -168,7 +168,7 @@ impl Ring {
     pub(crate) fn silencer(&self, long: &str) -> Option<&'static str> {
         let own = self.rank(long);
         let of_file = matches!(own, Some(Rank::File | Rank::Profile));
-        // `verify` accepts tokens of several issuers. Only variables exclude each other there.
+        // `verify` accepts tokens of several issuers. So no flag excludes a key of the file.
         if of_file && !self.is_client {
             return None;
         }

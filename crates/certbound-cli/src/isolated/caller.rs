@@ -1,5 +1,5 @@
-//! Determines whether this process is inside an isolated run, and the user who called it. The kernel's facts on this
-//! process decide; its environment does not.
+//! Determines whether this process is inside an isolated run, and the user who called it. The code checks the kernel's
+//! facts about this process, and does not trust the environment.
 
 use std::fs;
 use std::io;
@@ -53,7 +53,8 @@ fn only_id(map: &str) -> Option<u32> {
     (inside == 0 && length == 1 && numbers.next().is_none()).then_some(outside)
 }
 
-/// Returns another process in this process's namespace. A process that cannot be examined is in another user namespace.
+/// Returns the number of another process that is in the same namespace as this process. A process that cannot be
+/// examined is in another user namespace.
 fn sharer(proc: &Path, kind: &str) -> io::Result<Option<u32>> {
     let own = fs::read_link(proc.join("self/ns").join(kind))?;
     // The link contains the process number that is valid inside the namespace.

@@ -66,8 +66,8 @@ fn replace(path: &str, content: &str) -> io::Result<Option<NamedTempFile>> {
     Ok(Some(file))
 }
 
-/// Keeps all look-ups of the machine except those of hosts. Modules such as `resolve` query a service of the machine
-/// through a socket, which a network namespace does not hide.
+/// Returns the text of `nsswitch.conf` with all look-ups of the machine except those of hosts. Modules such as
+/// `resolve` query a service of the machine through a socket, which a network namespace does not hide.
 fn by_files_and_dns(switch: &str) -> String {
     let others = switch.lines().filter(|line| !line.trim_start().starts_with("hosts:"));
     others.chain(["hosts: files dns"]).flat_map(|line| [line, "\n"]).collect()

@@ -17,7 +17,7 @@ const ID: &str = "federated_credential";
 struct Source {
     /// The place, in a sentence.
     name: &'static str,
-    /// Why the token service can accept an assertion that matches no credential of this place.
+    /// The reason why the token service can accept an assertion that matches no credential of this place.
     contradiction: &'static str,
     /// The advice for this case.
     fix: &'static str,

@@ -34,14 +34,14 @@ enum Form {
 /// Reads the credentials. `-` is stdin.
 ///
 /// # Errors
-/// The file cannot be read, or has another form. The error contains no part of the file.
+/// The file cannot be read, or does not have one of the forms. The error contains no part of the file.
 pub(in crate::doctor) fn read(path: &Path) -> Result<Vec<Registered>, Usage> {
     let bytes = input::file_or_stdin(path, MAX_BYTES)?;
     let shown = path.display().to_string();
     parse(&bytes).ok_or(Usage::NoFederatedCredential { path: shown })
 }
 
-/// Parses the JSON of Microsoft Graph or of the Azure CLI. `None` if it has another form.
+/// Parses the JSON of Microsoft Graph or of the Azure CLI. Returns `None` if the JSON does not have one of the forms.
 pub(super) fn parse(bytes: &[u8]) -> Option<Vec<Registered>> {
     Some(match serde_json::from_slice(bytes).ok()? {
         Form::List { value } | Form::Array(value) => value,
