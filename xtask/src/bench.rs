@@ -18,7 +18,7 @@ use crate::strangers::{self, go};
 /// The arguments select groups of rows by their names; `--quick` shortens all loops.
 ///
 /// # Errors
-/// An error if a step fails or a gate is missed.
+/// A step failed, or a gate was missed.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let strangers = strangers::set_up(root)?;
     let go = go::worker(root);

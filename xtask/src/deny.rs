@@ -37,9 +37,9 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a build with default features contains neither OpenSSL nor the TPM Software Stack, on any target: it would need
-/// their headers. `deny.toml` has the same rule for all features, with `certbound-openssl` and `certbound-tpm` as the only
-/// exceptions.
+/// Checks that a build with default features contains neither OpenSSL nor the TPM Software Stack, on any target,
+/// because the build would need their headers. `deny.toml` has the same rule for all features, with `certbound-openssl`
+/// and `certbound-tpm` as the only exceptions.
 fn no_headers(root: &Path) -> Result<()> {
     let tree =
         ["tree", "--locked", "--workspace", "--edges", "normal,build", "--target", "all", "--prefix", "none"];

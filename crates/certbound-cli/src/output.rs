@@ -108,7 +108,7 @@ pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
     print(fitted(&lines(text)).as_bytes())
 }
 
-/// Returns a text whose lines fit on the terminal, or into 80 columns of a pipe.
+/// Returns a text whose lines fit on the terminal, or into 80 columns if stdout is not a terminal.
 pub(crate) fn fitted(text: &str) -> String {
     folded(text, columns(std::io::stdout()))
 }
@@ -137,7 +137,7 @@ pub(crate) fn mark(ok: bool) -> &'static str {
     if ok { "✓" } else { "✗" }
 }
 
-/// Returns a text around a secret, in one buffer that is wiped.
+/// Returns `before`, the secret and `after` in one buffer that is wiped.
 pub(crate) fn filled(length: usize, before: &str, secret: &str, after: &str) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(Vec::with_capacity(before.len() + length + after.len()));
     text.extend_from_slice(before.as_bytes());
@@ -149,7 +149,7 @@ pub(crate) fn filled(length: usize, before: &str, secret: &str, after: &str) -> 
 /// Formats one line for each name and value. [`Format::Shell`] quotes and exports the values. The buffer is wiped.
 pub(crate) fn assignments(format: Format, values: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
     let (export, quote) = if format == Format::Shell { ("export ", "'") } else { ("", "") };
-    // A quoted quote takes four bytes. The buffer has its full size from the start, because a growing buffer leaves
+    // A quote in a value takes four bytes. The buffer has its full size from the start, because a growing buffer leaves
     // copies.
     let length = |(name, value): &(&str, &str)| name.len() + 4 * value.len() + 16;
     let mut text = Zeroizing::new(Vec::with_capacity(values.iter().map(length).sum()));

@@ -1,5 +1,5 @@
-//! The part that all servers of the command line share: sockets, admin listener, metrics, messages to the service manager,
-//! and the end by signals.
+//! The part that all servers of the command line share: sockets, admin listener, metrics, messages to the service
+//! manager, and the stop by signals.
 
 mod admin;
 mod lifecycle;

@@ -6,7 +6,7 @@ use std::task::Poll;
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// Signals that are received from the creation of this value on.
+/// The signals that the process receives after the creation of this value.
 pub(crate) struct Signals(Vec<(Signal, Stream)>);
 
 impl Signals {

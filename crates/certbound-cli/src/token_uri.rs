@@ -17,7 +17,7 @@ pub(crate) fn text(value: &Path) -> Option<&str> {
     value.to_str().filter(|text| Pkcs11Uri::is_uri(text) || text.starts_with(TPM))
 }
 
-/// Whether a value names the TPM or a key in it. It does not name a file.
+/// Returns whether a value that cannot be the path of a file names the TPM or a key in it.
 pub(crate) fn is_tpm(text: &str) -> bool {
     text == "tpm" || text.starts_with(TPM)
 }
@@ -35,7 +35,7 @@ pub(crate) fn parse(text: &str) -> Result<Pkcs11Uri, Usage> {
 pub(crate) fn without_pin(text: &str) -> String {
     let Some(at) = text.to_ascii_lowercase().find(PIN) else { return text.to_owned() };
     let (before, pin) = text.split_at(at + PIN.len());
-    // A PIN with a character that is not encoded can be longer than it seems, so everything after it is left out too.
+    // A PIN can contain an unencoded character that looks like its end, so the text after the PIN is left out too.
     format!("{before}<redacted, {} bytes>", pin.len())
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct KeyRow {
     pub(crate) handle: String,
     /// The kind, such as `RSA 2048`.
     pub(crate) kind: String,
-    /// The reason why certbound cannot sign with it.
+    /// The reason why certbound cannot sign with the key.
     pub(crate) fault: Option<&'static str>,
     /// The property by which the private key can exist outside of the TPM.
     pub(crate) leaves: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! Mistakes on the command line that only this program can detect.
+//! Mistakes on the command line that clap does not detect.
 
 use std::net::SocketAddr;
 use strum::EnumProperty as _;

@@ -23,7 +23,7 @@ pub(super) fn binding(flags: &CertificateFlags) -> Result<Option<(BindingCertifi
     load(path, flags.certificate_key.as_deref(), flags.certificate_password_env.as_deref()).map(Some)
 }
 
-/// Reads a certificate with its key, in files or in a token. Also returns its name in results.
+/// Reads a certificate with its key, in files or in a token. The second value is the certificate's name in results.
 pub(crate) fn load(
     path: &Path,
     key: Option<&Path>,

@@ -69,7 +69,7 @@ pub(crate) fn direct<T: Transport + Clone>(
             without_source(builder.with_unbound_assertions(assertion).build()?.into())
         }
         Chosen::Assertion(path) => {
-            // If the file is unreadable, the error is reported when the assertion is needed.
+            // If the file is unreadable, the client reports the error when it needs the assertion.
             let prover = assertion::read_text(&path)
                 .map_or(Prover::Passing, |text| Prover::secret(&Secret::new(text.trim())));
             let file = AssertionFile::new(path);

@@ -46,7 +46,7 @@ impl MachineKeys {
 pub(crate) fn options(named: Option<&str>) -> Result<TokenOptions, Usage> {
     let pin = match named {
         Some(_) => super::certificate::password(named)?,
-        // An empty variable is unset. An empty PIN would cost an attempt.
+        // An empty variable counts as unset, because the token would count an empty PIN as a failed login.
         None => std::env::var(PIN).ok().filter(|pin| !pin.is_empty()).map(Secret::new),
     };
     let options = TokenOptions::default();
@@ -56,7 +56,7 @@ pub(crate) fn options(named: Option<&str>) -> Result<TokenOptions, Usage> {
     })
 }
 
-/// Reads the certificate of a URI, and opens its key. Returns it with its name in results.
+/// Reads the certificate of a URI, and opens its key. Returns the certificate with its name in results.
 pub(super) fn certificate(
     uri: &str,
     password_env: Option<&str>,
@@ -84,7 +84,7 @@ pub(super) fn certificate_of_file(
     Ok((opened.current(), format!("file:{}", path.display())))
 }
 
-/// Adds the keys of a provider to the builder of an identity. `software` are the keys of [`MachineKeys::Software`].
+/// Adds the keys of a provider to the builder of an identity. `software` adds the keys of [`MachineKeys::Software`].
 pub(super) fn with_machine_keys(
     builder: ManagedIdentityBuilder,
     keys: MachineKeys,

@@ -29,7 +29,7 @@ pub(super) fn direct<T: Transport + Clone>(
     build(builder)
 }
 
-/// Whether the request of an identity for its own token presents the certificate of the machine.
+/// Returns whether the request of an identity for its own token presents the certificate of the machine.
 pub(crate) fn presents(credential: &CredentialFlags, kind: Kind) -> bool {
     kind == Kind::Bound || credential.secret.bearer_over_mtls
 }
@@ -74,7 +74,8 @@ fn builder<T: Transport + Clone>(
         builder = builder.require_observed_binding();
     }
     let keys = MachineKeys::of(&flags.machine_state.keys)?;
-    // A dry run stores nothing and generates no key. Its first request is the same as without stored certificates.
+    // A dry run stores nothing and generates no key. It shows the first request of a machine without stored
+    // certificates.
     if flags.run.dry_run {
         return Ok(builder);
     }

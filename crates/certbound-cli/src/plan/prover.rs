@@ -9,7 +9,8 @@ use certbound::{Secret, Thumbprint};
 pub(crate) enum Prover {
     /// A certificate: each cache key already contains its hash.
     Certificate,
-    /// Any other proof, by its hash. Otherwise a command with a wrong secret would get the token of the right secret.
+    /// The hash of any other proof. Without the hash a command with a wrong secret would get the token of the right
+    /// secret.
     Other(String),
     /// A proof that no later command has. Tokens that were obtained by this proof are not stored.
     Passing,

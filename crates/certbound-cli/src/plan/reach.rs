@@ -24,11 +24,11 @@ pub(crate) struct Reach<T> {
     store: Option<SealedStore>,
     witness: Option<Arc<dyn Witness>>,
     assertions: Option<Arc<dyn AssertionWitness>>,
-    /// How failed requests are repeated.
+    /// The policy for retries.
     pub(super) retries: RetryPolicy,
     /// Whether certbound must see that a bound token names its certificate.
     pub(super) sees_bindings: bool,
-    /// The caches that were created, whose tokens are written at the end.
+    /// The caches with a store, which [`Reach::saved`] flushes.
     caches: Mutex<Vec<TokenCache>>,
 }
 
@@ -46,7 +46,7 @@ impl<T> Reach<T> {
         }
     }
 
-    /// Sets the observer of requests to the machine's platform, which the library's observers do not see.
+    /// Sets the witness of requests to the machine's platform, which the library's observers do not see.
     #[must_use]
     pub(crate) fn told_to(mut self, witness: Option<Arc<dyn Witness>>) -> Self {
         self.witness = witness;
@@ -141,7 +141,7 @@ async fn open(folder: PathBuf, key: CacheKeyFlag) -> Result<SealedStore, Failure
     store.map_err(|error| Usage::CacheKey { reason: error.to_string() }.into())
 }
 
-/// Returns the folder in which the system stores caches.
+/// Returns certbound's folder in the system's folder of caches.
 fn usual_place() -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home =

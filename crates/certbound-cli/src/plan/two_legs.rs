@@ -27,7 +27,7 @@ pub(crate) fn two_legs<T: Transport + Clone>(
     exchange(flags, leg1, authority, source, kind, reach)
 }
 
-/// The source of the assertion, each with the name of its certificate's source.
+/// The source of the assertion. Each variant contains the name of its certificate's source.
 pub(crate) enum Leg1Source {
     Machine(ManagedIdentity, String),
     Existing(BoundAssertion, String),
@@ -120,13 +120,13 @@ pub(crate) fn exchange<T: Transport + Clone>(
     Ok(Plan { client: client.into(), source })
 }
 
-/// Returns whether Leg 1 is a Bearer token of the identity, because its platform cannot bind tokens, or because the environment
-/// does not allow it.
+/// Returns whether Leg 1 returns a Bearer token of the identity: a Bearer token is requested, and the platform cannot
+/// bind tokens, or the environment disables bound tokens.
 pub(crate) fn is_unbound(kind: Kind, identity: &ManagedIdentity) -> bool {
     kind == Kind::Bearer && !identity.may_bind()
 }
 
-/// Returns a client for a Bearer token with a platform that cannot bind tokens: Leg 1 is a Bearer token of the
+/// Returns a client for a Bearer token on a platform that cannot bind tokens. Leg 1 returns a Bearer token of the
 /// identity.
 fn unbound<T: Transport + Clone>(
     flags: &ClientFlags,
@@ -177,7 +177,7 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
     Ok(DryPlan { leg1: Some(DryLeg1::Certificate(first)), leg2: Some(second.into()) })
 }
 
-/// The requests of a dry run, each with its own client.
+/// The clients of a dry run, one for each leg.
 pub(crate) struct DryPlan {
     pub(crate) leg1: Option<DryLeg1>,
     /// `None` if Leg 2's request depends on the result of Leg 1.

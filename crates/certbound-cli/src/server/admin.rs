@@ -34,7 +34,7 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Starts the listener of the flags.
+    /// Starts the listener that the flags name.
     pub(crate) async fn start(
         sockets: &mut Sockets<'_>,
         flags: &ServerFlags,

@@ -11,10 +11,11 @@ use std::time::Duration;
 use rustix::fs::Mode;
 use tokio::net::UnixListener;
 
-/// The time in which a listening process must accept a connection. A process that does not accept still listens.
+/// The time in which a listening process must accept a connection. A process that does not accept in this time counts
+/// as listening.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// The file of a socket. Dropping it removes the file, unless the path now names another file.
+/// The file of a socket. Dropping it removes the file, unless the path now names a different file.
 pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and number of the file.

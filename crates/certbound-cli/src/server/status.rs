@@ -36,7 +36,7 @@ impl Status {
         if self.stopping.load(Ordering::SeqCst) {
             return Err("the server is stopping".to_owned());
         }
-        // A reason can contain a text of the issuer's host.
+        // A reason can contain text that the issuer's host sent, so it is reduced to one line.
         (self.ready)().map_err(|reason| one_line(&reason).into_owned())
     }
 

@@ -14,7 +14,7 @@ pub(super) struct Passed {
     /// The name of each socket. It is `None` after the socket was taken.
     names: Vec<Option<String>>,
     sockets: ListenFd,
-    /// The names that flags use. An unnamed flag does not take these sockets.
+    /// The names that flags use. A flag without a name does not take these sockets.
     reserved: Vec<String>,
 }
 
