@@ -10,7 +10,7 @@ use syn::{Attribute, Item, ItemExternCrate, ItemMod, ItemUse, Macro, UseTree};
 pub(crate) struct Found {
     /// The modules inside the file that contain the path.
     pub(crate) inside: Vec<String>,
-    /// The parts as they are written. For a glob, the parts before the `*`.
+    /// The parts as they are written. The path of a glob has the parts before the `*`.
     pub(crate) parts: Vec<String>,
 }
 

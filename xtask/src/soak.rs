@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: many tasks and random faults, with a judge of each token, error and request.
+//! `cargo xtask soak`: runs many tasks with random faults, and judges each token, error and request.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,8 +12,8 @@ pub(crate) const LONG: u64 = 600;
 /// The duration and the seed in CI. The seed is always the same, so that only the change under test can cause a failure.
 pub(crate) const IN_CI: (u64, u64) = (60, 1);
 
-/// Builds the soak with the features of the tests, so that nothing else is built again, and runs it for some seconds. Without a
-/// seed each run has another one. The soak prints its seed.
+/// Builds the soak with the features of the tests, so that nothing else is built again, and runs it for some seconds.
+/// If no seed is given, the seed depends on the process id. The soak prints its seed.
 pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()> {
     let program = build(root)?;
     let seed = seed.unwrap_or_else(|| 1_000_000 + u64::from(std::process::id()));

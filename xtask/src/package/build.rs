@@ -75,7 +75,7 @@ pub(super) fn given(program: PathBuf) -> Result<Built> {
     Ok(Built { program, zig: None })
 }
 
-/// The program prints its manual pages and completions itself, so it must run on this machine.
+/// Checks that the program can run on this machine, because the program prints its manual pages and completions itself.
 fn runs_here() -> Result<()> {
     if cfg!(target_arch = "x86_64") {
         return Ok(());

@@ -71,7 +71,7 @@ fn set_up() -> Result<()> {
 fn archive(workspace: &Path, out: &Path) -> Result<()> {
     let archive = named(out, |name| name.ends_with("-linux-gnu.tar.gz"))?;
     let root = Root::fresh(out, "archive")?;
-    // An archive has no dependencies. docs/deploy.md names this package.
+    // An archive declares no dependencies, so docs/deploy.md names this package.
     root.install("ca-certificates")?;
     let prefix = root.path.join("usr/local");
     let mut unpack = Command::new("tar");
@@ -112,7 +112,7 @@ fn deb(out: &Path) -> Result<()> {
         "--yes",
         "/certbound.deb",
     ])?;
-    // dpkg exits with 0 also if a file differs. It prints one line for each such file.
+    // dpkg exits with 0 also if a file differs. It prints one line for each file that differs.
     let differs = root.run(&["dpkg", "--verify", "certbound"])?;
     if !differs.trim().is_empty() {
         bail!("package check: installed files differ from the package: {}", differs.trim());
@@ -127,8 +127,8 @@ fn deb(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the files with the name of the package that were not there before its installation, except the package itself,
-/// which the check has copied. The paths are relative to the root: the folder of the root can have any name.
+/// Returns the files that appeared since the list `before` and whose path contains the name of the package. The copy of
+/// the package itself is omitted. The paths are relative to the root, because the folder of the root can have any name.
 fn left_by_the_package<'a>(before: &[String], after: &'a [String]) -> Vec<&'a String> {
     let is_ours = |path: &&String| path.contains("certbound") && *path != "certbound.deb";
     after.iter().filter(is_ours).filter(|path| !before.contains(path)).collect()

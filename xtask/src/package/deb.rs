@@ -30,13 +30,14 @@ pub(super) fn make(release: &Release) -> Result<PathBuf> {
     let package = release.out.join(format!("certbound_{}_amd64.deb", version(&release.version)));
     let mut build = Command::new("dpkg-deb");
     build.args(["--root-owner-group", "-Zxz", "--build"]).arg(&tree.root).arg(&package);
-    // dpkg-deb uses this time for all files that are newer, and all files of the tree are.
+    // dpkg-deb uses this time for all files that are newer, and all files of the tree are newer.
     build.env("SOURCE_DATE_EPOCH", release.epoch.to_string());
     capture(&mut build).context("package: dpkg-deb (Debian: dpkg)")?;
     Ok(package)
 }
 
-/// Changes what Debian's policy demands: compressed manual pages and changelogs, and one file about the copyright.
+/// Makes the changes that Debian's policy demands: compressed manual pages and changelogs, and one file about the
+/// copyright.
 fn follow_policy(release: &Release, tree: &Tree) -> Result<()> {
     let compress = |path: &str| super::tar::gzip(&tree.root.join(path));
     for page in files(&tree.root.join("usr/share/man/man1"))? {
@@ -75,7 +76,8 @@ fn control_files(release: &Release, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// Debian sorts `0.2.0~rc.1` before `0.2.0`, as Semantic Versioning sorts `0.2.0-rc.1`.
+/// Returns the version in Debian's form. Debian sorts `0.2.0~rc.1` before `0.2.0`, as Semantic Versioning sorts
+/// `0.2.0-rc.1`.
 fn version(version: &str) -> String {
     version.replace('-', "~")
 }
@@ -108,7 +110,7 @@ fn depends(needs: &Needs) -> Result<String> {
     Ok(packages.join(", "))
 }
 
-/// Debian's own format. The changes are in `NEWS.md.gz`.
+/// Returns a changelog in Debian's format. The changes themselves are in `NEWS.md.gz`.
 fn changelog(release: &Release) -> Result<String> {
     let mut date = Command::new("date");
     date.args(["--utc", "--rfc-email", "--date", &format!("@{}", release.epoch)]);

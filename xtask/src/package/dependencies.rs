@@ -30,7 +30,7 @@ pub(super) struct Dependency {
     pub(super) authors: Vec<String>,
     /// The folder of the sources.
     pub(super) sources: PathBuf,
-    /// The SHA-256 of the crate's file in the registry. `None` for the crates of this workspace.
+    /// The SHA-256 of the crate's file in the registry, or `None` for a crate of this workspace.
     pub(super) checksum: Option<String>,
     /// The crates that this crate uses.
     pub(super) uses: Vec<Id>,

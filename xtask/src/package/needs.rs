@@ -1,4 +1,4 @@
-//! Reads from a program which shared libraries and which glibc it needs.
+//! Reads the shared libraries and the version of glibc that a program needs.
 
 use std::fmt;
 use std::path::Path;
@@ -16,9 +16,9 @@ pub(super) type Glibc = (u32, u32);
 pub(super) struct Needs {
     /// The names of the shared libraries, such as `libc.so.6`.
     pub(super) libraries: Vec<String>,
-    /// The newest version among the needed symbols of glibc. `None` for a static program.
+    /// The newest version among the needed symbols of glibc, or `None` for a static program.
     pub(super) glibc: Option<Glibc>,
-    /// The path of the dynamic linker. `None` for a static program.
+    /// The path of the dynamic linker, or `None` for a static program.
     pub(super) linker: Option<String>,
 }
 
@@ -53,7 +53,8 @@ impl fmt::Display for Needs {
     }
 }
 
-/// Reads `2.17` or `2.2.5`. The third number is ignored, because no distribution has two releases that differ in it.
+/// Reads `2.17` or `2.2.5`. The third number is ignored, because no two releases of a distribution differ only in this
+/// number.
 fn version(text: &str) -> Option<Glibc> {
     let mut numbers = text.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))

@@ -24,7 +24,7 @@ pub(crate) struct Go {
 /// Builds the program from Debian's sources, or from the sources that `CERTBOUND_GOPATH` names.
 ///
 /// # Errors
-/// An error with the reason if Go or the library is missing.
+/// Go or the library is missing, or the program does not build.
 pub(crate) fn worker(root: &Path) -> Result<Go> {
     let Some(go) = on_path("go") else {
         bail!("go is not on PATH (Debian: golang-go)");

@@ -20,10 +20,10 @@ pub(crate) struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    /// Returns the interpreter of the environment in `folder`. An environment with other packages is made again.
+    /// Returns the interpreter of the environment in `folder`. An environment with different packages is made again.
     ///
     /// # Errors
-    /// An error that names the packages, if PyPI cannot be reached or a package cannot be imported.
+    /// PyPI cannot be reached, or a package cannot be imported. The error names the packages.
     pub(crate) fn set_up(&self, folder: &Path) -> Result<PathBuf> {
         let what = self.what;
         let python = folder.join("bin").join("python");

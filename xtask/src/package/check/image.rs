@@ -14,9 +14,10 @@ use super::super::tree::Tree;
 use super::{DEMO, demo, named};
 use crate::process::{capture, say};
 
-/// Runs a command as root of a new user namespace. Its users and groups have the numbers that they have outside.
+/// Runs a command as root of a new user namespace. The users and groups in the namespace have the same numbers as
+/// outside.
 ///
-/// The parent writes the maps, because a process in the namespace may only map itself.
+/// The parent writes the maps, because a process in the namespace can map only its own user and group.
 const USER_NAMESPACE: &str = r#"
 set -e
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -150,7 +151,7 @@ fn blob(layout: &Path, descriptor: &Value) -> Result<Value> {
     json(&path(layout, descriptor)?)
 }
 
-/// Returns the file of a blob, after its size and digest were checked.
+/// Checks the size and the digest of a blob, and returns its file.
 fn path(layout: &Path, descriptor: &Value) -> Result<PathBuf> {
     let digest = descriptor["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:"));
     let digest = digest.context("package check: a descriptor has no digest")?;

@@ -57,7 +57,7 @@ impl Root {
         unshare
     }
 
-    /// Installs packages, and their dependencies, as an administrator does.
+    /// Installs a package with its dependencies, as an administrator does.
     pub(super) fn install(&self, package: &str) -> Result<()> {
         self.run(&["apt-get", "--quiet", "--quiet", "update"])?;
         self.run(&["apt-get", "--quiet", "--quiet", "install", "--no-install-recommends", "--yes", package])?;
