@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: every check except the tests, the quick ones first.
+//! `cargo xtask ci`: every check except the tests, the quick checks first.
 
 use std::path::Path;
 

@@ -1,6 +1,5 @@
-//! Sets up the strangers, the other programs of the tests: openssl, curl, nginx, HAProxy, Apache, Caddy, unshare, script, ip,
-//! systemd-socket-activate, a keychain, SoftHSM, OpenSC, a software TPM with its tools, the headers of libssl and libtss2, and
-//! packages of Python and Node.
+//! Sets up the strangers, the programs of other authors that the tests use. [`PROGRAMS`] lists the programs. Other
+//! strangers are packages of Python and Node. The module also installs the headers of libssl and libtss2.
 //!
 //! The command finds or installs each program, and prints a line about it. If a program cannot be installed, the
 //! command fails with the program's name: no test is skipped.

@@ -1,4 +1,4 @@
-//! Writes results to stdout and everything else to stderr.
+//! Writes results to stdout and messages to stderr.
 
 mod token;
 mod token_result;

@@ -155,7 +155,7 @@ fn program(root: &Root, prefix: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs the demo, and says how many of its checks hold.
+/// Runs the demo, and prints how many of its checks hold.
 fn demo(command: &mut Command) -> Result<()> {
     let output = command.output().context("package check: the demo could not be started")?;
     let printed = String::from_utf8_lossy(&output.stdout);

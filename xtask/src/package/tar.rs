@@ -37,7 +37,7 @@ mod tests {
     use super::super::tree::{FILE, Tree};
     use super::*;
 
-    /// The second folder has the same content, written later and in another order.
+    /// The second folder has the same content, written later and in a different order.
     #[test]
     fn equal_content_gives_equal_archives() {
         let folder = tempfile::tempdir().unwrap();

@@ -29,8 +29,8 @@ const WIDTH: usize = 78;
 const ARROW: usize = 32;
 const ANSWER: usize = 30;
 
-/// A step: its number in the drawing, its name in the list, the text on its arrow (`{c}` and `{other}` are
-/// certificates), the answer, and the lines of the checklist that must be true for this answer.
+/// A step: its number in the drawing, its name in the list, the text on its arrow, the answer, and the lines of the
+/// checklist that must be true for this answer. In the text `{c}` and `{other}` are certificates.
 type Step = (char, &'static str, &'static str, &'static str, &'static [&'static str]);
 
 const STEPS: [Step; 6] = [

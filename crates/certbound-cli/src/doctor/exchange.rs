@@ -22,8 +22,8 @@ pub(super) struct Exchange {
     /// `None` if the client could not be built.
     pub(super) client: Option<AnyClient>,
     pub(super) result: Result<Token, Failure>,
-    /// Whether Leg 1 has no certificate. The library then reports token requests without a leg, and such a request is
-    /// the request of Leg 2.
+    /// Whether Leg 1 has no certificate. The library then reports no legs, so the token request without a leg is the
+    /// request of Leg 2.
     pub(super) is_unbound: bool,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn run(context: &mut Context) -> Option<Exchange> {
     Some(Exchange { requests: requests.all(), jwt_pop, client, result, is_unbound: context.is_unbound })
 }
 
-/// Builds the client of Leg 2. An existing assertion is read here.
+/// Builds the client of Leg 2. If the flags give an existing assertion, this function reads it.
 fn client(context: &mut Context) -> Result<AnyClient, Failure> {
     let (flags, leg1) = (&context.asked.flow.client, &context.asked.flow.leg1);
     let (Some(reach), Some(authority)) = (&context.reach, context.authority.clone()) else {

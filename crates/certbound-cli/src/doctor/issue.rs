@@ -6,14 +6,14 @@ use crate::failure::Failure;
 pub(crate) const TWO_CERTIFICATES: &str = "Leg 2 Uses WithCertificate";
 /// The assertion has no certificate, so Leg 2 cannot be `jwt-pop`.
 pub(crate) const NO_BINDING: &str = "Missing TokenBindingCertificate";
-/// The assertion is a token for another audience than the token exchange.
+/// The assertion is a token whose audience is not the token exchange.
 pub(crate) const WRONG_SCOPE: &str = "Wrong Leg 1 Scope";
 /// The assertion has expired or was used before.
 pub(crate) const REUSED: &str = "Assertion Reused Incorrectly";
 
 /// AADSTS numbers for an assertion that is not bound, and for a connection without a certificate.
 const UNBOUND: [u32; 2] = [392_199, 392_200];
-/// AADSTS numbers for an assertion with another audience.
+/// AADSTS numbers for an assertion with a wrong audience.
 const AUDIENCE: [u32; 2] = [700_212, 7_002_121];
 /// The AADSTS number for an assertion that has expired or was used before.
 const SPENT: u32 = 700_024;

@@ -86,7 +86,8 @@ fn ahead(before: UnixTime, after: UnixTime, date: UnixTime) -> i64 {
     }
 }
 
-/// Resolves the name of the host. A failure is only described here, because the request fails for the same reason.
+/// Resolves the name of the host. The function only describes a failure, because the request of the probe then fails
+/// for the same reason.
 async fn addresses(url: &Uri, limit: Duration) -> String {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let found =

@@ -11,7 +11,8 @@ use super::Keychain;
 const LABEL: &str = "certbound: the key that encrypts cached tokens";
 const CONTENT_TYPE: &str = "application/octet-stream";
 
-/// The session's default collection. If it is locked, it is not used, because a person would have to unlock it.
+/// The session's default collection. certbound does not use a locked collection, because a person would have to unlock
+/// it.
 pub(crate) struct SecretServiceKeychain;
 
 impl Keychain for SecretServiceKeychain {

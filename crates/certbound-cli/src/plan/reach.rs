@@ -169,8 +169,8 @@ const SURROUNDINGS: [&str; 14] = [
 ];
 
 /// Returns a namespace for stored tokens. Tokens of one trust store or proxy are not found with a different trust store
-/// or proxy: an emulator's token must not be sent to the real service, and a real token not to an emulator. Tokens of
-/// different proofs are separate too.
+/// or proxy. So certbound never sends an emulator's token to the real service, or a real token to an emulator. Tokens
+/// of different proofs are separate too.
 fn surroundings(prover: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut add = |bytes: &[u8]| {

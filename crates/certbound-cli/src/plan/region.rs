@@ -8,8 +8,8 @@ use certbound::region::{DetectedRegion, RegionOutcome};
 
 use crate::failure::Failure;
 
-/// Returns the choice of the region. `MSAL_DISABLE_REGION` overrides everything; `MSAL_FORCE_REGION` is used if the flag
-/// is missing.
+/// Returns the choice of the region. `MSAL_DISABLE_REGION` overrides the flag and `MSAL_FORCE_REGION`;
+/// `MSAL_FORCE_REGION` is used if the flag is missing.
 pub(crate) fn region(flag: Option<&str>) -> Result<RegionChoice, Failure> {
     Ok(RegionChoice::from_environment(flag, variable)?)
 }

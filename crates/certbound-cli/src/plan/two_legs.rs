@@ -39,7 +39,8 @@ pub(crate) fn refuse_machine_as_leg2(flags: &ClientFlags) -> Result<(), Usage> {
     flags.machine.managed_identity.as_ref().map_or(Ok(()), |_| Err(Usage::MachineIsNotLeg2))
 }
 
-/// Checks that the flags give exactly what their source of the assertion needs. The check reads no file.
+/// Checks that the flags are complete for their source of the assertion, and that no flag is unused. The check reads no
+/// file.
 pub(crate) fn check_leg1(flags: &ClientFlags, leg1: &Leg1Flags) -> Result<(), Usage> {
     let has_certificate = flags.certificate.certificate.is_some();
     match (&leg1.leg1_managed_identity, &leg1.assertion_file) {
@@ -69,7 +70,7 @@ pub(crate) fn certificate_of_both_legs(
     }
 }
 
-/// Returns the source of the assertion. An existing assertion is read here.
+/// Returns the source of the assertion. If the flags give an existing assertion, this function reads it.
 pub(crate) fn leg1_source<T: Transport + Clone>(
     flags: &ClientFlags,
     leg1: &Leg1Flags,

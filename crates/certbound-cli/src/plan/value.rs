@@ -1,4 +1,4 @@
-//! The check of single values, without the command that uses them.
+//! Checks single values without the command that uses them.
 
 use std::path::Path;
 

@@ -69,7 +69,7 @@ impl<'a> Sockets<'a> {
     /// Returns the port of an emulator: an address, or a TCP socket of systemd.
     ///
     /// # Errors
-    /// [`Usage::NotPassed`] and [`Usage::Passed`] if systemd passed no such TCP socket.
+    /// [`Usage::NotPassed`] if systemd did not pass the socket, and [`Usage::Passed`] if the socket cannot be used.
     pub(crate) fn port(&mut self, flag: &PortFlag) -> Result<Port, Usage> {
         match (flag.as_listen(), &mut self.passed) {
             (ListenFlag::Tcp(address), _) => Ok(Port::Address(*address)),

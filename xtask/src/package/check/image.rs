@@ -1,5 +1,5 @@
-//! Runs the image as a container engine without privileges does: in a user namespace, with the unpacked layers as a
-//! read-only root, the user and the variables of the configuration, and a file system in memory at `/tmp`.
+//! Runs the image in a user namespace, as a container engine without privileges does. The unpacked layers are a
+//! read-only root, and `/tmp` is a file system in memory. The user and the variables are those of the configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -64,7 +64,7 @@ fn of_command(line: &[OsString]) -> Result<Values, Failure> {
     let (target, typed) = config::target(command(), &whole).ok_or_else(no_command)?;
     let chosen = config::chosen(&command(), &typed)?;
     if let Some(chosen) = &chosen {
-        // Mistakes that the command itself would report are reported here too.
+        // This call reports the mistakes that the command itself would report.
         chosen.arguments(&target, &typed)?;
     }
     Ok((config::effective(&target, Some(&typed), chosen.as_ref()), chosen))

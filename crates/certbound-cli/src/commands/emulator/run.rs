@@ -89,7 +89,7 @@ fn spawn(
     }
     for (name, value) in variables::of_emulator(hosted) {
         // Inside the namespace the real names and addresses already lead to the emulator. The caller's values would
-        // refer to addresses that do not exist there.
+        // refer to addresses that do not exist in the namespace.
         if isolated && variables::ONLY_OUTSIDE.contains(&name) {
             child.env_remove(name)
         } else {

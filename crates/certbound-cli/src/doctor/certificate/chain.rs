@@ -5,8 +5,8 @@ use certbound_core::certificate::CertificateChain;
 
 use super::super::Line;
 
-/// Checks that each certificate of the file is issued by the next one. Signatures are not verified: the token service
-/// does this.
+/// Checks that each certificate of the file is issued by the next certificate. Signatures are not verified: the token
+/// service does this.
 pub(super) fn chain(certificate: &BindingCertificate, is_issued: bool, now: UnixTime) -> Line {
     const ID: &str = "certificate.chain";
     const TITLE: &str = "chain";
