@@ -94,7 +94,8 @@ impl Observer for Trace {
     }
 }
 
-/// Reports that Leg 1 is done, before Leg 2 uses its assertion.
+/// Reports that Leg 1 is done, before Leg 2 uses the assertion. The report is the same for an existing assertion, for
+/// which Leg 1 did not run in this command.
 pub(crate) struct Stations;
 
 impl Observer for Stations {
