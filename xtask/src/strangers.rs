@@ -154,7 +154,7 @@ fn apt_get() -> Result<Command> {
         command
     } else {
         bail!(
-            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux iproute2 systemd dbus gnome-keyring libssl-dev libtss2-dev pkg-config softhsm2 opensc swtpm tpm2-tools python3 python3-venv nodejs npm"
+            "set-up: packages are missing, and installing them needs root or sudo; run as root: apt-get install openssl curl nginx haproxy apache2-bin caddy util-linux bsdutils iproute2 systemd dbus gnome-keyring libssl-dev libtss2-dev pkg-config softhsm2 opensc swtpm tpm2-tools python3 python3-venv nodejs npm"
         );
     };
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);

@@ -164,7 +164,7 @@ pub(crate) struct Leg1Flags {
         conflicts_with_all = ["leg1_certificate", "assertion_file", "certificate"]
     )]
     pub(crate) leg1_managed_identity: Option<String>,
-    /// The private key of --leg1-certificate: a PEM file, or a PKCS#11 URI.
+    /// The private key of --leg1-certificate: a PEM file, a PKCS#11 URI, or `tpm:HANDLE`.
     ///
     /// This flag is needed if the certificate's file does not contain the key.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_LEG1_CERTIFICATE_KEY", hide_short_help = true)]
@@ -264,7 +264,7 @@ pub(crate) struct RunFlags {
     pub(crate) timeout: u64,
 }
 
-fn seconds() -> clap::builder::RangedU64ValueParser {
+pub(super) fn seconds() -> clap::builder::RangedU64ValueParser {
     clap::builder::RangedU64ValueParser::new().range(1..=3600)
 }
 
@@ -325,7 +325,7 @@ pub(crate) struct MachineStateFlags {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Managed identity")]
 pub(crate) struct MachineKeysFlag {
-    /// The keys of a managed identity: `software`, `tpm`, or a PKCS#11 URI.
+    /// The keys of a managed identity: `software`, `tpm`, `tpm:HANDLE`, or a PKCS#11 URI.
     ///
     /// With a URI the key is in a token. If the token has no key with this label, a key is generated in it, which never leaves
     /// the token. The PIN is in the file of `pin-source`, or in CERTBOUND_PIN. With `tpm` or `tpm:HANDLE` the key is in the TPM

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::client::seconds;
+
 #[derive(Args, Debug)]
 pub(crate) struct HealthFlags {
     /// The admin listener of the server.
@@ -14,7 +16,7 @@ pub(crate) struct HealthFlags {
     #[arg(value_name = "SOCKET", env = "CERTBOUND_ADMIN_LISTEN")]
     pub(crate) address: HealthTarget,
     /// The time limit of the answer.
-    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_TIMEOUT", default_value = "5")]
+    #[arg(long, value_name = "SECONDS", env = "CERTBOUND_TIMEOUT", default_value = "5", value_parser = seconds())]
     pub(crate) timeout: u64,
 }
 

@@ -181,7 +181,10 @@ async fn a_vault_that_asks_late_gets_nothing_with_the_key_of_a_signer() {
     let error = call(&transport(&pki), address, &of_device()).await.unwrap_err();
     assert_eq!(error, TransportError::KeyNotExportable { host: "localhost".to_owned() });
     assert_eq!(error.code(), "key_not_exportable");
-    assert!(error.to_string().contains("this program does not have the bytes of the key"), "{error}");
+    assert!(
+        error.to_string().contains("the bytes of the private key, which this program does not have"),
+        "{error}"
+    );
     assert!(seen.requests().is_empty());
 }
 
