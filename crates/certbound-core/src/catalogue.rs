@@ -51,7 +51,7 @@ pub struct Group {
     pub title: &'static str,
     /// The pages in `docs` that say more about the topic.
     pub pages: &'static [&'static str],
-    /// The codes, in the order of the page.
+    /// The codes, in the order of `docs/errors.md`.
     pub entries: &'static [Entry],
 }
 
@@ -77,11 +77,11 @@ pub enum Party {
     Client,
     /// The verifier, in a resource or behind a proxy.
     Verifier,
-    /// A resource, in its answers to callers. Its code is less exact than the verifier's own.
+    /// A resource, in its answers to callers. The resource's code is less exact than the verifier's code.
     Resource,
     /// The command line.
     Command,
-    /// The emulator, when it is started.
+    /// The emulator, when it starts.
     Emulator,
     /// The token service. The client reports its refusals.
     TokenService,

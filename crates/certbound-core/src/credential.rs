@@ -9,7 +9,7 @@ pub const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 /// `client_assertion_type` of a plain JWT assertion (RFC 7523, section 2.2).
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The client's proof in the body of a token request. On the mTLS host, the TLS certificate is required as well.
+/// The client's proof in the body of a token request. The mTLS host also requires the TLS certificate.
 ///
 /// The assertion type cannot be chosen: a bound assertion always has `jwt-pop`, even if a Bearer token is requested.
 #[derive(Clone, Copy, Debug)]

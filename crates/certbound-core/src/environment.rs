@@ -131,7 +131,8 @@ pub enum NoExchangeAudience {
         /// The cloud.
         cloud: Cloud,
     },
-    /// The login host belongs to no known cloud. Each cloud refuses the audience of another cloud, so none is assumed.
+    /// The login host belongs to no known cloud. Each cloud refuses the audience of another cloud, so certbound assumes
+    /// no audience.
     #[error("no known cloud has the host `{host}`, so the audience of its token exchange is unknown")]
     #[strum(props(
         fix = "use the login host of a known cloud, such as login.microsoftonline.com; for a private name of such a host, give the client instance metadata whose `preferred_network` is that login host"

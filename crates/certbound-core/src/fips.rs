@@ -18,12 +18,12 @@ pub struct NotFips {
 }
 
 impl NotFips {
-    /// The stable name of this error.
+    /// The stable code.
     pub fn code(&self) -> &'static str {
         "fips_not_active"
     }
 
-    /// The advice for this error.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         "build the program again with the feature fips, or use a build without FIPS"
     }

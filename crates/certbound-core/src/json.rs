@@ -40,9 +40,9 @@ pub enum JsonError {
     /// The text is not JSON.
     #[error("it is not JSON (line {line}, column {column})")]
     NotJson {
-        /// The line of the first fault, from 1.
+        /// The line of the first syntax error, from 1.
         line: usize,
-        /// The column of the first fault.
+        /// The column of the first syntax error.
         column: usize,
     },
     /// The text is JSON, but not an object.

@@ -71,7 +71,7 @@ impl Claims {
 
     /// Returns a claim that is a time in whole seconds. `None` if the claim is absent.
     ///
-    /// It may be a number, or (from older libraries) a string of digits.
+    /// The claim may be a number. It may also be a string of digits, because older libraries write strings.
     ///
     /// # Errors
     /// [`ClaimError`] if the claim has any other form.

@@ -9,14 +9,15 @@ use crate::certificate::Curve;
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
-/// Returns the `SubjectPublicKeyInfo` of an RSA key (RFC 3279, section 2.3.1). Both numbers are big-endian. `None` if they
-/// are too long for DER.
+/// Returns the `SubjectPublicKeyInfo` of an RSA key (RFC 3279, section 2.3.1). Both numbers are big-endian. `None` if a
+/// number is too long for DER.
 pub fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
     let key = two_numbers(modulus, exponent)?;
     public_key(RSA, AnyRef::from(Null), &key)
 }
 
-/// Returns the `SubjectPublicKeyInfo` of an EC key (RFC 5480, section 2). `point` is an uncompressed point, which is not checked.
+/// Returns the `SubjectPublicKeyInfo` of an EC key (RFC 5480, section 2). `point` is an uncompressed point. The
+/// function does not check it.
 pub fn ec_public_key(curve: Curve, point: &[u8]) -> Option<Vec<u8>> {
     let name: ObjectIdentifier = ObjectIdentifier::new(curve.oid()).ok()?;
     public_key(EC, AnyRef::from(&name), point)

@@ -1,4 +1,4 @@
-//! The region. It becomes the first label of a host name, so it is checked.
+//! The region of a token request. A region becomes the first label of a host name, so [`Region::parse`] checks it.
 
 mod choice;
 mod detection;
@@ -20,10 +20,10 @@ impl Region {
     /// Parses a region. Nothing is trimmed, and the case is kept.
     ///
     /// # Errors
-    /// [`RegionError`] for every other string. A dot or a slash in a region would send the credentials to a different
-    /// host.
+    /// [`RegionError`] if the string is not a region name. A dot or a slash in a region would send the credentials to a
+    /// different host.
     pub fn parse(region: &str) -> Result<Self, RegionError> {
-        // If this word were accepted as a region, it would become part of a host name.
+        // If a word such as `TryAutoDetect` were accepted as a region, the word would become part of a host name.
         if RegionChoice::of_word(region).is_some() {
             return Err(RegionError::Detection { name: region.to_owned() });
         }

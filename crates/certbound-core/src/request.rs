@@ -9,7 +9,8 @@ use crate::secret::{Secret, SecretBytes};
 /// The value of `token_type` in a request for a certificate-bound token, and in its response.
 pub const MTLS_POP: &str = "mtls_pop";
 
-/// The value of `token_type` in a managed identity's request for a Bearer token. Token services read it in any case.
+/// The value of `token_type` in a managed identity's request for a Bearer token. Token services accept this value in
+/// upper or lower case.
 pub const BEARER: &str = "bearer";
 
 /// The grant of a token request.
@@ -108,12 +109,13 @@ impl<'a> TokenRequest<'a> {
         "code",
     ];
 
-    /// Whether a name is one of [`TokenRequest::OWN_PARAMETERS`]. Case does not count, because a token service may ignore it.
+    /// Whether a name is one of [`TokenRequest::OWN_PARAMETERS`]. The comparison ignores case, because a token service
+    /// may ignore case.
     pub fn is_own(name: &str) -> bool {
         Self::OWN_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
-    /// The same for a name that is percent-encoded, as in a query.
+    /// Does the same as [`TokenRequest::is_own`] for a name that is percent-encoded, as in a query.
     pub fn is_own_encoded(name: &str) -> bool {
         form_urlencoded::parse(name.as_bytes()).any(|(name, _)| Self::is_own(&name))
     }

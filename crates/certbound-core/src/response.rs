@@ -27,8 +27,8 @@ pub struct TokenResponse {
     pub expires_in: Duration,
     /// `ext_expires_in`.
     pub ext_expires_in: Option<Duration>,
-    /// `refresh_in`: the time after which a new token should be fetched. `None` if it is absent or not a number of
-    /// seconds.
+    /// `refresh_in`: the time after which a new token should be fetched. `None` if it is absent or is not a valid
+    /// number of seconds.
     pub refresh_in: Option<Duration>,
     /// `scope`, split at white space. `None` if the response has no scope or an empty scope.
     pub scope: Option<Vec<String>>,
@@ -135,7 +135,8 @@ fn text(members: &mut Map<String, Value>, field: &'static str) -> Result<Option<
     }
 }
 
-/// Removes and returns a duration in whole seconds. Some services send a number, others a string of digits.
+/// Removes and returns a duration in whole seconds. Some services send a number, and other services send a string of
+/// digits.
 fn seconds(
     members: &mut Map<String, Value>,
     field: &'static str,

@@ -9,8 +9,8 @@ use crate::time::UnixTime;
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Parses `Retry-After`: a number of seconds, which may have decimals, or an HTTP date. The result is at most
-/// [`LONGEST`]. A date in the past is zero. `None` means that the value has another form; the caller must ignore this
-/// value.
+/// [`LONGEST`]. A date in the past gives zero. `None` means that the value has another form; the caller must ignore
+/// this value.
 ///
 /// ```
 /// use std::time::Duration;

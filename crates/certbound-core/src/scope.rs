@@ -90,7 +90,8 @@ impl ResourceScope {
 
     /// Parses the scopes of an authority other than Entra: one or more, separated by spaces.
     ///
-    /// Entra's application flow accepts only one `{resource}/.default`; use [`ResourceScope::parse`] for it.
+    /// Entra's client-credentials flow accepts only one scope of the form `{resource}/.default`. Use
+    /// [`ResourceScope::parse`] for that flow.
     ///
     /// # Errors
     /// [`ScopeError`] if the text is empty, too long or malformed, or has the audience of the token exchange.

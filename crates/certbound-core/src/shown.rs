@@ -91,7 +91,7 @@ fn without(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
 }
 
-/// A writer that turns every text into one line. The errors of the libraries are displayed through it.
+/// A writer that turns every text into one line. The error types of certbound's crates write their texts to it.
 pub struct OneLine<W>(pub W);
 
 impl<W: fmt::Write> fmt::Write for OneLine<W> {

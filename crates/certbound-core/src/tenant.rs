@@ -8,8 +8,8 @@ use crate::shown::shown;
 
 /// A tenant in lower case: a GUID, a DNS domain name, or `consumers`.
 ///
-/// The type does not check that the tenant exists. `common` and `organizations` name no single tenant and are refused:
-/// a bound token is issued by one directory.
+/// The type does not check that the tenant exists. [`TenantId::parse`] refuses `common` and `organizations`, because
+/// exactly one directory issues a bound token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TenantId(Arc<str>);
 

@@ -55,8 +55,8 @@ impl UnixTime {
     }
 }
 
-/// Writes the moment as RFC 3339 does: `2026-07-25T17:20:00Z`. A moment after jiff's largest timestamp, which is in
-/// December 9999, is written as that timestamp.
+/// Writes the moment in the form of RFC 3339: `2026-07-25T17:20:00Z`. A moment after jiff's largest timestamp, which is
+/// in December 9999, is written as that timestamp.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = i64::try_from(self.0).unwrap_or(i64::MAX);

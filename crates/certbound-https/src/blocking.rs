@@ -1,4 +1,4 @@
-//! Runs a future that blocks its thread, so that no task of the runtime waits for it.
+//! Runs a future that blocks its thread outside the runtime's worker threads, so that it delays no other task.
 
 use std::future::Future;
 

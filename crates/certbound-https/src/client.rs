@@ -105,7 +105,7 @@ impl Client {
         Ok(Response::from_parts(head, body))
     }
 
-    /// `opened` is the connection that the request opened last.
+    /// Converts an error of the HTTP client. `opened` has the facts of the connection that the request opened last.
     fn explain(&self, error: legacy::Error, opened: Option<Shown>) -> Error {
         let cause = std::error::Error::source(&error).unwrap_or(&error);
         if let Some(ours) = Error::within(cause) {

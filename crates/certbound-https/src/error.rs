@@ -59,10 +59,10 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The server did not request our certificate, so no HTTP request was sent to it.
+    /// The server did not request the client's certificate, so the client sent no HTTP request.
     #[error("the server did not request the client certificate")]
     CertificateNotRequested,
-    /// The server ended the connection after our certificate was sent and before it sent an answer.
+    /// The server ended the connection after the client sent its certificate and before the server sent an answer.
     #[error("the connection ended after the client certificate was sent: {reason}")]
     EndedAfterCertificate {
         /// The error message of the system or of the TLS library.

@@ -43,7 +43,7 @@ pub(crate) fn not_connected(error: impl StdError + Send + Sync + 'static, port: 
     Cause::new(NotConnected { words, error })
 }
 
-/// A connection that the other side closed, in words. The source is the error of the system.
+/// The error of a connection that the other side closed, with an explanation. The source is the error of the system.
 #[derive(Debug, thiserror::Error)]
 #[error("{words}")]
 struct Closed {

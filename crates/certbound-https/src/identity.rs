@@ -40,7 +40,7 @@ impl Identity {
     /// not request the certificate fails.
     ///
     /// # Errors
-    /// The same as of [`Identity::anonymous`].
+    /// The errors of [`Identity::anonymous`].
     pub fn presenting(
         builder: ConfigBuilder<ClientConfig, WantsClientCert>,
         key: Arc<CertifiedKey>,
@@ -61,8 +61,8 @@ impl Identity {
         self
     }
 
-    /// Disables session resumption. On each connection the server then presents its certificate and requests our
-    /// certificate.
+    /// Disables session resumption. On each connection the server then presents its certificate and requests the
+    /// client's certificate.
     pub fn without_sessions(mut self) -> Self {
         self.config.resumption = Resumption::disabled();
         self
@@ -104,9 +104,9 @@ pub(crate) struct Handshakes {
 const MAX_HOSTS: usize = 256;
 
 impl Handshakes {
-    /// Returns whether the server requested our certificate. `asked` is the resolver's flag for this handshake. In a
-    /// resumed handshake the server does not request the certificate again, so the result of the earlier full handshake
-    /// is returned.
+    /// Returns whether the server requested the client's certificate. `asked` is the resolver's flag for this
+    /// handshake. In a resumed handshake the server does not request the certificate again, so the result of the
+    /// earlier full handshake is returned.
     pub(crate) fn was_asked(&self, host: &str, asked: bool, kind: Option<HandshakeKind>) -> bool {
         let mut hosts = self.asking_hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if kind == Some(HandshakeKind::Resumed) {
@@ -166,8 +166,8 @@ mod tests {
         builder.unwrap().with_root_certificates(rustls::RootCertStore::empty())
     }
 
-    /// FIPS requires the extended master secret in TLS 1.2. Without it a configuration is not in FIPS mode, though its
-    /// cryptography is.
+    /// FIPS requires the extended master secret in TLS 1.2. A configuration without this requirement is not in FIPS
+    /// mode, even if its cryptography is.
     #[test]
     fn a_configuration_without_fips_is_refused_if_the_build_requires_fips() {
         assert!(Identity::anonymous(builder()).is_ok());

@@ -32,7 +32,7 @@ pub(crate) async fn recording<T>(request: impl Future<Output = T>) -> (T, Option
 /// The facts of a connection's handshake. Without TLS every field is false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// Whether our certificate was presented, because the server requested it.
+    /// Whether the client presented its certificate, because the server requested it.
     pub presented: bool,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
@@ -61,11 +61,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// One connection, plain or TLS.
 ///
-/// In TLS 1.3 the server checks our certificate after the client has finished the handshake. So a connection that ends
-/// before the server sent anything may have ended because of the certificate.
+/// In TLS 1.3 the server checks the client's certificate after the client has finished the handshake. So a connection
+/// that ends before the server sent anything may have ended because of the certificate.
 pub(crate) struct Stream {
     stream: TokioIo<Box<dyn Io>>,
-    /// Whether our certificate was presented and the server has sent nothing since the handshake.
+    /// Whether the client presented its certificate and the server has sent nothing since the handshake.
     fresh: bool,
     /// The first error of a write while the connection was fresh. The next read finds the reason.
     unsent: Option<io::Error>,
@@ -83,9 +83,9 @@ impl Stream {
 
     /// Keeps the error of a write on a fresh connection, and reports that everything was written.
     ///
-    /// A server that rejects our certificate sends an alert and closes the connection. The write can fail before the
-    /// alert is read, and HTTP/2 writes several times before it reads. The error of the write does not contain the
-    /// alert, and ends the connection before the alert is read.
+    /// A server that rejects the client's certificate sends an alert and closes the connection. The write can fail
+    /// before the alert is read, and HTTP/2 writes several times before it reads. The error of the write does not
+    /// contain the alert, and ends the connection before the alert is read.
     fn written<T>(&mut self, result: Poll<io::Result<T>>, whole: T) -> Poll<io::Result<T>> {
         match result {
             Poll::Ready(Err(error)) if self.fresh && is_closed(&error) => {
@@ -140,7 +140,7 @@ impl Stream {
     }
 }
 
-/// Returns whether the error says that the connection is closed. Then a read returns at once too.
+/// Returns whether the error says that the connection is closed. In this case a read also returns at once.
 fn is_closed(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,5 +1,5 @@
 //! The tunnel through an HTTP proxy: one `CONNECT` (RFC 9110, section 9.3.6). The error for a refusal contains the
-//! address and the status of the proxy.
+//! address of the proxy and the status of its answer.
 
 use std::io;
 use std::pin::pin;

@@ -1,5 +1,5 @@
-//! The keys of one issuer over time. They are refreshed in the background. If a refresh fails, they are used up to an
-//! age of 24 hours.
+//! The keys of one issuer over time. The verifier refreshes them in the background. If a refresh fails, the verifier
+//! uses the old keys up to an age of 24 hours.
 
 mod discovery;
 mod schedule;

@@ -26,8 +26,8 @@ impl ServerMetadata {
     /// The largest document that is read, in bytes.
     pub const MAX_BYTES: usize = 256 * 1024;
 
-    /// Returns the URL of an authority's metadata: the authority's URL without a slash at the end, and the well-known
-    /// path.
+    /// Returns the URL of an authority's metadata: the authority's URL without a slash at the end, followed by the
+    /// well-known path.
     pub fn url_of(authority: &Authority) -> String {
         format!("{}/.well-known/openid-configuration", authority.url().trim_end_matches('/'))
     }

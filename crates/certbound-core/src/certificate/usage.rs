@@ -15,7 +15,8 @@ pub struct CertificateUsage {
 
 impl CertificateUsage {
     pub(super) fn of(leaf: &X509Certificate<'_>) -> Self {
-        // An extension that occurs twice, or cannot be parsed, counts as absent: the token service decides.
+        // An extension that occurs twice, or cannot be parsed, counts as absent: the token service decides whether it
+        // accepts the certificate.
         let extended = leaf.extended_key_usage().ok().flatten();
         let key = leaf.key_usage().ok().flatten();
         Self {

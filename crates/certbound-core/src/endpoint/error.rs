@@ -29,7 +29,7 @@ pub enum EndpointError {
         /// `consumers` or its id; in dSTS also `common` or `organizations`.
         tenant: String,
     },
-    /// The issuer's metadata was not fetched. Only the metadata contains the token endpoint.
+    /// The client has not fetched the issuer's metadata. Only the metadata contains the token endpoint.
     #[error("the token endpoint of {authority} is unknown until the client fetches the issuer's metadata")]
     #[strum(props(code = "authority_not_discovered"))]
     #[strum(props(fix = "acquire a token; the client then fetches the metadata"))]
@@ -37,7 +37,7 @@ pub enum EndpointError {
         /// The authority.
         authority: String,
     },
-    /// The region must be detected, and was not detected yet.
+    /// The client must detect the region, but it has not detected the region yet.
     #[error("the token endpoint is not known before the region is detected")]
     #[strum(props(code = "region_discovery_failed"))]
     #[strum(props(

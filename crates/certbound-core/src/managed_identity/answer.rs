@@ -50,7 +50,7 @@ impl BearerAnswer {
         }
         let expires_at = expiry::of_answer(&members, now)?;
         let life = Duration::from_secs(expires_at.as_secs() - now.as_secs());
-        // A response can have both members, in any order. `msi_res_id` is the name that the request has.
+        // A response can have both members, in any order. `msi_res_id` is the name in the request.
         let has_msi = members.get("msi_res_id").is_some_and(|value| !value.is_null());
         let resource = if has_msi { "msi_res_id" } else { "mi_res_id" };
         Ok(Self {
@@ -107,7 +107,7 @@ impl MachineError {
                     .or_else(|| said(&members, "message")),
             ),
         };
-        // `{}` has no reason either.
+        // An empty JSON object gives no reason, like an empty body.
         let says_nothing = body.is_empty() || (members.is_empty() && json::parse_object(body).is_ok());
         let message = message.unwrap_or_else(|| match says_nothing {
             true => "the response has no reason".to_owned(),

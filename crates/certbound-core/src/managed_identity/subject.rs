@@ -66,7 +66,7 @@ mod tests {
             &[("DC", TENANT)],
             &[("CN", TENANT), ("DC", CLIENT)],
             &[("CN", CLIENT), ("DC", "bbbbbbbb-bbbb-cccc-dddd-eeeeeeeeeeee")],
-            // In the text form, these contain the expected attributes.
+            // In the text form, these subjects contain the expected attributes.
             &[("O", "x, CN=11111111-2222-3333-4444-555555555555"), ("DC", TENANT), ("CN", "other")],
             &[("CN", "x, CN=11111111-2222-3333-4444-555555555555"), ("DC", TENANT)],
         ] {

@@ -37,7 +37,7 @@ pub enum Failure {
     TooManyRequests,
     /// The status was 500 or above.
     ServiceFailed,
-    /// The token service or a resource demanded other claims.
+    /// The token service or a resource demanded a token with certain claims.
     ClaimsChallenge,
     /// The token service refused the request for any other reason.
     RequestRefused,
@@ -77,13 +77,13 @@ pub enum Party {
 #[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum CertificateAction {
-    /// The certificate stays in use, and the request is not repeated with another certificate.
+    /// The client keeps the certificate, and does not repeat the request with another certificate.
     Keep,
-    /// The request is repeated once with another certificate. The old certificate may be used again.
+    /// The client repeats the request once with another certificate. It may use the old certificate again.
     Suspect,
-    /// The request is repeated once with another certificate. The old certificate is not presented again.
+    /// The client repeats the request once with another certificate. It does not present the old certificate again.
     Refuse,
-    /// The request is sent with a new certificate from the start.
+    /// The client sends the first request with a new certificate.
     Renew,
 }
 
@@ -143,7 +143,8 @@ impl Failure {
         }
     }
 
-    /// Returns the number by which a refusal is this failure. If no number of the refusal decides, this is its first number.
+    /// Returns the number that determines the kind of failure of a refusal. If no number determines the kind, returns
+    /// the first number.
     pub fn number_of(answer: &AuthorityError) -> Option<u32> {
         let failure = Self::of_refusal(answer);
         answer.numbers().find(|number| failure.has_number(*number)).or_else(|| answer.aadsts())
@@ -260,7 +261,7 @@ mod tests {
         }
     }
 
-    /// A certificate source decides by the number, so the number must be the one that decided here.
+    /// A certificate source decides by the number, so the number must be the one that determined the failure.
     #[test]
     fn the_number_of_a_refusal_is_the_number_that_decides() {
         for (codes, number) in [

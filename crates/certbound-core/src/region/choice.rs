@@ -8,7 +8,7 @@ pub enum RegionChoice {
     /// No region: requests are sent to the global endpoint.
     #[default]
     Global,
-    /// This region.
+    /// A fixed region.
     Fixed(Region),
     /// The region of the machine on which the program runs. The client detects it before a token request.
     Detect,
@@ -26,7 +26,7 @@ impl RegionChoice {
     /// `DisableMsalForceRegion` (MSAL), in upper or lower case. The last word means no region.
     ///
     /// # Errors
-    /// The error of [`Region::parse`] for every other text that is not a region.
+    /// The error of [`Region::parse`] for a text that is neither one of these words nor a region.
     pub fn parse(text: &str) -> Result<Self, RegionError> {
         match Self::of_word(text) {
             Some(choice) => Ok(choice),

@@ -26,7 +26,7 @@ pub enum RegionSource {
 pub struct DetectedRegion {
     /// The region.
     pub region: Region,
-    /// The place from which it was read.
+    /// The place from which the region was read.
     pub source: RegionSource,
 }
 
@@ -106,11 +106,11 @@ pub enum RegionOutcome {
     /// No region was chosen, or requests of this kind use no region.
     #[default]
     NotUsed,
-    /// The application's configuration named the region. For a certificate of a machine, the platform named it.
+    /// The application's configuration named the region. For a certificate of a machine, the platform named the region.
     Named,
     /// The region of the machine was detected.
     Detected {
-        /// The place from which it was read.
+        /// The place from which the region was read.
         source: RegionSource,
         /// Whether the result of an earlier detection was used.
         remembered: bool,
