@@ -92,8 +92,8 @@ pub mod attribute {
     pub const ISSUER: &str = "certbound.issuer";
     /// The leg, `1` or `2`. The direct flow and platforms have no legs.
     pub const LEG: &str = "certbound.leg";
-    /// The outcome of an acquisition (`success`, `failure` or `cancelled`), of a decision (`accepted` or `refused`), or of a fetch of
-    /// keys (`fetched`, `withdrawn` or `failed`).
+    /// The outcome of an acquisition (`success`, `failure` or `cancelled`), of a decision (`accepted` or `refused`), or
+    /// of a fetch of keys (`fetched`, `withdrawn` or `failed`).
     pub const OUTCOME: &str = "certbound.outcome";
     /// The reason why the cache did not answer: `forced_or_claims`, `no_cached_token`, `expired`, `proactive` or
     /// `cache_disabled`.

@@ -16,10 +16,12 @@ use crate::uri::Pkcs11Uri;
 /// The longest chain that is built from the certificates of a token.
 const MAX_CHAIN: usize = 10;
 
-/// A certificate with its key in a PKCS#11 token. Give it to a client as its certificate. Clones share it.
+/// A certificate with its key in a PKCS#11 token. Give it to a client as its certificate. Clones share its sessions and
+/// its handle of the key.
 ///
-/// If the token is taken out and put back, the source opens the key anew: its next certificate has a new handle of the key
-/// and new connections. A new certificate for the key in the token is used after the token service refused the old one.
+/// If the token is taken out and put back, the source opens the key again. Its next certificate has a new handle of the
+/// key, and the client opens new connections for the new handle. If the token has a new certificate for the key, the
+/// source uses it after the token service refused the old certificate.
 ///
 /// ```no_run
 /// use certbound::{Authority, Client, TenantId};
@@ -85,7 +87,8 @@ impl TokenCertificate {
         Ok(Self { inner })
     }
 
-    /// Returns the certificate in use. A clone that is kept does not follow the token when it is put back.
+    /// Returns the certificate in use. If the token is taken out and put back, a kept clone of this certificate cannot
+    /// sign any more.
     pub fn current(&self) -> BindingCertificate {
         self.inner.current.current()
     }
@@ -122,8 +125,9 @@ impl Place {
 }
 
 impl Inner {
-    /// Reads the token again, and uses what it has now. If nothing changed, the handle in use stays in use with its
-    /// connections. Only one caller at a time does so.
+    /// Reads the token again, and uses the certificate and the key that the token has now. If neither changed, the
+    /// handle and its connections stay in use. The caller holds the lock of `in_use`, so only one caller reads the
+    /// token at a time.
     fn read_again(&self, in_use: &mut TokenKey) -> Result<(), Pkcs11Error> {
         let (certificate, key) = self.place.open()?;
         let is_same_chain = certificate.chain().ders() == self.current.current().chain().ders();
@@ -155,11 +159,12 @@ impl CertificateSource for TokenCertificate {
         self.inner.current.reopened(known)
     }
 
-    /// Opens the key anew if its handle is gone, and otherwise looks for a new certificate in the token.
+    /// Reads the token again: opens the key if its handle is gone, and otherwise looks for a new certificate. If the
+    /// key did not sign although its handle is open, the method does nothing.
     async fn replace(&self, _: &BindingCertificate, blame: Blame) -> Result<(), ProviderError> {
         let inner = Arc::clone(&self.inner);
         let read = tokio::task::spawn_blocking(move || {
-            // The handle under the lock is right even after a panic.
+            // The handle under the lock is usable even after a panic.
             let mut key = inner.key.lock().unwrap_or_else(PoisonError::into_inner);
             let is_open = key.opening() == inner.place.token.opening();
             match blame {
@@ -180,8 +185,8 @@ impl fmt::Debug for TokenCertificate {
     }
 }
 
-/// Returns the key that matches, and its chain. Keys and certificates often have different labels, so a certificate that
-/// matches leads to the key with its id.
+/// Returns the key that matches, and its chain. Keys and certificates often have different labels. If no key matches,
+/// the function returns the key that has the id of a matching certificate.
 fn key_and_chain(opened: &Opened, selector: &Selector) -> Result<(FoundKey, Vec<Vec<u8>>), Pkcs11Error> {
     let all = objects::certificates(opened, &Selector::default())?;
     let named = match selector {
@@ -195,7 +200,7 @@ fn key_and_chain(opened: &Opened, selector: &Selector) -> Result<(FoundKey, Vec<
         keys = everything.into_iter().filter(fits).collect();
     }
     if selector.label.is_none() && selector.id.is_none() && keys.len() > 1 {
-        // Without a name, the only key with a certificate is meant.
+        // If the URI has neither label nor id, it means the only key with a certificate.
         keys.retain(|key| all.iter().any(|it| is_for(it, key)));
     }
     let key = only_one(opened, keys, selector)?;
@@ -210,7 +215,8 @@ fn is_for(certificate: &FoundCertificate, key: &FoundKey) -> bool {
     }
 }
 
-/// Returns the certificate of the key. If several are for the key, the one that the URI names is meant.
+/// Returns the certificate of the key. If several certificates are for the key, the function returns the certificate
+/// that the URI names.
 fn leaf(
     opened: &Opened,
     key: &FoundKey,
@@ -238,7 +244,8 @@ fn leaf(
     }
 }
 
-/// Returns the leaf with the issuers that the token has. A root is left out, because a server that trusts it has it.
+/// Returns the leaf with the issuers that the token has. The function omits the root of the chain, because each server
+/// that trusts a root already has it.
 fn chain_of(leaf: FoundCertificate, all: &[FoundCertificate]) -> Vec<Vec<u8>> {
     let is_root = |it: &FoundCertificate| it.parsed.issuer() == it.parsed.subject();
     let mut chain = vec![leaf.der.clone()];

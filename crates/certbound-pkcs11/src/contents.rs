@@ -48,20 +48,21 @@ pub struct KeyFacts {
     pub kind: &'static str,
     /// The public key as DER of a `SubjectPublicKeyInfo`, if the token knows it.
     pub public_key: Option<Vec<u8>>,
-    /// The attribute that shows that the key can leave the token. `None` if it cannot.
+    /// The attribute that shows that the key can leave the token. `None` if the key cannot leave the token.
     pub leaves: Option<&'static str>,
     /// Whether the token has a certificate for the key.
     pub has_certificate: bool,
 }
 
-/// A token that is opened by a tool.
+/// A token that a tool has opened.
 #[derive(Debug)]
 pub struct OpenToken {
     token: Token,
     selector: Selector,
 }
 
-/// Returns the tokens of the module that a URI names. No PIN is used. The properties of the URI are not compared.
+/// Returns the tokens of the module that a URI names. The function uses no PIN, and it does not compare the tokens with
+/// the properties of the URI.
 ///
 /// # Errors
 /// [`Pkcs11Error`], if the module cannot be used.
@@ -119,10 +120,11 @@ impl OpenToken {
         })
     }
 
-    /// Generates a key with the label of the URI, which must have one, and its id, or a random id.
+    /// Generates a key with the label and the id of the URI. If the URI has no id, the id is random.
     ///
     /// # Errors
-    /// [`Pkcs11Error`], if a key with this name exists, or if the token cannot generate the key.
+    /// [`Pkcs11Error`], if the URI has no label, if a key with this name exists, or if the token cannot generate the
+    /// key.
     pub fn generate(&self, spec: KeySpec) -> Result<KeyFacts, Pkcs11Error> {
         let Some(label) = self.selector.label.clone() else {
             return Err(Pkcs11Error::Uri {

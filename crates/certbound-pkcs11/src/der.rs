@@ -17,9 +17,9 @@ pub(crate) fn curve_parameters(curve: Curve) -> Vec<u8> {
     name.and_then(|name| name.to_der().ok()).unwrap_or_default()
 }
 
-/// Returns the `SubjectPublicKeyInfo` of an EC key. `point` is `CKA_EC_POINT`: DER of an octet string. Some tokens return
-/// the bare point. Both begin with 4, and a bare point can look like DER, so the length decides first. `None` if the curve is
-/// not known.
+/// Returns the `SubjectPublicKeyInfo` of an EC key. `point` is `CKA_EC_POINT`: DER of an octet string. Some tokens
+/// return the bare point. Both forms begin with 4, and a bare point can look like DER, so the function compares the
+/// length first. `None` if the curve is not known.
 pub(crate) fn ec_public_key(parameters: &[u8], point: &[u8]) -> Option<Vec<u8>> {
     let curve = curve_of_parameters(parameters)?;
     let bare = match point.len() == 1 + 2 * curve.coordinate_bytes() {

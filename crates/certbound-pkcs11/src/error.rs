@@ -18,7 +18,7 @@ pub enum Pkcs11Error {
         fix = "give a URI such as `pkcs11:token=NAME;object=LABEL?module-path=/usr/lib/softhsm/libsofthsm2.so`; percent-encode spaces and special characters"
     ))]
     Uri {
-        /// The fault. It names attributes, and never the value of a PIN.
+        /// The error in the URI. The text names attributes, and never contains the value of a PIN.
         reason: String,
     },
     /// The module could not be loaded or initialised.
@@ -69,7 +69,7 @@ pub enum Pkcs11Error {
         /// The number of tokens.
         count: usize,
     },
-    /// The token needs a PIN, and none was given.
+    /// The token needs a PIN, and no PIN was given.
     #[error("the token {token} needs a PIN, and none was given")]
     #[strum(props(code = "pkcs11_pin_missing"))]
     #[strum(props(
@@ -88,7 +88,7 @@ pub enum Pkcs11Error {
     PinSource {
         /// The file.
         path: String,
-        /// The fault.
+        /// The reason.
         #[source]
         reason: Cause,
     },
@@ -132,10 +132,10 @@ pub enum Pkcs11Error {
         wanted: String,
         /// The number of keys.
         count: usize,
-        /// The keys.
+        /// The first keys, at most eight.
         found: String,
     },
-    /// The key cannot sign what certbound needs.
+    /// The key cannot make the signatures that certbound needs.
     #[error("the key {key} cannot be used: {reason}")]
     #[strum(props(code = "pkcs11_key_unusable"))]
     #[strum(props(
@@ -144,10 +144,10 @@ pub enum Pkcs11Error {
     KeyUnusable {
         /// The key.
         key: String,
-        /// The fault.
+        /// The reason.
         reason: String,
     },
-    /// The key can leave the token, and it must not.
+    /// The key can leave the token. The settings forbid such keys, or a managed identity needs the key.
     #[error("the key {key} can be copied out of the token: {reason}")]
     #[strum(props(code = "pkcs11_key_extractable"))]
     #[strum(props(
@@ -156,7 +156,7 @@ pub enum Pkcs11Error {
     Extractable {
         /// The key.
         key: String,
-        /// The attribute that shows it.
+        /// The attribute that shows that the key can leave the token.
         reason: &'static str,
     },
     /// The token has no certificate for the key.
@@ -184,7 +184,7 @@ pub enum Pkcs11Error {
         key: String,
         /// The number of certificates.
         count: usize,
-        /// The labels.
+        /// The labels of the first certificates, at most eight.
         found: String,
     },
     /// The certificate with the id of the key is for another key.
@@ -229,7 +229,7 @@ pub enum Pkcs11Error {
 }
 
 impl Pkcs11Error {
-    /// The stable name of this error.
+    /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.code(),
@@ -237,7 +237,7 @@ impl Pkcs11Error {
         }
     }
 
-    /// The advice for this error.
+    /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Certificate(error) => error.fix(),
@@ -267,7 +267,7 @@ impl Pkcs11Error {
         matches!(self, Self::TokenNotFound { .. } | Self::Call { ends_sessions: true, .. })
     }
 
-    /// Whether every call of the module succeeded, and the objects that it found do not suit.
+    /// Whether every call of the module succeeded, but the objects in the token do not suit.
     pub(crate) fn is_of_objects(&self) -> bool {
         matches!(
             self,
@@ -297,7 +297,7 @@ impl From<Pkcs11Error> for KeyError {
     }
 }
 
-/// The module's errors are paragraphs of the specification, so this function writes their short names.
+/// The text of a module's error is a paragraph of the specification, so this function writes its short name instead.
 impl From<CallError> for Pkcs11Error {
     fn from(error: CallError) -> Self {
         match error {
@@ -317,7 +317,7 @@ impl From<CallError> for Pkcs11Error {
     }
 }
 
-/// Errors after which the session, the token or the object handles must be opened anew.
+/// Returns whether the session, the token or the handles of objects must be opened again after this error.
 fn is_gone(code: RvError) -> bool {
     matches!(
         code,
@@ -335,7 +335,8 @@ fn is_gone(code: RvError) -> bool {
     )
 }
 
-/// Errors after which no session of the token is open. After any other error a session is closed by certbound.
+/// Returns whether no session of the token is open after this error. After any other error certbound closes the
+/// session.
 fn ends_sessions(code: RvError) -> bool {
     matches!(
         code,

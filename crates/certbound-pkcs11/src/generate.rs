@@ -15,7 +15,7 @@ use crate::token::Opened;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeySpec {
-    /// RSA with 2048 bits. Managed identities need it.
+    /// RSA with 2048 bits. Managed identities need this kind of key.
     Rsa2048,
     /// RSA with 3072 bits.
     Rsa3072,
@@ -35,7 +35,7 @@ pub(crate) struct Generated {
     session: Session,
 }
 
-/// Generates a key pair with this label. Without an id, the id is 16 random bytes.
+/// Generates a key pair with this label. If `id` is `None`, the id is 16 random bytes.
 pub(crate) fn generate(
     opened: &Opened,
     spec: KeySpec,

@@ -14,8 +14,9 @@ use crate::token::{Opened, Token};
 
 /// A private key in a PKCS#11 token. It is cheap to clone.
 ///
-/// `sign` blocks for at most the time limit of the token. A handle belongs to one opening of the token: after the token was
-/// taken out, its handles never sign again, so that no connection of an old handle is used with a new one.
+/// `sign` blocks for at most the time limit of the token. A handle belongs to one opening of the token: after the token
+/// was taken out, the handles of that opening never sign again. So a client never uses a connection of an old handle
+/// with a new handle.
 #[derive(Clone)]
 pub struct TokenKey {
     inner: Arc<Inner>,
@@ -69,7 +70,8 @@ impl TokenKey {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Returns label and id of the key, as a PKCS#11 URI has them. An attestation hook can find the key by them.
+    /// Returns the label and the id of the key in the form of a PKCS#11 URI. An attestation hook can find the key by
+    /// this text.
     pub fn uri(&self) -> &str {
         &self.inner.shown
     }
@@ -83,7 +85,8 @@ impl TokenKey {
     /// `CN=app.contoso.com,O=Contoso`. The request has no attributes: the CA chooses the extensions.
     ///
     /// # Errors
-    /// [`Pkcs11Error`], if the subject has another form, if the token does not know the public key, or if it does not sign.
+    /// [`Pkcs11Error`], if the subject has another form, if the token does not know the public key, or if the token
+    /// does not sign.
     pub fn certificate_request(&self, subject: &str) -> Result<String, Pkcs11Error> {
         let unusable = |reason: String| Pkcs11Error::KeyUnusable { key: self.uri().to_owned(), reason };
         let failed = |error| match error {

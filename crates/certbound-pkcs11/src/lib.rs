@@ -3,25 +3,25 @@
 //! The private key stays in the token, and the token signs. A [`TokenCertificate`] is the certificate of a client, and
 //! [`TokenKeys`] gives a managed identity its key. Both take a [`Pkcs11Uri`] (RFC 7512).
 //!
-//! Calls of a module are made on a bounded number of threads of their own, each with its session. A caller waits for a
-//! limited time, so a module that hangs does not block the program. A module that crashes ends the program, because it runs
-//! in the same process. A PIN is tried once: a PIN that the token refused is never sent again by this process.
+//! A bounded number of threads calls the module, and each thread has its own session. A caller waits for a limited
+//! time, so a module that hangs does not block the program. A module that crashes ends the program, because it runs in
+//! the same process. A PIN is tried once: a PIN that the token refused is never sent again by this process.
 //!
-//! If the token is taken out and put back, it is opened and logged in anew, and its keys get new handles. A new handle has
-//! connections of its own.
+//! If a token is taken out and put back, this crate opens the token and logs in again, and its keys get new handles. A
+//! client never uses a connection of an old handle with a new handle.
 //!
 //! # Floors
 //!
 //! ```text
 //!  7  certificate.rs  machine_keys.rs  contents.rs
-//!                                         what clients, managed identities and tools use
+//!                                         the types for clients, managed identities and tools
 //!  6  generate.rs                         new keys in a token
 //!  5  key.rs                              a handle that signs, also a certificate request
 //!  4  objects.rs                          keys and certificates with their attributes
 //!  3  token/                              sessions, login, openings
 //!  2  mechanism.rs  module.rs  pin.rs     schemes by mechanisms; one module for each path; the PIN
 //!  1  uri/  der.rs  workers.rs            URIs; DER; threads with a time limit
-//!  0  error.rs                            everything that can go wrong
+//!  0  error.rs                            the failures of tokens, keys and URIs
 //! ```
 #![forbid(unsafe_code)]
 

@@ -17,7 +17,7 @@ use crate::objects::{self, FoundKey, Selector};
 use crate::token::{Opened, Token, TokenIdentity, TokenOptions, Work};
 use crate::uri::Pkcs11Uri;
 
-/// The label of a key whose URI has none.
+/// The label of a key whose URI has no label.
 const LABEL: &str = "certbound machine key";
 
 /// The time limit for finding or generating the key. A client waits for a key provider for one minute.
@@ -28,11 +28,11 @@ const PROBE: &[u8] = b"certbound: probe of the key of a machine";
 
 /// The key provider of a managed identity whose key is in a PKCS#11 token.
 ///
-/// The key is found by the label and the id of the URI. The default of the label is `certbound machine key`. If the token
-/// has several such keys, the key with the smallest id is used. If it has none, the provider
-/// generates an RSA-2048 key in it, which is sensitive and not extractable. A key that could
-/// leave the token is refused. If the token is missing or refuses the PIN, the provider returns an error: it never uses a
-/// software key instead.
+/// The provider finds the key by the label and the id of the URI. If the URI has neither, the label is `certbound
+/// machine key`. If the token has several such keys, the provider uses the key with the smallest id. If the token has
+/// no such key, the provider generates an RSA-2048 key in the token, which is sensitive and not extractable. The
+/// provider refuses a key that could leave the token. If the token is missing or refuses the PIN, the provider returns
+/// an error: it never uses a software key instead.
 ///
 /// The strength is [`KeyStrength::Hardware`] if the module says that the token is hardware, or if
 /// [`TokenOptions::trust_as_hardware`] is set, and otherwise [`KeyStrength::Software`]: SoftHSM keeps its keys in files.
@@ -48,7 +48,8 @@ struct Inner {
     /// Whether the module said at the start that the token is hardware, and the strength depends on it.
     must_be_hardware: bool,
     selector: Selector,
-    /// The key that was returned last. The lock is held while the token is asked, by threads for blocking work only.
+    /// The key that was returned last. Only threads for blocking work take the lock, and they hold it while they call
+    /// the module.
     made: Mutex<Option<(TokenKey, MachineKey)>>,
 }
 
@@ -100,7 +101,7 @@ impl Inner {
             found => found,
         };
         let (key, machine) = found?;
-        // The same handle keeps its connections, also if the token could not be asked in the meantime.
+        // The same handle keeps its connections, even if a call of the module failed in the meantime.
         if let Some((known, handle)) = &*made
             && known.is_same_handle(&key)
         {
@@ -143,12 +144,12 @@ impl Inner {
 }
 
 fn find_or_generate(opened: &Opened, selector: &Selector) -> Result<FoundKey, Pkcs11Error> {
-    // A generation whose caller stopped waiting is still under way, so no second generation starts.
+    // A generation may continue after its caller stopped waiting. The turn prevents a second generation.
     let _turn = opened.turn(Work::MachineKey, GENERATION)?;
     if let Some(first) = first_of(objects::keys(opened, selector)?) {
         return Ok(first);
     }
-    // The request for a certificate is signed by RSA-PSS. A key that cannot do this would only fill the token.
+    // The client signs the certificate request by RSA-PSS, so a key without this scheme would be useless.
     if !KeyKind::Rsa.schemes(&opened.mechanisms).contains(&SignatureScheme::RsaPssSha256) {
         let reason =
             "the token lacks RSA-PSS with SHA-256 (CKM_SHA256_RSA_PKCS_PSS or CKM_RSA_PKCS_PSS)".to_owned();
@@ -185,7 +186,7 @@ fn first_of(all: Vec<FoundKey>) -> Option<FoundKey> {
     Some(first)
 }
 
-/// Two keys can have the same id too.
+/// Returns the values by which keys are ordered: the id, then the public key, because two keys can have the same id.
 fn place(key: &FoundKey) -> (&[u8], Option<&[u8]>) {
     (&key.id, key.public.as_deref())
 }

@@ -29,7 +29,7 @@ type Cell = Arc<Mutex<Option<Pkcs11>>>;
 
 /// The loaded modules by canonical path.
 ///
-/// They stay loaded until the process ends, because other parts of the process can use them too.
+/// The modules stay loaded until the process ends, because other parts of the process can use them too.
 static LOADED: LazyLock<Mutex<HashMap<PathBuf, Cell>>> = LazyLock::new(Mutex::default);
 
 /// Returns the path of the module that a URI names.
@@ -52,7 +52,8 @@ fn find(name: &str) -> Result<PathBuf, Pkcs11Error> {
     })
 }
 
-/// Returns the path without symbolic links, by which a module is told from others. A path that does not exist stays.
+/// Returns the path without symbolic links, which identifies a module. A path that does not exist is returned
+/// unchanged.
 pub(crate) fn canonical(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -77,8 +78,8 @@ pub(crate) fn load(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
     Ok(module.insert(loaded).clone())
 }
 
-/// Initialises a module again that says that it is not initialised. Several threads can do so at the same time: the
-/// result is true for one of them.
+/// Initialises a module again that says that it is not initialised. Several threads can call this function at the same
+/// time: the result is true for one of them.
 pub(crate) fn initialize_again(path: &Path, module: &Pkcs11) -> Result<bool, Pkcs11Error> {
     let failed = |error| Pkcs11Error::Module { module: path.display().to_string(), reason: cause(error) };
     let is_first = initialize(module).map_err(failed)?;
@@ -91,8 +92,8 @@ pub(crate) fn initialize_again(path: &Path, module: &Pkcs11) -> Result<bool, Pkc
     Ok(is_first)
 }
 
-/// Asks the module to lock by the functions of the system, because several threads call it. Returns false if another part
-/// of the process has initialised it already.
+/// Initialises the module with the locks of the operating system, because several threads call it. Returns false if
+/// another part of the process has initialised it already.
 fn initialize(module: &Pkcs11) -> Result<bool, CallError> {
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         Err(CallError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),

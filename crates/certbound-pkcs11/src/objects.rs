@@ -44,7 +44,7 @@ pub(crate) struct FoundCertificate {
 }
 
 impl Selector {
-    /// Returns the attributes as a URI has them.
+    /// Returns the attributes in the form of a URI.
     pub(crate) fn shown(&self) -> String {
         match object_text(self.label.as_deref(), self.id.as_deref()) {
             text if text.is_empty() => "any key".to_owned(),
@@ -61,7 +61,7 @@ impl Selector {
 }
 
 impl FoundKey {
-    /// Returns label and id as a URI has them.
+    /// Returns the label and the id in the form of a URI.
     pub(crate) fn shown(&self) -> String {
         let label = String::from_utf8_lossy(&self.label);
         object_text(
@@ -77,7 +77,7 @@ pub(crate) fn keys(opened: &Opened, selector: &Selector) -> Result<Vec<FoundKey>
     handles.into_iter().map(|handle| key(&opened.session, handle)).collect()
 }
 
-/// Returns the certificates that match. A certificate that does not parse is left out.
+/// Returns the certificates that match. A certificate that does not parse is omitted.
 pub(crate) fn certificates(
     opened: &Opened,
     selector: &Selector,
@@ -144,7 +144,7 @@ pub(crate) fn key(session: &Session, handle: ObjectHandle) -> Result<FoundKey, P
     })
 }
 
-/// Returns the point of the public key with this id. A private key does not have it.
+/// Returns the point of the public key with this id. The object of a private key does not have the point.
 fn ec_point(session: &Session, id: &[u8]) -> Result<Option<Vec<u8>>, Pkcs11Error> {
     if id.is_empty() {
         return Ok(None);
@@ -156,7 +156,8 @@ fn ec_point(session: &Session, id: &[u8]) -> Result<Option<Vec<u8>>, Pkcs11Error
     Ok(Some(bytes(&all, AttributeType::EcPoint)).filter(|point| !point.is_empty()))
 }
 
-/// Returns the attribute that shows that a key can leave its token. A token that does not tell counts as one whose keys can.
+/// Returns the attribute that shows that a key can leave its token. If the token does not report one of these
+/// attributes, the key counts as a key that can leave the token.
 fn leaves(all: &[Attribute]) -> Option<&'static str> {
     let is = |kind| flag(all, kind) == Some(true);
     match () {

@@ -40,7 +40,7 @@ struct Inner {
     login: Login,
     /// The number of times that the token was lost: taken out, or its sessions ended. A key handle belongs to one number.
     opening: AtomicU64,
-    /// The sessions of openings before this number were closed by the module.
+    /// The module has closed the sessions of all openings before this number.
     closed_before: AtomicU64,
     /// The losses of the token when this client opened its first session of this opening.
     losses: Mutex<Option<Losses>>,
@@ -71,9 +71,10 @@ impl Token {
         self.inner.opening.load(Ordering::SeqCst)
     }
 
-    /// Runs `work` in a session in which the user is logged in. With `opening` the session must belong to that opening.
+    /// Runs `work` in a session in which the user is logged in. If `opening` has a value, the session must belong to
+    /// that opening.
     ///
-    /// If the error shows that the token is gone, this opening ends: all handles of it are closed for good.
+    /// If the error shows that the token is gone, this opening ends, and its handles never sign again.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         opening: Option<u64>,
@@ -132,7 +133,7 @@ impl Inner {
                 opened.abandon();
                 Err(error)
             }
-            // The user would be logged out if this was the last session of the process.
+            // The session stays open: the module would log the user out if this was the last session of the process.
             Err(error) if error.is_of_objects() => {
                 *state = Some(opened);
                 Err(error)
@@ -167,7 +168,8 @@ impl Inner {
         self.opening.compare_exchange(opening, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Ends the opening if another client of the process has noticed a loss of the token. Returns whether it has.
+    /// Ends the opening if another client of the process has noticed a loss of the token. Returns whether the opening
+    /// ended.
     fn notice_loss(&self) -> bool {
         let mut losses = self.losses();
         let is_lost = losses.take_if(|losses| losses.are_more()).is_some();
@@ -186,7 +188,7 @@ impl Inner {
         let (module, slot, info) = self.find()?;
         let now = || Losses::of(&self.path, &TokenIdentity::of(&info));
         let losses = self.losses().get_or_insert_with(now).clone();
-        // The module may have been initialised again to find the token.
+        // `find` may have initialised the module again, which ends all sessions.
         if self.notice_loss() {
             return Err(Pkcs11Error::HandleClosed);
         }
@@ -235,7 +237,8 @@ impl Inner {
     }
 }
 
-/// Loads a module and returns its initialised tokens. A slot whose token is taken out meanwhile is left out.
+/// Loads a module and returns its initialised tokens. The function omits a slot whose token is taken out in the
+/// meantime.
 pub(crate) fn tokens(path: &Path) -> Result<(Pkcs11, Vec<(Slot, TokenInfo)>), Pkcs11Error> {
     let module = module::load(path)?;
     let slots = match module.get_slots_with_token() {

@@ -68,7 +68,7 @@ pub(crate) enum PinPlace {
 }
 
 impl Pkcs11Uri {
-    /// Returns whether a text begins as a PKCS#11 URI does. The scheme can have any case.
+    /// Returns whether a text begins with the scheme of a PKCS#11 URI, in upper or lower case.
     pub fn is_uri(text: &str) -> bool {
         text.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
     }

@@ -6,8 +6,8 @@ use crate::refusal::Refusal;
 
 /// Observes the decisions and the key fetches of a verifier.
 ///
-/// It is called on the task that decides or fetches, so it must not block. Without an observer, the verifier measures
-/// nothing. A panic of the observer is a panic of that task.
+/// The verifier calls the observer on the task that decides or fetches, so the observer must not block. Without an
+/// observer, the verifier measures nothing. A panic of the observer is a panic of that task.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};

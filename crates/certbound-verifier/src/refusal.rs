@@ -14,8 +14,8 @@ use strum::EnumProperty as _;
 pub use self::forwarded::ForwardedError;
 pub(crate) use self::forwarded::MAX_CERTIFICATE_HEADER;
 
-/// The reason why a request is refused. If there are several reasons, the first reason in the order of these variants
-/// is used.
+/// The reason why a request is refused. If there are several reasons, the verifier uses the first reason in the order
+/// of these variants. [`Refusal::TokenInUrl`] is an exception: it precedes the refusals of the `Authorization` header.
 ///
 /// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, but never the
 /// token. The caller gets [`Refusal::description`], which contains nothing of the request.

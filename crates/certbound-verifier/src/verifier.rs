@@ -98,8 +98,9 @@ impl Verifier {
     /// one fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, 40 s and so on up to
     /// 300 s. Meanwhile the last keys are used until 24 hours after they were fetched.
     ///
-    /// A token with an unknown key waits at most two seconds for a fetch. While there are no keys at all, a token waits
-    /// until the fetch ends. The Tokio runtime must have its timer enabled (`enable_time`).
+    /// A token with an unknown key waits at most two seconds for a fetch. If there are no keys, a token waits until the
+    /// fetch ends. It also does so if the keys are older than 70 minutes and the last fetch did not fail. The Tokio
+    /// runtime must have its timer enabled (`enable_time`).
     ///
     /// The method logs a line for each token without `cnf` that it accepts, with client and issuer. When the log has no
     /// more of these lines, the binding policy can require bound tokens.
@@ -155,7 +156,7 @@ impl Verifier {
     /// that no request waits for keys.
     ///
     /// # Panics
-    /// It panics outside of a Tokio runtime, if a fetch must start.
+    /// The method panics outside of a Tokio runtime, if a fetch must start.
     pub fn refresh_keys(&self) {
         self.inner.keys.iter().for_each(Keys::refresh);
     }

@@ -1,4 +1,4 @@
-//! The HTTP requests, and those that are not sent because a service asked to wait.
+//! The HTTP requests, and the requests that are not sent because a service asked to wait.
 
 use std::sync::Arc;
 

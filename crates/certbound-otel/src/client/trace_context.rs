@@ -4,10 +4,12 @@ use certbound::transport::{TraceContext, TraceHeaders};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 
-/// A hook that returns the current OpenTelemetry span, for `with_trace_context` of a client or a managed identity.
+/// A hook that returns the trace context of the current OpenTelemetry span, for `with_trace_context` of a client or a
+/// managed identity.
 ///
 /// `tracing-opentelemetry` makes each entered span of `tracing` the current span. The parent in `traceparent` is
-/// therefore the span of the request. The hook also returns a span that is not recorded, without the flag `sampled`.
+/// therefore the span of the request. The hook also returns the trace context of a span that is not recorded, without
+/// the flag `sampled`.
 ///
 /// ```
 /// use certbound::transport::TracePropagation;

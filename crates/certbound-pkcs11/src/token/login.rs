@@ -1,4 +1,4 @@
-//! The login at a token: once, and never again with a PIN that the token refused.
+//! The login at a token. A PIN that the token refused is never sent again.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use super::turn::{TokenIdentity, Work};
 use crate::error::Pkcs11Error;
 use crate::module;
 
-/// The PIN of a token.
+/// The login of one client at a token.
 pub(super) struct Login {
     pin: Option<Secret>,
     /// The time that a thread waits for the login of another thread.
@@ -25,7 +25,8 @@ pub(super) struct Login {
     refused: Mutex<Option<Pkcs11Error>>,
 }
 
-/// A PIN that is not sent to a token again by this process. Each entry was one failed attempt, so the list stays short.
+/// A PIN that this process does not send to the token again. Each entry was one failed attempt, so the list stays
+/// short.
 struct Tried {
     token: TokenIdentity,
     pin: Secret,
@@ -39,8 +40,8 @@ struct Unknown {
     error: Pkcs11Error,
 }
 
-/// The PINs of the process that are not sent again. A second client with the same wrong PIN must not try it again, because a
-/// few wrong attempts lock a token. A token is the same token in each module.
+/// The PINs of the process that are not sent again. A second client with the same wrong PIN must not try it again,
+/// because a few wrong attempts lock a token. The list also applies if another module shows the same token.
 static TRIED: Mutex<Vec<Tried>> = Mutex::new(Vec::new());
 
 impl Login {
@@ -51,7 +52,7 @@ impl Login {
     /// Logs in, unless the token needs no login or this process is logged in already. All sessions of a process share the
     /// login.
     ///
-    /// All clients of the process wait for one another, so that each of them sees what became of the PIN of the one before.
+    /// The clients of the process log in one after another, so that each client knows the result of the attempt before.
     pub(super) fn log_in(&self, opened: &Opened) -> Result<(), Pkcs11Error> {
         let _turn = opened.turn(Work::Login, self.limit)?;
         let mut refused = lock(&self.refused);
@@ -89,7 +90,7 @@ impl Login {
                 RvError::PinExpired => Pkcs11Error::PinLocked { token: name(), reason: "it has expired" },
                 _ => {
                     let error = Pkcs11Error::from(CallError::Pkcs11(code, function));
-                    // The user of a keypad decides about the next attempt.
+                    // A user who types the PIN at a keypad decides about the next attempt.
                     let Some(pin) = pin.filter(|_| !error.ends_sessions()) else { return Err(error) };
                     let error = not_repeated(error);
                     remember(opened, pin, Some(error.clone()));
@@ -131,8 +132,8 @@ fn remember(opened: &Opened, pin: &Secret, unknown: Option<Pkcs11Error>) {
     lock(&TRIED).push(tried);
 }
 
-/// Allows another attempt for tokens of the module that are out now, if the result of the attempt before is unknown.
-/// `present` are the tokens that are in.
+/// Allows a new attempt at each token of the module that is not present, if the result of the last attempt is unknown.
+/// `present` has the tokens that are in a slot.
 pub(super) fn forget_removed(path: &Path, present: &[TokenIdentity]) {
     let path = module::canonical(path);
     let is_out = |it: &Tried| {
@@ -141,7 +142,7 @@ pub(super) fn forget_removed(path: &Path, present: &[TokenIdentity]) {
     lock(&TRIED).retain(|it| !is_out(it));
 }
 
-/// The values under the locks are usable even after a panic.
+/// Locks the mutex. The values under the locks are usable even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -31,7 +31,7 @@ impl Losses {
         Self { known: all.load(Ordering::SeqCst), all }
     }
 
-    /// Returns whether a client has noticed a loss since.
+    /// Returns whether a client has noticed a loss since this value was made.
     pub(super) fn are_more(&self) -> bool {
         self.all.load(Ordering::SeqCst) != self.known
     }

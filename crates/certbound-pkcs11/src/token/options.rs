@@ -45,15 +45,15 @@ impl TokenOptions {
         self
     }
 
-    /// Refuses a private key that can be copied out of the token. By default such a key is used with a warning in the log.
-    /// Keys of a managed identity are always refused in this case.
+    /// Refuses a private key that can be copied out of the token. By default the crate uses this key and logs a
+    /// warning. A managed identity always refuses a key that can leave the token.
     pub fn forbid_extractable_keys(mut self) -> Self {
         self.forbids_extractable = true;
         self
     }
 
-    /// Counts the keys of the token as keys in hardware, although the module does not say that they are. Some modules of
-    /// HSMs in a network do not say it.
+    /// Counts the keys of the token as keys in hardware, although the module does not say that they are. The modules of
+    /// some network HSMs do not say so.
     pub fn trust_as_hardware(mut self) -> Self {
         self.trusted_as_hardware = true;
         self

@@ -19,7 +19,7 @@ use crate::error::Pkcs11Error;
 pub(super) struct Kept(pub(super) Option<Opened>);
 
 impl Drop for Kept {
-    /// The thread ends, and its session was perhaps closed by the module since its last call.
+    /// Runs when the thread ends. The module may have closed the session since the last call of the thread.
     fn drop(&mut self) {
         if let Some(lost) = self.0.take_if(|opened| opened.losses.are_more()) {
             lost.abandon();
@@ -69,13 +69,13 @@ impl Opened {
         Turn::wait(&self.identity, work, limit).ok_or_else(timed_out)
     }
 
-    /// Drops the session without a call of the module, which has closed it itself: the number of the session can belong to
-    /// another session now.
+    /// Drops the session without a call of the module. The module has closed the session itself, and another session
+    /// can have its number now.
     pub(super) fn abandon(self) {
         std::mem::forget(self.session);
     }
 
-    /// Returns whether the module says that the token is hardware: the slot, or the mechanism that signs for a machine.
+    /// Returns whether the module says that the slot, or a mechanism that signs for a machine, is hardware.
     pub(crate) fn is_hardware(&self) -> bool {
         let of_slot = self.module.get_slot_info(self.slot).is_ok_and(|slot| slot.hardware_slot());
         let signs = [MechanismType::SHA256_RSA_PKCS_PSS, MechanismType::RSA_PKCS_PSS];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cryptoki::slot::TokenInfo;
 
-/// What distinguishes a token from other tokens, whichever module shows it.
+/// The properties that identify a token in every module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TokenIdentity {
     label: String,
@@ -30,7 +30,7 @@ impl TokenIdentity {
     }
 }
 
-/// The work of a turn.
+/// The work for which a thread takes a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Work {
     /// The login of the user.
@@ -49,7 +49,7 @@ impl Turn {
     /// Waits for the turn. The result is `None` if another thread does not end its turn within `limit`.
     pub(crate) fn wait(token: &TokenIdentity, work: Work, limit: Duration) -> Option<Self> {
         let key = (token.clone(), work);
-        // The set under the lock is right even after a panic.
+        // The set under the lock is usable even after a panic.
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = ENDED.wait_timeout_while(taken, limit, |taken| taken.contains(&key));
         let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);

@@ -63,7 +63,7 @@ fn attribute<'a>(
     let Some((name, value)) = part.split_once('=') else {
         return Err("an attribute has no `=`; attributes are separated by `;`, and after `?` by `&`".into());
     };
-    // A name that is not a plain word can be a part of a value.
+    // A name that is not a plain word can be a part of a value, so the error does not show it.
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
         return Err("the name of an attribute is not a word of letters, digits, `-` and `_`".into());
     }

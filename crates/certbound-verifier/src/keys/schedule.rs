@@ -97,7 +97,7 @@ pub(super) struct Decision {
 }
 
 impl Schedule {
-    /// Returns a schedule with keys whose fetch began at this time. Nothing has failed so far.
+    /// Returns a schedule without failures, with keys whose fetch began at this time.
     pub(super) fn with_keys_of(fetched: Option<UnixTime>) -> Self {
         Self { fetched, ..Self::default() }
     }
@@ -143,8 +143,8 @@ impl Schedule {
         }
     }
 
-    /// Records the end of a fetch. Returns false if the fetch was given up before. In this case the result of the fetch
-    /// must be ignored.
+    /// Records the end of a fetch. Returns false if the schedule has given up the fetch. In this case the caller must
+    /// ignore the result of the fetch.
     pub(super) fn ended(&mut self, flight: Flight, now: UnixTime, end: End) -> bool {
         if self.flight != Some(flight) {
             return false;
@@ -167,7 +167,7 @@ impl Schedule {
     }
 
     /// Returns the longest time that a token waits for a fetch. `None` means that the token waits until the fetch ends.
-    /// This is the case for the first keys.
+    /// This is the case if there are no usable keys, or if the keys are older than [`WAIT_AFTER`].
     pub(super) fn longest_wait(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
         (wanted == Wanted::Unknown && self.has_usable_keys(now)).then_some(PATIENCE)
     }

@@ -13,7 +13,7 @@ pub(crate) fn has_two_lengths(headers: &HeaderMap) -> bool {
 /// Whether a query has a token (RFC 6750, section 2.3). Servers would write a token in the URL to their logs.
 ///
 /// The query is a byte slice, because a URL in a header is possibly not UTF-8. Some servers separate parameters by `;`,
-/// and some ignore the case of names.
+/// and some servers ignore the case of names.
 pub(crate) fn has_token(query: &[u8]) -> bool {
     let pieces = query.split(|byte| *byte == b';');
     let mut names = pieces.flat_map(form_urlencoded::parse).map(|(name, _)| name);

@@ -24,7 +24,7 @@ pub enum Callers {
     Applications,
     /// Applications that act for a user.
     Users,
-    /// Both, and tokens whose kind is not clear.
+    /// Both kinds, and tokens whose kind is not clear.
     Any,
 }
 
