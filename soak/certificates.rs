@@ -63,7 +63,7 @@ impl Holder {
         }
     }
 
-    /// Replaces the certificate, and waits until the client uses the new one.
+    /// Replaces the certificate, and waits until the client uses the new certificate.
     ///
     /// # Errors
     /// A text if a watched certificate is not in use in time.
@@ -121,7 +121,7 @@ fn certificate(identity: &ClientIdentity) -> BindingCertificate {
     BindingCertificate::from_pem(identity.bundle_pem().as_bytes()).unwrap()
 }
 
-/// Writes a new generation of files and replaces the link to the previous one in one step, as Kubernetes does.
+/// Writes a new generation of files and replaces the link to the previous generation in one step, as Kubernetes does.
 fn write(folder: &TempDir, number: u64, identity: &ClientIdentity) -> io::Result<()> {
     let name = |number: u64| format!("..generation-{number}");
     let (path, generation) = (folder.path(), folder.path().join(name(number)));

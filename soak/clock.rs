@@ -1,4 +1,4 @@
-//! A clock that runs ten times as fast as the machine's, so that tokens expire within the soak.
+//! A clock that runs ten times as fast as the machine's clock, so that tokens expire within the soak.
 
 use std::time::Duration;
 

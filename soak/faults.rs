@@ -22,7 +22,7 @@ const WAITING: usize = 5;
 /// of this time.
 pub(crate) const MACHINE_CERTIFICATE: u64 = 400;
 
-/// Adds faults for single requests, and now and then an outage of some seconds.
+/// Adds faults for single requests. After 20 to 59 steps, the function starts an outage of one to four seconds.
 pub(crate) async fn inject(mut chance: Chance, emulator: Arc<Emulator>, oracle: Arc<Oracle>) {
     loop {
         renew_often(&emulator);

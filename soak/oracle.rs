@@ -1,7 +1,7 @@
-//! Judges each result and each request: which token, which error and which request is allowed.
+//! Judges each result and each request: decides whether the token, the error or the request is allowed.
 //!
-//! A request is judged by the emulator's journal, and an error by the requests before the error. So an error waits
-//! until the journal contains all requests that began before the error. A token is judged at once.
+//! The oracle judges a request by the emulator's journal, and an error by the requests before the error. So an error
+//! waits until the journal contains all requests that began before the error. The oracle judges a token at once.
 
 mod errors;
 mod tokens;
@@ -217,7 +217,7 @@ impl Oracle {
         self.state().rotations.push((subject, self.clock.moment(), to));
     }
 
-    /// Records that the host of the region becomes unreachable or is repaired.
+    /// Records that the host of the region becomes unreachable or reachable.
     pub(crate) fn region_is_away(&self, is_away: bool) {
         let (now, mut state) = (self.clock.moment(), self.state());
         match (is_away, state.away.last_mut()) {

@@ -19,8 +19,8 @@ use crate::subjects::{self, Subject};
 use crate::{PARTS, certificates, faults, load};
 
 const TASKS: u64 = 200;
-/// The time between two readings of the journal. The numbers of readings between two samples, and between two lines of
-/// progress.
+/// The time between two readings of the journal. `SAMPLE` and `PROGRESS` are the numbers of readings between two
+/// samples and between two lines of progress.
 const TICK: Duration = Duration::from_millis(100);
 const SAMPLE: u64 = 10;
 const PROGRESS: u64 = 100;
@@ -121,7 +121,7 @@ impl Part<'_> {
         }
     }
 
-    /// Waits until the clients' tasks and connections have ended, and reports those that are left.
+    /// Waits until the clients' tasks and connections have ended, and reports the tasks and connections that are left.
     async fn without_clients(&self, before: Sample) -> Sample {
         let mut after = Sample::now(self.clients.handle());
         for _ in 0..FAREWELL.as_millis() / TICK.as_millis() {

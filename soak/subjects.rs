@@ -38,7 +38,7 @@ pub(crate) struct Subject {
     pub(crate) kinds: &'static [Kind],
     /// The tenants that callers choose. If the list is empty, callers cannot choose.
     pub(crate) tenants: &'static [&'static str],
-    /// Its own tenant.
+    /// The client's home tenant.
     pub(crate) home: &'static str,
     /// The certificate that is rotated. A managed identity gets its certificate from the platform.
     pub(crate) certificate: Option<Holder>,
@@ -47,20 +47,22 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Returns whether its requests never have a fault.
+    /// Returns whether the requests of this client never have a fault.
     pub(crate) fn is_calm(&self) -> bool {
         self.home == CALM
     }
 
-    /// Returns whether it needs the machine's platform.
+    /// Returns whether this client needs the machine's platform.
     pub(crate) fn is_of_machine(&self) -> bool {
         self.limit > OF_CLIENT
     }
 }
 
-/// The requests of two legs, each sent twice with a wait, and all of them once more with a new certificate.
+/// The time limit of a client: the client sends the requests of two legs, each twice with a wait, and then all of them
+/// again with a new certificate.
 const OF_CLIENT: Duration = Duration::from_secs(48);
-/// The same requests, and three requests to the platform, each with three retries.
+/// The time limit of a client that needs the platform: it also sends three requests to the platform, each with three
+/// retries.
 const OF_MACHINE: Duration = Duration::from_secs(75);
 const BOTH: &[Kind] = &[Kind::Bound, Kind::Bearer];
 

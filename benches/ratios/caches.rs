@@ -107,7 +107,7 @@ impl Filled {
         Self::of(count, |cache| client(service, cache))
     }
 
-    /// Returns the same with an observer of the client.
+    /// Does the same as [`Filled::with`], with an observer of the client.
     pub(crate) fn observed(count: usize, service: &InProcess, observer: Arc<dyn Observer>) -> Self {
         Self::of(count, |cache| builder(service, cache).with_observer(observer).build().unwrap())
     }

@@ -37,7 +37,8 @@ pub(crate) fn measure(sheet: &mut Sheet) {
     blocked_worker(sheet);
 }
 
-/// Returns the machine's identity with its own connections and certificates, so that its next bound token is the first.
+/// Returns the machine's identity with its own connections and certificates, so that its next bound token is its first
+/// bound token.
 fn identity(keys: &Arc<SoftwareKeys>) -> ManagedIdentity {
     let builder = ManagedIdentity::system_assigned().with_keys(Arc::clone(keys));
     builder.with_network(&ours::network()).build().unwrap()

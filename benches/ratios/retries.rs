@@ -18,7 +18,8 @@ use crate::ours::{SECRET, SECRET_APP, authority};
 use crate::sheet::Gate::AtMost;
 use crate::sheet::{Sheet, side};
 
-/// The misses of one client before it is the turn of the other client. A load on the machine affects both.
+/// The number of misses of one client before the turn of the other client. A load on the machine then affects both
+/// clients.
 const BATCH: usize = 50;
 const BATCHES: usize = 200;
 /// The scope whose requests the service refuses with `Retry-After`.
@@ -36,12 +37,12 @@ pub(crate) fn measure(sheet: &mut Sheet) {
             of_both.set(second);
             first
         };
-        // The first side measures both, in turn.
+        // The first side measures both clients, in turn.
         let sides = vec![side(NEITHER, measure), side(BOTH, || of_both.get())];
         sheet.compare(what, sides, &[(BOTH, AtMost(most), NEITHER)]);
     };
     compare("a token fetched, without the network", false, 1.02);
-    // While any request must wait, each request is compared with it.
+    // While a request must wait, the client compares each request with it.
     compare("the same, while the service throttles another token", true, 1.05);
 }
 
@@ -75,7 +76,7 @@ fn in_turn(first: &Client<BySecret>, second: &Client<BySecret>) -> [f64; 2] {
 
 type Fetch = fn([&Client<BySecret>; 2], &ResourceScope);
 
-/// The two functions have names of their own, so that a profiler can count the instructions of each.
+/// The two functions have names of their own, so that a profiler can count the instructions of each function.
 #[inline(never)]
 fn fetch_first([client, _]: [&Client<BySecret>; 2], scope: &ResourceScope) {
     (0..BATCH).for_each(|_| drop(black_box(at_once(client.bearer_token(scope)))));
@@ -86,7 +87,7 @@ fn fetch_second([_, client]: [&Client<BySecret>; 2], scope: &ResourceScope) {
     (0..BATCH).for_each(|_| drop(black_box(at_once(client.bearer_token(scope)))));
 }
 
-/// Answers at once: requests for one scope with 429, and all others with a token.
+/// A service that answers at once. It answers requests for one scope with 429, and all other requests with a token.
 struct Service(InProcess);
 
 impl Transport for Service {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// The number of rounds. Each round measures every side of a comparison once.
 const ROUNDS: usize = 5;
-/// The variable with the path of the file to which the rows are written as JSON.
+/// The environment variable with the path of the file to which the rows are written as JSON.
 const ROWS: &str = "CERTBOUND_BENCH_ROWS";
 
 /// The limit of a ratio. The limits are fixed in the source code.
@@ -17,7 +17,7 @@ pub(crate) enum Gate {
     AtMost(f64),
     /// The least accepted ratio of the other value to our value.
     AtLeast(f64),
-    /// The ratio of the other value to ours has no limit.
+    /// The ratio of the other value to our value has no limit.
     None,
 }
 
@@ -117,7 +117,7 @@ impl Sheet {
         }));
     }
 
-    /// Writes the rows as JSON if the variable names a file.
+    /// Writes the rows as JSON if the environment variable `CERTBOUND_BENCH_ROWS` names a file.
     pub(crate) fn save(&self) {
         if let Some(path) = std::env::var_os(ROWS) {
             std::fs::write(path, Value::from(self.rows.clone()).to_string()).unwrap();

@@ -51,19 +51,19 @@ pub(super) enum Cause {
 /// The requests so far.
 #[derive(Default)]
 pub(super) struct Wire {
-    /// The faults by correlation id.
+    /// The faults by correlation id, with the time of the last fault.
     faults: HashMap<String, (Moment, Vec<Cause>)>,
-    /// The faults of the platform.
+    /// The times of the faults of the platform.
     of_platform: Vec<Moment>,
     /// The acquisitions in which a connection ended after a certificate was sent. The client then suspects the
-    /// certificate, and a managed identity requests another one.
+    /// certificate, and a managed identity requests a new certificate.
     suspected: HashMap<String, Moment>,
-    /// The first request of each correlation id.
+    /// The time of the first request of each correlation id.
     started: HashMap<String, Moment>,
     attempts: HashMap<Attempt, Attempts>,
     waits: HashMap<Equal, Wait>,
     answered: HashMap<Equal, Answered>,
-    /// The first request with each certificate.
+    /// The time of the first request with each certificate.
     certificates: HashMap<String, Moment>,
 }
 
@@ -78,7 +78,7 @@ struct Attempts {
     made: u32,
     last: Moment,
     fault: Option<Cause>,
-    /// Whether these attempts are for the certificate that replaces a suspected one.
+    /// Whether these attempts are for the certificate that replaces a suspected certificate.
     is_of_replacement: bool,
 }
 

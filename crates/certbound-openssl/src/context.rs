@@ -1,4 +1,4 @@
-//! The TLS of a client: what all connections of a transport share, and what one connection has.
+//! The TLS settings: the settings that all connections of a transport share, and the settings of one connection.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,8 +44,8 @@ impl Handshakes {
     }
 
     /// Counts the handshakes of each connection of `context`. OpenSSL calls this hook once in each handshake, when this
-    /// side sends its Finished message. The safe interface has no other hook for this. The line with the session's
-    /// secret is ignored.
+    /// side sends its Finished message. The safe interface has no other hook for this. The hook ignores the line with
+    /// the session's secret.
     fn count_all(context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
         let place = COUNTER.clone()?;
         context.set_keylog_callback(move |ssl, _| {
@@ -57,8 +57,8 @@ impl Handshakes {
     }
 }
 
-/// Returns a context for TLS 1.2 alone, without sessions: a resumed session would not request the certificate. Its
-/// connections count their handshakes.
+/// Returns a context for TLS 1.2 alone, without sessions: in a resumed session the server would not request the
+/// certificate. Its connections count their handshakes.
 pub(crate) fn tls12(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> {
     let mut context = SslContext::builder(method)?;
     context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
@@ -98,15 +98,16 @@ pub(crate) struct Client {
     pub(crate) verified: Verified,
 }
 
-/// What all connections of a transport share: the settings and the trusted roots. It has no certificate and no key.
+/// The settings and the trusted roots that all connections of a transport share. The context has neither a certificate
+/// nor a key.
 #[derive(Clone)]
 pub(crate) struct ClientContext(SslContext);
 
 impl ClientContext {
     /// Reads the trusted roots.
     ///
-    /// `roots` are the only trusted roots, PEM. Without them OpenSSL uses its default store, which the environment
-    /// variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can replace.
+    /// `roots` are the only trusted roots, in PEM. If `roots` is `None`, OpenSSL uses its default store, which the
+    /// environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can replace.
     pub(crate) fn new(roots: Option<&[u8]>) -> Result<Self, ErrorStack> {
         let mut context = tls12(SslMethod::tls_client())?;
         context.set_alpn_protos(b"\x08http/1.1")?;

@@ -42,8 +42,8 @@ pub(crate) async fn run(
     match answered {
         Some(answered) => answered,
         None => {
-            // The connection has ended. The sender learns this when the connection is dropped. Data that arrived before is
-            // still read.
+            // The connection has ended. The sender learns this when the connection is dropped. The sender still reads
+            // the data that arrived before.
             drop(connection);
             answer.await
         }
@@ -72,7 +72,7 @@ impl Talk<'_> {
                 self.watch.verdict().unwrap_or(Err(NotPresented::NoRenegotiation))
             }
         };
-        // The verdict is reported even if the server has closed the connection.
+        // This method returns the verdict even if the server has closed the connection.
         let presented = presented.map_err(|reason| self.not_presented(reason))?;
         sender.ready().await.map_err(|error| self.explain(error))?;
         self.send_with_token(presented, &mut sender, request).await

@@ -7,10 +7,10 @@
 //!
 //! [`OpensslTransport`] sends a request to a vault in four steps, on a connection of its own:
 //!
-//! 1. TLS 1.2 with the server.
-//! 2. `GET` of the request's path, with `x-ms-tokenboundauth: true` and without `Authorization`.
+//! 1. The transport performs a handshake of TLS 1.2 with the server.
+//! 2. It sends a `GET` of the request's path, with `x-ms-tokenboundauth: true` and without `Authorization`.
 //! 3. The server renegotiates and requests the certificate, and OpenSSL presents it. Then the server answers.
-//! 4. The request with the token, on the same connection.
+//! 4. The transport sends the request with the token on the same connection.
 //!
 //! The token is not sent if the server does not renegotiate, or renegotiates without requesting the certificate. A second
 //! renegotiation, and a renegotiation after an answer has begun, end the connection. A server that requests the

@@ -33,7 +33,7 @@ pub(crate) fn renegotiate<S>(stream: &mut SslStream<S>) -> Result<(), ErrorStack
     if result == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
-/// Returns whether the server requested a certificate in the last handshake of this client. OpenSSL forgets earlier
+/// Returns whether the server requested a certificate in the last handshake of this client. OpenSSL drops earlier
 /// requests when a handshake begins.
 pub(crate) fn certificate_was_requested(ssl: &SslRef) -> bool {
     // SAFETY: the pointer belongs to `ssl`, so it is valid for the call. This command reads a field. It accepts a null
@@ -42,9 +42,9 @@ pub(crate) fn certificate_was_requested(ssl: &SslRef) -> bool {
     types > 0
 }
 
-/// Returns whether this client has chosen a signature algorithm for its certificate. Together with
-/// [`certificate_was_requested`], the result is whether the last handshake presented the certificate: OpenSSL chooses
-/// anew for each request, and sends no certificate if its key has no algorithm that the server accepts.
+/// Returns whether this client has chosen a signature algorithm for its certificate. If this function and
+/// [`certificate_was_requested`] return true, the last handshake presented the certificate. OpenSSL chooses an
+/// algorithm for each request, and sends no certificate if the server accepts no algorithm of its key.
 pub(crate) fn certificate_was_signed(ssl: &SslRef) -> bool {
     let mut hash: c_int = 0;
     // SAFETY: the pointer belongs to `ssl`, so it is valid for the call. This command reads a field and writes one

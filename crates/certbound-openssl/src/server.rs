@@ -101,10 +101,10 @@ impl LateAcceptor {
     }
 }
 
-/// What the next handshake requests.
+/// The next handshake requests no certificate.
 const NOTHING: u8 = 0;
 const CERTIFICATE: u8 = 1;
-/// The certificate, to refuse it.
+/// The next handshake requests the certificate, and refuses it.
 const REFUSAL: u8 = 2;
 
 /// The stream of one connection.
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
     /// Renegotiates and requests the client's certificate. Returns the chain that the client sent, DER, leaf first; `None`
     /// if the client has no certificate.
     ///
-    /// The caller must have read the whole request, and must not answer before this function has ended.
+    /// The caller must have read the whole request, and must not answer before this method has ended.
     ///
     /// # Errors
     /// An I/O error if the client refuses to renegotiate, or if the connection ends.
@@ -155,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
         refused.and_then(|()| self.chain())
     }
 
-    /// Ignores what the client sends until it closes the connection.
+    /// Reads and drops the client's data until the client closes the connection.
     fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut stream = lock(&self.stream);
         let mut bytes = [0; 4096];
@@ -180,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
         Ok(Some(chain))
     }
 
-    /// Renegotiates and requests nothing more than the last handshake. This is for tests of clients.
+    /// Renegotiates without a change of the request for the certificate. This is for tests of clients.
     ///
     /// # Errors
     /// The errors of [`LateClient::request_certificate`].
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
         if is_finished(&stream) {
             return Poll::Ready(Ok(()));
         }
-        // The client's messages of the handshake are processed while its next data is awaited.
+        // OpenSSL processes the client's handshake messages while this method waits for the client's next data.
         let peeked = Pin::new(&mut *stream).poll_peek(cx, &mut [0]);
         if is_finished(&stream) {
             return Poll::Ready(Ok(()));

@@ -16,8 +16,8 @@ use crate::failure;
 use crate::raw;
 use crate::verified::Verified;
 
-/// The certificate was requested and presented on a connection. Only [`Stream`] makes this value, so a function that
-/// sends a token asks for it.
+/// The proof that the server requested the certificate on a connection, and that the client presented it. Only
+/// [`Stream`] makes this value, so a function that sends a token has a parameter of this type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Presented(());
 
@@ -58,7 +58,7 @@ struct State {
     unexpected: Option<Unexpected>,
     /// The number of handshakes when the verdict was made.
     handshakes: usize,
-    /// Whether any handshake presented the certificate, also one that the server ended.
+    /// Whether any handshake presented the certificate, even if the server ended that handshake.
     has_presented: bool,
     /// Whether the server has sent any data since the last request.
     has_answered: bool,
@@ -79,12 +79,12 @@ impl Watch {
         self.state().unexpected
     }
 
-    /// Notes that a request is sent next.
+    /// Records that the client sends a request next.
     pub(crate) fn asks(&self) {
         self.state().has_answered = false;
     }
 
-    /// Returns whether the server may have rejected the certificate if it closes the connection now: it got the
+    /// Returns whether the server may have rejected the certificate if it closes the connection now: the server got the
     /// certificate, and has sent no data since the last request.
     pub(crate) fn may_be_rejected(&self) -> bool {
         let state = self.state();
@@ -108,7 +108,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Performs the first handshake with `host`. If it presents the certificate, the server must not renegotiate.
+    /// Performs the first handshake with `host`. If this handshake presents the certificate, the server must not
+    /// renegotiate.
     pub(crate) async fn connect(
         host: &str,
         Client { ssl, handshakes, verified }: Client,
@@ -149,7 +150,8 @@ impl Stream {
         }
     }
 
-    /// Returns the error of this connection. If the server's certificate was refused in a renegotiation, it is the reason.
+    /// Returns the error of this connection. If OpenSSL refused the server's certificate in a renegotiation, the error
+    /// contains the reason for the refusal.
     fn broken(&self, error: io::Error) -> io::Error {
         match self.verified.untrusted() {
             Some(untrusted) => io::Error::new(io::ErrorKind::ConnectionAborted, untrusted),
@@ -160,7 +162,7 @@ impl Stream {
     /// Keeps the error of a write on a connection that the server has closed, and reports that everything was written.
     ///
     /// The server may have answered before it read the whole request, or it may have sent an alert. hyper would end the
-    /// connection on the error of the write, and not read what the server sent.
+    /// connection on the error of the write, and would not read the server's data.
     fn written<T>(&mut self, result: Poll<io::Result<T>>, whole: T) -> Poll<io::Result<T>> {
         match result {
             Poll::Ready(Err(error)) if is_closed(&error) => {
@@ -210,7 +212,7 @@ impl Stream {
     }
 }
 
-/// Returns whether the error says that the connection is closed. Then a read returns at once too.
+/// Returns whether the error says that the connection is closed. In this case a read also returns at once.
 fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }

@@ -17,13 +17,13 @@ use crate::stream::Stream;
 
 /// Sends requests to vaults by OpenSSL, and all other requests by the usual transport of a network configuration.
 ///
-/// Only a request with a bound token to a resource can use OpenSSL. Each of these requests opens its own connection and
-/// two HTTP exchanges, so it takes longer than with rustls. Its HTTP version is 1.1.
+/// Only a request with a bound token to a resource can use OpenSSL. Each of these requests opens its own connection,
+/// and sends up to two HTTP requests on it, so it takes longer than with rustls. The HTTP version is 1.1.
 ///
-/// OpenSSL trusts the roots of the network configuration, or those of its own default store.
+/// OpenSSL trusts the roots of the network configuration, or the roots of its own default store.
 ///
-/// A certificate whose key this program does not have is sent by rustls, also to a vault. The call succeeds only if the
-/// vault requests the certificate in its first handshake, otherwise it fails with
+/// If this program does not have the key of the certificate, the transport sends the request by rustls, also to a
+/// vault. The call succeeds only if the vault requests the certificate in its first handshake, otherwise it fails with
 /// [`KeyNotExportable`](TransportError::KeyNotExportable).
 #[derive(Clone)]
 pub struct OpensslTransport {
@@ -88,7 +88,7 @@ impl OpensslTransport {
     ) -> Result<Answer, TransportError> {
         let url = request.uri().clone();
         let host = host_of(&url);
-        // OpenSSL would accept a certificate of any name below a host that begins with a dot.
+        // OpenSSL would accept a certificate for any name below a host that begins with a dot.
         if url.scheme_str() != Some("https") || host.is_empty() || host.starts_with('.') {
             return Err(TransportError::NotHttps);
         }

@@ -24,7 +24,7 @@ pub struct Seen {
     pub method: String,
     /// The whole URL.
     pub url: String,
-    /// Headers by name, lower case.
+    /// The headers, by name in lower case.
     pub headers: Vec<(String, String)>,
     /// The body as text.
     pub body: String,
