@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: many tasks acquire tokens from an emulator with random faults, and an oracle judges every token, error
-//! and request.
+//! `cargo xtask soak`: many tasks acquire tokens from an emulator with random faults, and an oracle judges every token,
+//! error and request.
 //!
 //! ```text
 //!  load.rs          200 tasks ──► subjects.rs   the clients ──────── TLS ───────► the emulator

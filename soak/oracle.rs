@@ -156,8 +156,8 @@ impl Oracle {
             if !is_current {
                 self.report.count("tokens", "of an earlier certificate, during an outage");
             }
-            // During an outage a cached token of an earlier certificate is allowed. A calm client has no outage, unless the
-            // machine is too busy to answer its requests in time.
+            // During an outage a cached token of an earlier certificate is allowed. A calm client has no outage, unless
+            // the machine is too busy to answer its requests in time.
             if now - call.began >= SLOW {
                 state.slow.insert(call.wanted.subject, now);
             }
@@ -289,8 +289,8 @@ impl State {
         recent.map(|(_, by)| *by).max().unwrap_or(0)
     }
 
-    /// Returns whether the caller of the acquisition gave up. The client then drops the request, unless other callers wait
-    /// for it too.
+    /// Returns whether the caller of the acquisition gave up. The client then drops the request, unless other callers
+    /// wait for it too.
     fn was_dropped(&self, id: &str) -> bool {
         self.calls.get(id).is_some_and(|(_, is_dropped)| *is_dropped)
     }

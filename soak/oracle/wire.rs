@@ -254,7 +254,8 @@ fn throttled(entry: &JournalEntry, equal: &Equal, state: &mut State, subject: Op
     if state.was_dropped(&id) {
         return;
     }
-    // Requests with assertions of different certificates are different, but the journal shows no certificate of an assertion.
+    // Requests with assertions of different certificates are different, but the journal shows no certificate of an
+    // assertion.
     let is_rotated =
         |(of, at, _): &(usize, Moment, Thumbprint)| Some(*of) == subject && *at + UNDER_WAY >= since;
     if equal.certificate.is_none() && state.rotations.iter().any(is_rotated) {

@@ -1,5 +1,5 @@
-//! The catalogue of error codes: each code of certbound, and each AADSTS number of the token service that is known, with
-//! its meaning, its usual causes and its fix.
+//! The catalogue of error codes: each code of certbound, and each AADSTS number of the token service that is known,
+//! with its meaning, its usual causes and its fix.
 //!
 //! The catalogue is data for `certbound explain` and for `docs/errors.md`. The client and the emulator read the table
 //! of AADSTS numbers. The error types have the texts of single errors; an entry has the common facts of all errors of

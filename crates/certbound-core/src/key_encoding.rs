@@ -23,7 +23,8 @@ pub fn ec_public_key(curve: Curve, point: &[u8]) -> Option<Vec<u8>> {
     public_key(EC, AnyRef::from(&name), point)
 }
 
-/// Returns DER of an `Ecdsa-Sig-Value` (RFC 3279, section 2.2.3). Both numbers are big-endian, and can have leading zeros.
+/// Returns DER of an `Ecdsa-Sig-Value` (RFC 3279, section 2.2.3). Both numbers are big-endian, and can have leading
+/// zeros.
 pub fn ecdsa_signature(r: &[u8], s: &[u8]) -> Option<Vec<u8>> {
     two_numbers(r, s)
 }

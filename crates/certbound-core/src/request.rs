@@ -78,8 +78,8 @@ pub struct TokenRequest<'a> {
     pub proof: ClientProof<'a>,
     /// The scope, as sent.
     pub scope: &'a str,
-    /// Whether to request a token that is bound to the connection's certificate. If it is false, the request of a managed
-    /// identity names the type [`BEARER`], and every other request names no type.
+    /// Whether to request a token that is bound to the connection's certificate. If it is false, the request of a
+    /// managed identity names the type [`BEARER`], and every other request names no type.
     pub bound: bool,
     /// The `claims` parameter, unchanged.
     pub claims: Option<&'a str>,
@@ -154,8 +154,8 @@ impl<'a> TokenRequest<'a> {
         parameters
     }
 
-    /// The value of `token_type`. Only a managed identity names the type of a Bearer token: its certificate alone proves
-    /// its identity, so that no other parameter distinguishes the two requests.
+    /// The value of `token_type`. Only a managed identity names the type of a Bearer token: its certificate alone
+    /// proves its identity, so that no other parameter distinguishes the two requests.
     fn token_type(&self) -> Option<&'static str> {
         match (self.bound, self.grant) {
             (true, _) => Some(MTLS_POP),

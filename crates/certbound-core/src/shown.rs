@@ -54,7 +54,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
 /// Whether a character has an effect besides its display: it moves the cursor, begins a terminal command, ends a line,
 /// changes the direction of text, or is invisible.
 ///
-/// The invisible characters are those of Unicode's `Default_Ignorable_Code_Point`. The joiners U+200C and U+200D are
+/// The invisible characters have Unicode's property `Default_Ignorable_Code_Point`. The joiners U+200C and U+200D are
 /// not active: some languages need them in words.
 pub fn is_active(c: char) -> bool {
     c.is_control()
@@ -120,8 +120,8 @@ mod tests {
         assert_eq!(line, "x  7");
     }
 
-    /// The characters are those of `Default_Ignorable_Code_Point` in DerivedCoreProperties.txt of Unicode 16, without
-    /// the joiners.
+    /// The characters have the property `Default_Ignorable_Code_Point` in DerivedCoreProperties.txt of Unicode 16,
+    /// without the joiners.
     #[test]
     fn nothing_that_is_not_seen_is_left_in_a_line() {
         let ranges = [

@@ -13,8 +13,8 @@ use crate::error::Error;
 /// The largest buffer that is allocated before the body is read.
 const ROOM: usize = 64 * 1024;
 
-/// Reads `body` to its end, which is at most `limit` bytes. The buffers are wiped when they are dropped, because an answer
-/// may contain a token.
+/// Reads `body` to its end, which is at most `limit` bytes. The buffers are wiped when they are dropped, because an
+/// answer may contain a token.
 ///
 /// # Errors
 /// [`Error::TooLarge`] and [`Error::Interrupted`].

@@ -141,7 +141,7 @@ fn bytes_of(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// The HTTP client's error. The text of its source is more exact than its own text, which is left out.
+/// The HTTP client's error without its text. The text of the error's source is more exact.
 #[derive(Debug)]
 struct NoAnswer(legacy::Error);
 

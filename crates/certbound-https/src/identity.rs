@@ -54,8 +54,8 @@ impl Identity {
         Ok(Self { config, presents, signs_slowly: false })
     }
 
-    /// Performs handshakes on threads for blocking work, because a signature of the key blocks: the key is in a vault or a
-    /// device. By default the tasks of the runtime perform them.
+    /// Performs handshakes on threads for blocking work, because a signature of the key blocks: the key is in a vault
+    /// or a device. By default the tasks of the runtime perform them.
     pub fn signing_slowly(mut self) -> Self {
         self.signs_slowly = true;
         self

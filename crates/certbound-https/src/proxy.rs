@@ -24,8 +24,8 @@ impl Proxy {
         Self(Arc::new(Matcher::builder().https(url.to_owned()).build()))
     }
 
-    /// Returns host and port of the proxy for `target`, or `None` if no proxy is used. The user name and the password of
-    /// the proxy are omitted.
+    /// Returns host and port of the proxy for `target`, or `None` if no proxy is used. The user name and the password
+    /// of the proxy are omitted.
     pub fn address_for(&self, target: &Uri) -> Option<String> {
         let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
         self.intercept(target, host).map(|proxy| address(proxy.uri()))

@@ -18,7 +18,7 @@ use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags};
 
 use crate::verified::Verified;
 
-/// The cipher suites, which are those of rustls for TLS 1.2: with forward secrecy and authenticated encryption.
+/// The cipher suites. They are the suites of rustls for TLS 1.2, with forward secrecy and authenticated encryption.
 const SUITES: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 /// The least security level of OpenSSL: RSA keys of 2048 bits, and no SHA-1 in signatures.
@@ -74,8 +74,9 @@ pub(crate) fn tls12(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> 
     Ok(context)
 }
 
-/// Removes the options by which the system's configuration of OpenSSL can allow a renegotiation that is not bound to the
-/// first handshake (RFC 5746). Without that binding, a third party can put its own request before the client's request.
+/// Removes the options by which the system's configuration of OpenSSL can allow a renegotiation that is not bound to
+/// the first handshake (RFC 5746). Without that binding, a third party can put its own request before the client's
+/// request.
 fn without_legacy_renegotiation(context: &mut SslContextBuilder) {
     let legacy_server = SslOptions::from_bits_retain(openssl_sys::SSL_OP_LEGACY_SERVER_CONNECT);
     context.clear_options(SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION | legacy_server);
@@ -124,8 +125,8 @@ impl ClientContext {
 
     /// Returns the client for one connection to `host`, which presents `binding`.
     ///
-    /// Each connection gets its own copy of the key. OpenSSL erases the copy when the connection ends, so no copy outlives
-    /// the certificate.
+    /// Each connection gets its own copy of the key. OpenSSL erases the copy when the connection ends, so no copy
+    /// outlives the certificate.
     pub(crate) fn client(
         &self,
         host: &str,

@@ -42,8 +42,8 @@ pub(crate) async fn run(
     match answered {
         Some(answered) => answered,
         None => {
-            // The connection has ended. The sender learns this when the connection is dropped. The sender still reads
-            // the data that arrived before.
+            // The connection has ended. The sender gets this error when the connection is dropped. The sender still
+            // reads the data that arrived before.
             drop(connection);
             answer.await
         }
@@ -78,7 +78,8 @@ impl Talk<'_> {
         self.send_with_token(presented, &mut sender, request).await
     }
 
-    /// Sends the request with the token. `_presented` is the proof that the server requested the certificate and got it.
+    /// Sends the request with the token. `_presented` is the proof that the server requested the certificate and got
+    /// it.
     async fn send_with_token(
         &self,
         _presented: Presented,

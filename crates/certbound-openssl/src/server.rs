@@ -1,8 +1,8 @@
 //! The server's side: TLS 1.2 that requests the client certificate by a renegotiation. It is for the emulator and for
 //! tests.
 //!
-//! It accepts every client certificate, as the rest of the emulator's TLS does: the handshake proves only that the client
-//! has the key, and the application decides.
+//! It accepts every client certificate, as the rest of the emulator's TLS does: the handshake proves only that the
+//! client has the key, and the application decides.
 
 use std::io;
 use std::pin::Pin;
@@ -41,8 +41,8 @@ impl LateAcceptor {
         Ok(Self { leaf, issuers, key: PKey::private_key_from_der(key)?, later: None })
     }
 
-    /// Presents a different certificate (DER) in a renegotiation that requests the client's certificate. This is for tests
-    /// of clients.
+    /// Presents a different certificate (DER) in a renegotiation that requests the client's certificate. This is for
+    /// tests of clients.
     ///
     /// # Errors
     /// An I/O error if OpenSSL cannot read the certificate or the key.
@@ -79,8 +79,8 @@ impl LateAcceptor {
             select_next_proto(b"\x08http/1.1", offered).ok_or(AlpnError::NOACK)
         });
         let (wanted, later) = (Arc::clone(request), self.later.clone());
-        // OpenSSL calls this hook for each ClientHello, also in a renegotiation, and before it decides whether to request
-        // a certificate.
+        // OpenSSL calls this hook for each ClientHello, also in a renegotiation, and before it decides whether to
+        // request a certificate.
         context.set_servername_callback(move |ssl, _| {
             let wanted = wanted.load(Ordering::Acquire);
             if wanted != NOTHING {
@@ -127,8 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
         lock(&self.stream).ssl().servername(NameType::HOST_NAME).map(str::to_owned)
     }
 
-    /// Renegotiates and requests the client's certificate. Returns the chain that the client sent, DER, leaf first; `None`
-    /// if the client has no certificate.
+    /// Renegotiates and requests the client's certificate. Returns the chain that the client sent, DER, leaf first;
+    /// `None` if the client has no certificate.
     ///
     /// The caller must have read the whole request, and must not answer before this method has ended.
     ///
@@ -140,9 +140,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
         self.chain()
     }
 
-    /// Renegotiates, requests the client's certificate and refuses it by the TLS alert `certificate_revoked`. The function
-    /// then waits until the client has closed the connection, because unread data would end the connection by a reset,
-    /// which can arrive before the alert. The caller limits the time.
+    /// Renegotiates, requests the client's certificate and refuses it by the TLS alert `certificate_revoked`. The
+    /// function then waits until the client has closed the connection, because unread data would end the connection by
+    /// a reset, which can arrive before the alert. The caller limits the time.
     ///
     /// # Errors
     /// An I/O error if the client has a certificate, and the errors of [`LateClient::request_certificate`].

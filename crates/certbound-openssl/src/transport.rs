@@ -34,7 +34,8 @@ pub struct OpensslTransport {
 }
 
 impl OpensslTransport {
-    /// Creates a transport with the proxy, the limits and the trusted roots of `network`. It reads the roots once, here.
+    /// Creates a transport with the proxy, the limits and the trusted roots of `network`. It reads the roots once,
+    /// here.
     ///
     /// # Errors
     /// [`NetworkError::Roots`] and [`NetworkError::TrustStore`], if OpenSSL cannot read the trusted roots.

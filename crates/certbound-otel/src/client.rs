@@ -24,9 +24,9 @@ use crate::bounded::Bounded;
 
 /// The metrics of clients and of their caches. Clones share their instruments.
 ///
-/// Register a clone at each client and managed identity (`with_observer`), also at the client of Leg 1, and register each
-/// cache ([`ClientMetrics::watch_cache`]). The instruments exist as long as the provider of the meter. Create one value
-/// for each provider: a second value reports the same metrics again.
+/// Register a clone at each client and managed identity (`with_observer`), also at the client of Leg 1, and register
+/// each cache ([`ClientMetrics::watch_cache`]). The instruments exist as long as the provider of the meter. Create one
+/// value for each provider: a second value reports the same metrics again.
 #[derive(Clone)]
 pub struct ClientMetrics {
     inner: Arc<Inner>,

@@ -20,7 +20,8 @@ pub struct Metric {
     pub description: &'static str,
 }
 
-/// The boundaries of durations in seconds: those that OpenTelemetry recommends for HTTP, and 1 ms for the cache.
+/// The boundaries of durations in seconds: the boundaries that OpenTelemetry recommends for HTTP, and 1 ms for the
+/// cache.
 #[cfg(feature = "client")]
 const BOUNDARIES: [f64; 15] =
     [0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];

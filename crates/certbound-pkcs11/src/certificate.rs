@@ -59,12 +59,12 @@ struct Place {
 impl TokenCertificate {
     /// Opens the key of the URI, and reads its certificate and the issuers from the token.
     ///
-    /// The function blocks while it loads the module, logs in and signs once. In an async function call it on a thread for
-    /// blocking work.
+    /// The function blocks while it loads the module, logs in and signs once. In an async function call it on a thread
+    /// for blocking work.
     ///
     /// # Errors
-    /// [`Pkcs11Error`], for example if no key or several keys match, if the token has no certificate for the key, or if the
-    /// certificate is for another key.
+    /// [`Pkcs11Error`], for example if no key or several keys match, if the token has no certificate for the key, or if
+    /// the certificate is for another key.
     pub fn open(uri: Pkcs11Uri, options: TokenOptions) -> Result<Self, Pkcs11Error> {
         Self::at(uri, options, None)
     }

@@ -35,7 +35,8 @@ const PROBE: &[u8] = b"certbound: probe of the key of a machine";
 /// an error: it never uses a software key instead.
 ///
 /// The strength is [`KeyStrength::Hardware`] if the module says that the token is hardware, or if
-/// [`TokenOptions::trust_as_hardware`] is set, and otherwise [`KeyStrength::Software`]: SoftHSM keeps its keys in files.
+/// [`TokenOptions::trust_as_hardware`] is set, and otherwise [`KeyStrength::Software`]: SoftHSM keeps its keys in
+/// files.
 pub struct TokenKeys {
     inner: Arc<Inner>,
     strength: KeyStrength,
@@ -92,8 +93,8 @@ impl KeyProvider for TokenKeys {
 }
 
 impl Inner {
-    /// Finds or generates the key, and proves by one signature that it works. If the token was taken out and put back, the
-    /// second attempt opens the key anew.
+    /// Finds or generates the key, and proves by one signature that it works. If the token was taken out and put back,
+    /// the second attempt opens the key again.
     fn key(&self) -> Result<MachineKey, Pkcs11Error> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match self.find() {

@@ -78,8 +78,8 @@ pub(crate) fn load(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
     Ok(module.insert(loaded).clone())
 }
 
-/// Initialises a module again that says that it is not initialised. Several threads can call this function at the same
-/// time: the result is true for one of them.
+/// Initialises a module again, after a call of the module returned the error that it is not initialised. Several
+/// threads can call this function at the same time: the result is true for one of them.
 pub(crate) fn initialize_again(path: &Path, module: &Pkcs11) -> Result<bool, Pkcs11Error> {
     let failed = |error| Pkcs11Error::Module { module: path.display().to_string(), reason: cause(error) };
     let is_first = initialize(module).map_err(failed)?;

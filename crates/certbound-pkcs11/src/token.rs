@@ -38,7 +38,8 @@ struct Inner {
     wanted: TokenProperties,
     workers: Workers<Kept>,
     login: Login,
-    /// The number of times that the token was lost: taken out, or its sessions ended. A key handle belongs to one number.
+    /// The number of times that the token was lost: taken out, or its sessions ended. A key handle belongs to one
+    /// number.
     opening: AtomicU64,
     /// The module has closed the sessions of all openings before this number.
     closed_before: AtomicU64,
@@ -96,7 +97,7 @@ impl Token {
         result.unwrap_or_else(|failure| Err(self.inner.no_result(failure, limit)))
     }
 
-    /// Runs `work` as [`Token::run`] does. If the token is gone, a second attempt opens it anew.
+    /// Runs `work` as [`Token::run`] does. If the token is gone, a second attempt opens the token again.
     pub(crate) fn run_anew<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Opened) -> Result<T, Pkcs11Error> + Clone + Send + 'static,
@@ -202,8 +203,8 @@ impl Inner {
         }
     }
 
-    /// Closes a session of an earlier opening, unless the module has closed it. A session that stays open counts against
-    /// the limit of the token.
+    /// Closes a session of an earlier opening, unless the module has closed it. A session that stays open counts
+    /// against the limit of the token.
     fn end(&self, earlier: Opened) {
         if earlier.opening < self.closed_before.load(Ordering::SeqCst) {
             earlier.abandon();

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// Threads with a state of type `S` each, for example a session. A thread starts when all others are busy.
 ///
-/// A call that hangs cannot be ended: its thread is lost until the call returns. The number of threads is bounded, and if
-/// all of them are lost, calls fail at once.
+/// A call that hangs cannot be ended: its thread is lost until the call returns. The number of threads is bounded, and
+/// if all of them are lost, calls fail at once.
 pub(crate) struct Workers<S> {
     shared: Arc<Shared<S>>,
     limit: Duration,

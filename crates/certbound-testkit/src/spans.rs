@@ -12,8 +12,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, filter::LevelFilter};
 
-/// A second dispatcher, which records nothing. With a single dispatcher, `tracing` asks only the thread that opens a span
-/// first. If that thread has no subscriber, `tracing` would turn this span off for the recording thread too.
+/// A second dispatcher, which records nothing. With a single dispatcher, `tracing` asks only the thread that opens a
+/// span first. If that thread has no subscriber, `tracing` would turn this span off for the recording thread too.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
 
 /// The spans of one thread, in the order in which they were opened. Clones share the record.
@@ -47,8 +47,8 @@ impl RecordedSpan {
 struct Position(usize);
 
 impl RecordedSpans {
-    /// Records the spans of this thread up to this level, until the guard is dropped. Tasks of a runtime with one thread
-    /// are included.
+    /// Records the spans of this thread up to this level, until the guard is dropped. Tasks of a runtime with one
+    /// thread are included.
     pub fn begin(level: LevelFilter) -> (Self, DefaultGuard) {
         LazyLock::force(&SECOND);
         let spans = Self::default();

@@ -151,9 +151,9 @@ impl Verifier {
         Ok(verified)
     }
 
-    /// Starts a fetch for each issuer whose keys are missing or older than one hour, and returns at once. A failed fetch
-    /// is repeated as [`Verifier::verify`] describes. Call this method at the start of a server, and then regularly, so
-    /// that no request waits for keys.
+    /// Starts a fetch for each issuer whose keys are missing or older than one hour, and returns at once. A failed
+    /// fetch is repeated as [`Verifier::verify`] describes. Call this method at the start of a server, and then
+    /// regularly, so that no request waits for keys.
     ///
     /// # Panics
     /// The method panics outside of a Tokio runtime, if a fetch must start.

@@ -25,8 +25,8 @@ pub struct BearerAnswer {
     /// The time after which a new token should be requested: half of the lifetime. `None` if the lifetime is at most
     /// two hours.
     pub refresh_at: Option<UnixTime>,
-    /// `client_id`, `object_id`, and `msi_res_id` or `mi_res_id`: the identity that the token is for. `mi_res_id` is read
-    /// only if `msi_res_id` is absent. Each value is `None` if the response does not have the member.
+    /// `client_id`, `object_id`, and `msi_res_id` or `mi_res_id`: the identity that the token is for. `mi_res_id` is
+    /// read only if `msi_res_id` is absent. Each value is `None` if the response does not have the member.
     pub identity: [Option<String>; 3],
 }
 

@@ -12,8 +12,8 @@ pub const COMPUTE_PATH: &str = "/metadata/instance/compute";
 /// The API version that is requested.
 pub const COMPUTE_VERSION: &str = "2021-02-01";
 
-/// The response of `/metadata/instance/compute`. Only the members about the protection of keys, the cloud and the region
-/// are read.
+/// The response of `/metadata/instance/compute`. Only the members about the protection of keys, the cloud and the
+/// region are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComputeMetadata {
     /// `osType`. Empty if the response does not have it.
@@ -53,8 +53,8 @@ impl ComputeMetadata {
         })
     }
 
-    /// Returns the URL of the attestation service of the machine's cloud and region. `None` if the cloud is unknown, or if
-    /// `location` is not a region: a slash or a dot in it would send the evidence of the key to a different host.
+    /// Returns the URL of the attestation service of the machine's cloud and region. `None` if the cloud is unknown, or
+    /// if `location` is not a region: a slash or a dot in it would send the evidence of the key to a different host.
     pub fn attestation_endpoint(&self) -> Option<String> {
         let of_cloud = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case(&self.environment);
         let (_, domain) = ATTESTATION.iter().find(of_cloud)?;

@@ -105,11 +105,12 @@ pub struct Recovery {
     pub attests_again: bool,
 }
 
-/// The numbers about the certificate: it is not registered, it was revoked (two numbers), it is outside its validity, its
-/// subject is not authorised, it has expired.
+/// The numbers about the certificate: it is not registered, it was revoked (two numbers), it is outside its validity,
+/// its subject is not authorised, it has expired.
 pub const OF_CERTIFICATE: [u32; 6] = [700_027, 7_000_214, 7_000_277, 1_000_502, 700_030, 392_204];
 
-/// The numbers about the assertion that the certificate signed: it is outside its time range, its signature is not valid.
+/// The numbers about the assertion that the certificate signed: it is outside its time range, its signature is not
+/// valid.
 pub const OF_ASSERTION: [u32; 2] = [700_024, 7_000_274];
 
 /// The numbers about the attestation token: time range, issuer, claim, `jku` header, signature.

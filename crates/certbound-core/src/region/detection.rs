@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Region;
 
-/// The place from which the region of the machine was read. `Display` writes its stable name: the name of the variable, or
-/// `metadata_service`.
+/// The place from which the region of the machine was read. `Display` writes its stable name: the name of the variable,
+/// or `metadata_service`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
 #[non_exhaustive]
 pub enum RegionSource {

@@ -49,8 +49,8 @@ impl Login {
         Self { pin, limit, refused: Mutex::default() }
     }
 
-    /// Logs in, unless the token needs no login or this process is logged in already. All sessions of a process share the
-    /// login.
+    /// Logs in, unless the token needs no login or this process is logged in already. All sessions of a process share
+    /// the login.
     ///
     /// The clients of the process log in one after another, so that each client knows the result of the attempt before.
     pub(super) fn log_in(&self, opened: &Opened) -> Result<(), Pkcs11Error> {

@@ -1,7 +1,7 @@
 //! The losses of tokens, which all clients of the process must know.
 //!
-//! After a module has closed the sessions of a token, it can give their numbers to new sessions. A client that used an old
-//! number would then make its calls in the session of another client.
+//! After a module has closed the sessions of a token, it can give their numbers to new sessions. A client that used an
+//! old number would then make its calls in the session of another client.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -33,8 +33,8 @@ impl HttpsFetch {
     /// this trust store.
     ///
     /// # Errors
-    /// [`FetchError::Tls`] if the trust store cannot be read or contains no certificate. [`FetchError::NotFips`] if this
-    /// build requires FIPS, and its TLS is not in FIPS mode.
+    /// [`FetchError::Tls`] if the trust store cannot be read or contains no certificate. [`FetchError::NotFips`] if
+    /// this build requires FIPS, and its TLS is not in FIPS mode.
     pub fn load(&self) -> Result<(), FetchError> {
         self.client().map(drop)
     }

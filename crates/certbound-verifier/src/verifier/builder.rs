@@ -164,8 +164,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Begins with the keys that an earlier verifier has fetched, for a change of the settings without a pause. The keys
-    /// keep their age. Keys of an issuer whose settings have changed are fetched again.
+    /// Begins with the keys that an earlier verifier has fetched, for a change of the settings without a pause. The
+    /// keys keep their age. Keys of an issuer whose settings have changed are fetched again.
     ///
     /// Remembered decisions are not taken over, because the new settings may refuse those tokens.
     pub fn with_keys_of(mut self, earlier: &Verifier) -> Self {
