@@ -11,7 +11,8 @@ pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 /// The client's proof in the body of a token request. The mTLS host also requires the TLS certificate.
 ///
-/// The assertion type cannot be chosen: a bound assertion always has `jwt-pop`, even if a Bearer token is requested.
+/// The caller cannot choose the assertion type: a bound assertion always has `jwt-pop`, even if the client requests a
+/// Bearer token.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum ClientProof<'a> {

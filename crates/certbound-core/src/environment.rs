@@ -32,7 +32,7 @@ impl Cloud {
     /// Every cloud, the public one first.
     pub const ALL: &'static [Cloud] = Self::VARIANTS;
 
-    /// The login host to which requests are sent.
+    /// The login host to which the client sends requests.
     pub const fn login_host(self) -> &'static str {
         match self {
             Cloud::Public => "login.microsoftonline.com",
@@ -65,8 +65,8 @@ impl Cloud {
 
     /// The Microsoft Graph resource, without a trailing slash.
     ///
-    /// A token is requested for this resource. The host that accepts a certificate-bound token may have a different
-    /// name.
+    /// The client requests a token for this resource. The host that accepts a certificate-bound token may have a
+    /// different name.
     pub const fn graph_uri(self) -> &'static str {
         match self {
             Cloud::Public => "https://graph.microsoft.com",

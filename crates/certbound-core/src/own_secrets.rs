@@ -1,4 +1,4 @@
-//! Removes the client's own secrets from responses: some services repeat parts of the request, and errors are logged.
+//! Removes the client's own secrets from responses: some services repeat parts of the request, and programs log errors.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,9 +14,9 @@ use crate::secret::Secret;
 #[derive(Default)]
 pub struct OwnSecrets(Vec<Secret>);
 
-/// The length of the pieces of a secret that are looked for, in bytes.
+/// The length of the pieces of a secret that the search compares, in bytes.
 const RUN: usize = 8;
-/// The length of the shortest secret that is looked for, in bytes. Shorter texts occur in too many other texts.
+/// The length of the shortest secret that the search finds, in bytes. Shorter texts occur in too many other texts.
 const SHORTEST: usize = 4;
 
 impl OwnSecrets {

@@ -19,7 +19,8 @@ pub const BEARER: &str = "bearer";
 pub enum Grant<'a> {
     /// The application requests a token for itself (RFC 6749, section 4.4).
     ClientCredentials,
-    /// A managed identity requests a token for itself, with the certificate that was issued to its machine.
+    /// A managed identity requests a token for itself, with the certificate that the metadata service issued to its
+    /// machine.
     ManagedIdentity,
     /// The application exchanges a user's access token for a token of the same user (RFC 7523, section 2.1, with
     /// Entra's own parameters).
@@ -44,7 +45,7 @@ impl<'a> Grant<'a> {
     }
 }
 
-/// A token request, as it is POSTed to the token endpoint.
+/// The body of a token request, which the client sends to the token endpoint by `POST`.
 ///
 /// It does not contain the TLS certificate, the endpoint or headers. `req_cnf` belongs to a different scheme and is
 /// never sent. Parameters with an empty value are omitted.

@@ -27,8 +27,8 @@ pub struct TokenResponse {
     pub expires_in: Duration,
     /// `ext_expires_in`.
     pub ext_expires_in: Option<Duration>,
-    /// `refresh_in`: the time after which a new token should be fetched. `None` if it is absent or is not a valid
-    /// number of seconds.
+    /// `refresh_in`: the time after which the client should request a new token. `None` if it is absent or is not a
+    /// valid number of seconds.
     pub refresh_in: Option<Duration>,
     /// `scope`, split at white space. `None` if the response has no scope or an empty scope.
     pub scope: Option<Vec<String>>,
@@ -184,7 +184,7 @@ impl From<MalformedAnswer> for AnswerError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MalformedAnswer {
-    /// The response is a redirect. A redirect is never followed: an assertion must not be sent to a host that a
+    /// The response is a redirect. The client never follows a redirect: it must not send an assertion to a host that a
     /// redirect names.
     #[error(
         "the token service answered with a redirect to {to} (status {status}); redirects are not followed"

@@ -1,7 +1,7 @@
 //! Shows texts from other parties in messages, logs and headers without the effects of their control characters.
 //!
-//! Every text from another party must be converted by one of these functions before it is written to a terminal, a log
-//! or a header.
+//! Before a program writes a text from another party to a terminal, a log or a header, it must convert the text by one
+//! of these functions.
 
 use std::borrow::Cow;
 use std::fmt;

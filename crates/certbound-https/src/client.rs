@@ -20,7 +20,7 @@ use crate::identity::Identity;
 use crate::options::{Limits, Options};
 use crate::stream::{Shown, TlsFacts, recording};
 
-/// An idle connection is closed after this time. Services close idle connections after two minutes or more.
+/// The client closes an idle connection after this time. Services close idle connections after two minutes or more.
 const IDLE: Duration = Duration::from_secs(90);
 /// The interval of pings on an HTTP/2 connection with open requests, and the time that a ping may take.
 const PING: Duration = Duration::from_secs(10);

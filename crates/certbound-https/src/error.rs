@@ -34,7 +34,7 @@ pub enum Error {
     /// The URL of the proxy does not begin with `http://`.
     #[error("the URL of the proxy does not begin with http://")]
     ProxyKind,
-    /// The connection to the proxy could not be opened, or broke before the proxy answered.
+    /// The client could not open the connection to the proxy, or the connection broke before the proxy answered.
     #[error("the connection to the proxy {proxy} failed: {reason}")]
     Proxy {
         /// The host and port of the proxy.

@@ -36,7 +36,7 @@ pub struct TlsFacts {
     pub presented: bool,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
-    /// Whether HTTP/2 was negotiated.
+    /// Whether client and server negotiated HTTP/2.
     pub http2: bool,
 }
 

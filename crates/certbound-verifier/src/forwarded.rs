@@ -1,7 +1,7 @@
 //! The client's certificate in a header of a proxy that terminates TLS.
 //!
-//! The header is used only if a [`TrustedProxy`] is configured. A client that can reach the resource without the proxy
-//! can write the header, so the header is accepted from the proxy's addresses only.
+//! The verifier reads the header only if a [`TrustedProxy`] is configured. A client that can reach the resource without
+//! the proxy can write the header, so the verifier accepts the header from the proxy's addresses only.
 
 mod envoy;
 mod name;

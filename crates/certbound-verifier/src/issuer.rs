@@ -86,7 +86,7 @@ impl Issuer {
 
     /// Returns Entra in `cloud` as the issuer of every tenant for whose id `rule` returns true.
     ///
-    /// `rule` is called before the signature is checked. It gets a GUID in lower case. A rule that is always true
+    /// The verifier calls `rule` with a GUID in lower case, before it checks the signature. A rule that is always true
     /// accepts applications of tenants that you do not know.
     pub fn entra_where(cloud: Cloud, rule: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self(Kind::Entra { cloud, tenants: Tenants::Rule(Arc::new(rule)) })
@@ -122,8 +122,8 @@ impl Issuer {
     /// Sets the host from which the keys of an OpenID issuer are accepted, instead of the issuer's own host. This
     /// setting has no effect on Entra.
     ///
-    /// If `host` has no port, keys are accepted from every port of the host. Otherwise they are accepted only from this
-    /// port.
+    /// If `host` has no port, the verifier accepts keys from every port of the host. Otherwise it accepts keys from
+    /// this port only.
     ///
     /// # Errors
     /// [`IssuerError::KeysHost`] if `host` is neither a host nor a host and its port.
@@ -138,8 +138,8 @@ impl Issuer {
     /// Sets the only claim from which the client id of an OpenID issuer's token is read. This setting has no effect on
     /// Entra.
     ///
-    /// Default: `client_id`, `azp` and `cid`. If a token has several of these claims, the claims must have the same
-    /// value.
+    /// By default the verifier reads `client_id`, `azp` and `cid`. If a token has several of these claims, the claims
+    /// must have the same value.
     ///
     /// # Errors
     /// [`IssuerError::ClientClaim`] for an empty name and for `sub`. In a token of a user `sub` names the user, so

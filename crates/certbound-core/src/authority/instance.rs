@@ -20,12 +20,12 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The host to which requests are sent, in lower case.
+    /// The host to which the client sends requests, in lower case.
     pub fn preferred_network(&self) -> &str {
         &self.preferred_network
     }
 
-    /// The host under which tokens are cached, in lower case.
+    /// The host under which the client caches tokens, in lower case.
     pub fn preferred_cache(&self) -> &str {
         &self.preferred_cache
     }

@@ -38,8 +38,8 @@ impl AuthorityKind {
         matches!(self, Self::Entra | Self::Ciam | Self::B2c)
     }
 
-    /// Whether a bound token is requested with `token_type=mtls_pop`. An OpenID Connect issuer binds each token that it
-    /// issues over mutual TLS (RFC 8705, section 3), and returns it with the token type `Bearer`.
+    /// Whether the client requests a bound token with `token_type=mtls_pop`. An OpenID Connect issuer binds each token
+    /// that it issues over mutual TLS (RFC 8705, section 3), and returns it with the token type `Bearer`.
     pub const fn speaks_mtls_pop(self) -> bool {
         !matches!(self, Self::Oidc)
     }

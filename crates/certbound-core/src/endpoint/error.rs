@@ -6,7 +6,7 @@ use strum::EnumProperty as _;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The host does not begin with `login.`, so no mutual-TLS host can be derived from it.
+    /// The host does not begin with `login.`, so the client cannot derive a mutual-TLS host from it.
     #[error(
         "no mutual-TLS endpoint can be derived from the authority's host `{host}`: it does not start with `login.`"
     )]

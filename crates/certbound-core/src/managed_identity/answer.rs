@@ -22,8 +22,8 @@ pub struct BearerAnswer {
     pub access_token: Secret,
     /// The time at which the token expires.
     pub expires_at: UnixTime,
-    /// The time after which a new token should be requested: half of the lifetime. `None` if the lifetime is at most
-    /// two hours.
+    /// The time after which the client should request a new token: half of the lifetime. `None` if the lifetime is at
+    /// most two hours.
     pub refresh_at: Option<UnixTime>,
     /// `client_id`, `object_id`, and `msi_res_id` or `mi_res_id`: the identity that the token is for. `mi_res_id` is
     /// read only if `msi_res_id` is absent. Each value is `None` if the response does not have the member.

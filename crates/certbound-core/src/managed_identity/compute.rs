@@ -9,7 +9,7 @@ use crate::region::Region;
 /// The path at which the metadata service describes the machine.
 pub const COMPUTE_PATH: &str = "/metadata/instance/compute";
 
-/// The API version that is requested.
+/// The API version that the client requests.
 pub const COMPUTE_VERSION: &str = "2021-02-01";
 
 /// The response of `/metadata/instance/compute`. Only the members about the protection of keys, the cloud and the

@@ -7,7 +7,7 @@ use crate::shown::shown;
 /// The path at which the metadata service returns the region as text.
 pub const LOCATION_PATH: &str = "/metadata/instance/compute/location";
 
-/// The API version that is requested first.
+/// The API version that the client requests first.
 pub const LOCATION_VERSION: &str = "2021-02-01";
 
 /// Returns path and query of a request for the region. If the request has no version, the metadata service answers with

@@ -15,7 +15,7 @@ pub struct PlatformMetadata {
     pub tenant_id: String,
     /// The compute unit that uses the identity.
     pub cu_id: CuId,
-    /// The URL at which a key can be attested.
+    /// The URL of the attestation service, which attests the key.
     pub attestation_endpoint: String,
 }
 
@@ -44,7 +44,7 @@ impl CuId {
 
 impl PlatformMetadata {
     /// Parses the body of a response with status 200. `server` is the `Server` header of the response. It must contain
-    /// `imds`, in upper or lower case, because a certificate request must not be sent to any other server.
+    /// `imds`, in upper or lower case, because the client must not send a certificate request to any other server.
     ///
     /// # Errors
     /// [`MalformedMachineAnswer`] if the server is not IMDS, or if a member is missing or malformed.
@@ -110,7 +110,7 @@ impl IssuedCredential {
         })
     }
 
-    /// The URL at which the token is requested.
+    /// The URL at which the client requests the token.
     pub fn token_endpoint(&self) -> String {
         format!("{}/{}/oauth2/v2.0/token", self.mtls_endpoint, self.tenant_id)
     }

@@ -10,7 +10,7 @@ impl IssuedCredential {
     /// Whether the certificate's subject is the identity that the response names. The subject must have one common
     /// name, the client id, and one domain component, the tenant.
     ///
-    /// The attributes themselves are compared: in the text form, a value can look like a different attribute.
+    /// The method compares the attributes themselves: in the text form, a value can look like a different attribute.
     pub fn names_its_identity(&self) -> bool {
         let Ok((_, certificate)) = X509Certificate::from_der(&self.certificate) else { return false };
         let subject = certificate.subject();

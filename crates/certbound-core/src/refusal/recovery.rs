@@ -23,11 +23,11 @@ pub enum Failure {
     ClientRefused,
     /// The server of the token service rejected the certificate in TLS, by an alert.
     CertificateAlert,
-    /// The connection ended after the certificate was sent, and before any part of a response arrived.
+    /// The connection ended after the client sent the certificate, and before any part of a response arrived.
     EndedAfterCertificate,
     /// The client rejected the server's certificate, or TLS failed for another reason than the client's certificate.
     ServerRejected,
-    /// No connection was opened: the name, the route, the port or the proxy failed.
+    /// The client could not open a connection: the name, the route, the port or the proxy failed.
     NotConnected,
     /// The connection broke while the response arrived, or the response was too large.
     ConnectionLost,
@@ -101,7 +101,8 @@ pub struct Recovery {
     pub source: CertificateAction,
     /// The action of the Leg 1 whose assertion the failed request presented.
     pub leg1: CertificateAction,
-    /// Whether a managed identity drops the attestation token of the key, so that the key is attested again.
+    /// Whether a managed identity drops the attestation token of the key, so that the attestation hook attests the key
+    /// again.
     pub attests_again: bool,
 }
 
@@ -169,7 +170,8 @@ impl Failure {
         // The columns: the party at fault, the machine, the source, Leg 1.
         let (at_fault, machine, source, leg1) = match self {
             Self::CertificateRefused => (Party::Certificate, Refuse, Refuse, Refuse),
-            // An assertion of Leg 1 was signed by the token service, so its refusal says little about the certificate.
+            // The token service signed an assertion of Leg 1, so the refusal of this assertion says little about the
+            // certificate.
             Self::AssertionRefused => (Party::Assertion, Refuse, Refuse, Suspect),
             Self::CertificateUnsuited => (Party::Certificate, Keep, Refuse, Refuse),
             Self::AttestationRefused => (Party::Attestation, Refuse, Keep, Keep),

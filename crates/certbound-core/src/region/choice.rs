@@ -5,7 +5,7 @@ use super::{Region, RegionError};
 /// The way in which the region of an authority is chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RegionChoice {
-    /// No region: requests are sent to the global endpoint.
+    /// No region: the client sends requests to the global endpoint.
     #[default]
     Global,
     /// A fixed region.

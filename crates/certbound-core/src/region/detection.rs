@@ -42,7 +42,8 @@ impl DetectedRegion {
     }
 }
 
-/// The reason why the region of the machine could not be detected. In this case the global endpoint is used.
+/// The reason why the client could not detect the region of the machine. In this case the client uses the global
+/// endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetectionFailure {
@@ -52,7 +53,7 @@ pub enum DetectionFailure {
         /// The name of the variable.
         variable: &'static str,
     },
-    /// The metadata service cannot be reached.
+    /// The client cannot reach the metadata service.
     #[error("the metadata service cannot be reached: {reason}")]
     Unreachable {
         /// The network error.
@@ -108,20 +109,20 @@ pub enum RegionOutcome {
     NotUsed,
     /// The application's configuration named the region. For a certificate of a machine, the platform named the region.
     Named,
-    /// The region of the machine was detected.
+    /// The client detected the region of the machine.
     Detected {
         /// The place from which the region was read.
         source: RegionSource,
-        /// Whether the result of an earlier detection was used.
+        /// Whether the client used the result of an earlier detection.
         remembered: bool,
     },
-    /// The region of the machine could not be detected, so the global endpoint was used.
+    /// The client could not detect the region of the machine, so it used the global endpoint.
     NotDetected {
         /// The reason why the region was not detected.
         failure: DetectionFailure,
     },
-    /// The host of the region could not be reached. The application allowed the global endpoint, so the request used
-    /// this endpoint.
+    /// The client could not reach the host of the region. The application allowed the global endpoint, so the request
+    /// used this endpoint.
     Unreachable {
         /// The region.
         region: Region,
@@ -144,7 +145,7 @@ impl RegionOutcome {
         }
     }
 
-    /// The reason why the global endpoint was used although a region was chosen.
+    /// The reason why the client used the global endpoint although the application chose a region.
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::NotDetected { failure } => Some(failure.to_string()),

@@ -1,4 +1,5 @@
-//! Documents over HTTPS. Each document has its own connection, because only about two documents are fetched in an hour.
+//! Documents over HTTPS. Each document has its own connection, because the verifier fetches only about two documents of
+//! an issuer in an hour.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub struct HttpsFetch {
 }
 
 impl HttpsFetch {
-    /// Reads the proxy from the environment. The trust store is read when the first document is fetched.
+    /// Reads the proxy from the environment. The first fetch reads the trust store.
     pub fn new() -> Self {
         Self { proxy: Proxy::from_env(), client: Arc::default() }
     }

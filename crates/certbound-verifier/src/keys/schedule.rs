@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use certbound_core::time::UnixTime;
 
-/// Keys of this age are fetched again in the background.
+/// The verifier fetches keys of this age again in the background.
 pub(super) const REFRESH_AFTER: Duration = Duration::from_secs(3600);
-/// Keys of this age are fetched again before they are used, unless the last fetch failed. Keys reach this age only if
-/// no token needed them for 10 minutes.
+/// The verifier fetches keys of this age again before it uses them, unless the last fetch failed. Keys reach this age
+/// only if no token needed them for 10 minutes.
 pub(super) const WAIT_AFTER: Duration = Duration::from_secs(3600 + 600);
-/// Keys that cannot be refreshed are used up to this age.
+/// If the verifier cannot refresh its keys, it uses them up to this age.
 pub(super) const KEEP_FOR: Duration = Duration::from_secs(24 * 3600);
 /// The shortest time between two fetches that unknown keys cause.
 pub(super) const UNKNOWN_EVERY: Duration = Duration::from_secs(30);
@@ -233,7 +233,7 @@ impl Schedule {
         if let Some(failed) = self.failed.as_mut().filter(|failed| set_back(failed.at)) {
             failed.at = now;
         }
-        // `ended` compares the whole `Flight`, so the fetch is given up instead of changed.
+        // `ended` compares the whole `Flight`, so this method gives up the fetch instead of changing it.
         if self.flight.is_some_and(|flight| set_back(flight.began)) {
             self.flight = None;
             self.fail(now);

@@ -25,8 +25,8 @@ pub enum KeyState {
         /// The reason why the last fetch failed. It is `None` if the last fetch returned keys.
         failure: Option<String>,
     },
-    /// No token of the issuer can be accepted: no keys were fetched yet, or they are older than 24 hours, or the issuer
-    /// has withdrawn them.
+    /// No token of the issuer can be accepted: the verifier has not fetched keys yet, the keys are older than 24 hours,
+    /// or the issuer has withdrawn them.
     Unavailable {
         /// The reason of the last failure.
         reason: String,

@@ -55,8 +55,8 @@ impl Policy {
         }
     }
 
-    /// Checks that the token is bound to the certificate of *this* connection (RFC 8705, section 3). The encoded
-    /// thumbprints are compared and never decoded.
+    /// Checks that the token is bound to the certificate of *this* connection (RFC 8705, section 3). The method
+    /// compares the encoded thumbprints and never decodes them.
     pub(crate) fn check_binding(&self, claim: &str, peer: &PeerCertificate) -> Result<(), Refusal> {
         let found = peer.thumbprint().ok_or(Refusal::NoCertificate)?;
         if found.matches_claim(claim) {
