@@ -21,7 +21,7 @@ use crate::subjects::Subject;
 /// The time within which a watched certificate must be in use after its files changed.
 const NOTICED: Duration = Duration::from_secs(8);
 
-/// A certificate that is replaced while its client uses it.
+/// A certificate that the soak replaces while a client uses it.
 pub(crate) enum Holder {
     /// A certificate that the application replaces.
     Rotating { certificate: RotatingCertificate, key: KeyKind },

@@ -12,9 +12,9 @@
 //! A soak has three equal parts. Each part has new clients. After a part, no task and no connection of its clients may
 //! be left.
 //!
-//! The clients have one runtime, the emulator has a second, and all other tasks run in a third, so that the tasks of
-//! the clients can be counted. Time runs ten times as fast for clients and emulator; the waits of the clients are not
-//! shortened.
+//! The clients and the tasks that use them have one runtime, so that the soak can count its tasks. The emulator has a
+//! second runtime, and all other tasks run in a third runtime. Time runs ten times as fast for clients and emulator;
+//! the waits of the clients are not shortened.
 #![expect(clippy::unwrap_used, reason = "a program for tests: a failure of the set-up ends it")]
 
 mod certificates;

@@ -1,5 +1,5 @@
-//! Managed identities. A cached token is compared with an application's cached token. The first bound token of a
-//! machine is compared with the work that the token needs.
+//! Managed identities. The benchmark compares a cached token with an application's cached token. It compares the first
+//! bound token of a machine with the work that the token needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

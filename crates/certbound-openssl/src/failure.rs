@@ -9,8 +9,8 @@ use openssl::ssl::{self, ErrorCode, SslAlert};
 /// The difference between the number of a received alert and its reason code in OpenSSL (`SSL_AD_REASON_OFFSET`).
 const ALERTS: i32 = 1000;
 
-/// Returns the error of a first handshake that failed. `untrusted` is the reason if the server's certificate was
-/// refused.
+/// Returns the error of a first handshake that failed. `untrusted` is the reason if OpenSSL refused the server's
+/// certificate.
 pub(crate) fn handshake(host: &str, untrusted: Option<Untrusted>, error: ssl::Error) -> TransportError {
     let reason = untrusted.map_or_else(|| cause(error), Cause::new);
     TransportError::Tls { host: host.to_owned(), reason }

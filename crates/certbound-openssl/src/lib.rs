@@ -2,8 +2,8 @@
 //!
 //! Key Vault requests the certificate by a **renegotiation of TLS 1.2** over HTTP/1.1, after a request with the header
 //! `x-ms-tokenboundauth: true`. rustls does not renegotiate, so this crate uses OpenSSL. It needs libssl and its
-//! headers to build (Debian: `libssl-dev` and `pkg-config`). The library must be OpenSSL 3.0 or later; LibreSSL,
-//! BoringSSL and AWS-LC are refused.
+//! headers to build (Debian: `libssl-dev` and `pkg-config`). The library must be OpenSSL 3.0 or later; the build
+//! refuses LibreSSL, BoringSSL and AWS-LC.
 //!
 //! [`OpensslTransport`] sends a request to a vault in four steps, on a connection of its own:
 //!
@@ -12,9 +12,9 @@
 //! 3. The server renegotiates and requests the certificate, and OpenSSL presents it. Then the server answers.
 //! 4. The transport sends the request with the token on the same connection.
 //!
-//! The token is not sent if the server does not renegotiate, or renegotiates without requesting the certificate. A
-//! second renegotiation, and a renegotiation after an answer has begun, end the connection. A server that requests the
-//! certificate in its first handshake gets the token without steps 2 and 3.
+//! The transport does not send the token if the server does not renegotiate, or renegotiates without requesting the
+//! certificate. A second renegotiation, and a renegotiation after an answer has begun, end the connection. A server
+//! that requests the certificate in its first handshake gets the token without steps 2 and 3.
 //!
 //! OpenSSL can present only a certificate whose private key is in memory. A key in a device, a vault or an agent
 //! ([`Signer`](certbound::certificate::Signer)) would need an engine or a provider of OpenSSL, and the crate `openssl`

@@ -53,8 +53,8 @@ impl ClientMetrics {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Reports the counters of `cache`, which are read only when the metrics are collected. `name` becomes the
-    /// attribute `certbound.cache.name`; give each cache its own name, and register it once.
+    /// Reports the counters of `cache`. The metrics read the counters only when a reader collects them. `name` becomes
+    /// the attribute `certbound.cache.name`; give each cache its own name, and register it once.
     ///
     /// The metrics do not keep the cache in memory. A cache is not reported after its last clone was dropped.
     pub fn watch_cache(&self, name: &str, cache: &TokenCache) {

@@ -5,7 +5,7 @@
 //!
 //! A bounded number of threads calls the module, and each thread has its own session. A caller waits for a limited
 //! time, so a module that hangs does not block the program. A module that crashes ends the program, because it runs in
-//! the same process. A PIN is tried once: a PIN that the token refused is never sent again by this process.
+//! the same process. A PIN is tried once: this process never sends a PIN again that the token refused.
 //!
 //! If a token is taken out and put back, this crate opens the token and logs in again, and its keys get new handles. A
 //! client never uses a connection of an old handle with a new handle.

@@ -55,7 +55,7 @@ struct Inner {
 }
 
 impl TokenKeys {
-    /// Opens the token and logs in. The key is found or generated when it is needed for the first time.
+    /// Opens the token and logs in. The provider finds or generates the key when a client needs it for the first time.
     ///
     /// The function blocks. In an async function call it on a thread for blocking work.
     ///

@@ -139,7 +139,7 @@ impl Inner {
                 *state = Some(opened);
                 Err(error)
             }
-            // A session whose call failed is closed, because the operation can still be active in it.
+            // `run` closes a session whose call failed, because the operation can still be active in it.
             Err(error) => Err(error),
             Ok(result) => {
                 *state = Some(opened);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use certbound_core::jwt::Claims;
 use serde_json::Value;
 
-/// The way in which the claims of one issuer are read. It is cheap to clone.
+/// The way in which the verifier reads the claims of one issuer. It is cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) enum Reading {
     /// Microsoft Entra.

@@ -1,4 +1,4 @@
-//! All reasons for which a request is refused.
+//! All reasons for which the verifier refuses a request.
 
 mod forwarded;
 mod http_error;
@@ -14,8 +14,9 @@ use strum::EnumProperty as _;
 pub use self::forwarded::ForwardedError;
 pub(crate) use self::forwarded::MAX_CERTIFICATE_HEADER;
 
-/// The reason why a request is refused. If there are several reasons, the verifier uses the first reason in the order
-/// of these variants. [`Refusal::TokenInUrl`] is an exception: it precedes the refusals of the `Authorization` header.
+/// The reason why the verifier refuses a request. If there are several reasons, the verifier uses the first reason in
+/// the order of these variants. [`Refusal::TokenInUrl`] is an exception: it precedes the refusals of the
+/// `Authorization` header.
 ///
 /// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, but never the
 /// token. The caller gets [`Refusal::description`], which contains nothing of the request.
@@ -92,7 +93,7 @@ pub enum Refusal {
     #[strum(props(description = "the token's confirmation is not understood"))]
     #[strum(props(fix = "the issuer must write `cnf` with `x5t#S256` only: 43 characters of base64url"))]
     Confirmation(#[from] CnfError),
-    /// A bound token was sent under `Bearer`.
+    /// The caller sent a bound token under `Bearer`.
     #[error("a certificate-bound token was sent under Bearer")]
     #[strum(props(code = "bound_token_under_bearer"))]
     #[strum(props(description = "a certificate-bound token was sent under Bearer"))]
@@ -100,7 +101,7 @@ pub enum Refusal {
         fix = "the caller must send the token under mtls_pop; for clients of RFC 8705 use BindingPolicy::Rfc8705 (--binding rfc8705)"
     ))]
     BoundUnderBearer,
-    /// A token without `cnf` was sent under `mtls_pop`.
+    /// The caller sent a token without `cnf` under `mtls_pop`.
     #[error("a token without cnf was sent under mtls_pop")]
     #[strum(props(code = "unbound_token_under_mtls_pop"))]
     #[strum(props(description = "the token is not bound to a certificate"))]
@@ -108,7 +109,7 @@ pub enum Refusal {
         fix = "the caller must request a bound token: of type mtls_pop from Entra, or over mutual TLS from an issuer of RFC 8705"
     ))]
     UnboundUnderPop,
-    /// The token has no `cnf`, and a bound token is required.
+    /// The token has no `cnf`, and the binding policy requires a bound token.
     #[error("the token has no cnf, and a bound token is required")]
     #[strum(props(code = "binding_required"))]
     #[strum(props(description = "the token is not bound to a certificate"))]
@@ -133,7 +134,7 @@ pub enum Refusal {
         /// The `iss` of the token, shortened and escaped.
         found: String,
     },
-    /// The issuer is trusted, but its tenant is not accepted.
+    /// The verifier trusts the issuer, but does not accept the token's tenant.
     #[error("the tenant {found} is not accepted")]
     #[strum(props(code = "tenant_not_allowed"))]
     #[strum(props(description = "the token's tenant is not accepted"))]
@@ -344,7 +345,7 @@ pub enum Refusal {
     KeysUnavailable {
         /// The reason of the last failure.
         reason: String,
-        /// The host whose document could not be used, if a request was sent or should have been sent.
+        /// The host of the document that the verifier could not use. `None` if no fetch failed at a host.
         host: Option<String>,
         /// Whether the next fetch may succeed without a change. It is false for a certificate that is not trusted.
         is_transient: bool,

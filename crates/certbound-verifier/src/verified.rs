@@ -1,4 +1,4 @@
-//! The facts about a request that is accepted.
+//! The facts about a request that the verifier accepted.
 
 use std::fmt;
 use std::sync::Arc;

@@ -95,8 +95,8 @@ impl Verifier {
     /// Decides with the issuer's keys, and fetches them if they are missing or old.
     ///
     /// A token that would be refused with every key starts no fetch and waits for no fetch. Unknown keys cause at most
-    /// one fetch in 30 s for each issuer. A failed fetch is repeated after 10 s, then after 20 s, 40 s and so on up to
-    /// 300 s. Meanwhile the last keys are used until 24 hours after they were fetched.
+    /// one fetch in 30 s for each issuer. The verifier repeats a failed fetch after 10 s, then after 20 s, 40 s and so
+    /// on up to 300 s. Meanwhile it uses the last keys until 24 hours after their fetch.
     ///
     /// A token with an unknown key waits at most two seconds for a fetch. If there are no keys, a token waits until the
     /// fetch ends. It also does so if the keys are older than 70 minutes and the last fetch did not fail. The Tokio
@@ -107,8 +107,8 @@ impl Verifier {
     ///
     /// # Errors
     /// [`Refusal`]. It is [`Refusal::KeysUnavailable`] if there are no keys, or if the token's key is unknown and the
-    /// last fetch failed or takes longer than two seconds. A token that would be refused for another reason gets that
-    /// reason instead.
+    /// last fetch failed or takes longer than two seconds. If the verifier would refuse the token for another reason,
+    /// it returns that reason instead.
     pub async fn verify(
         &self,
         authorization: &Authorization<'_>,
@@ -151,8 +151,8 @@ impl Verifier {
         Ok(verified)
     }
 
-    /// Starts a fetch for each issuer whose keys are missing or older than one hour, and returns at once. A failed
-    /// fetch is repeated as [`Verifier::verify`] describes. Call this method at the start of a server, and then
+    /// Starts a fetch for each issuer whose keys are missing or older than one hour, and returns at once. The verifier
+    /// repeats a failed fetch as [`Verifier::verify`] describes. Call this method at the start of a server, and then
     /// regularly, so that no request waits for keys.
     ///
     /// # Panics
@@ -175,8 +175,8 @@ impl Verifier {
     /// [`Verifier::verify`]. Use it for your own tokens only.
     ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`] if there are no keys that may be used. If the token is refused before its key is
-    /// needed, the set is empty and there is no error.
+    /// [`Refusal::KeysUnavailable`] if there are no keys that may be used. If the verifier refuses the token before it
+    /// needs a key, the set is empty and there is no error.
     pub async fn keys_of(&self, authorization: &Authorization<'_>) -> Result<Arc<KeySet>, Refusal> {
         let (inner, peer) = (&self.inner, PeerCertificate::none());
         let attempt = Attempt { authorization: *authorization, peer: &peer, now: inner.clock.now() };

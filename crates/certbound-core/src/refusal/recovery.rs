@@ -17,7 +17,8 @@ pub enum Failure {
     AssertionRefused,
     /// The token service refused the kind of the certificate: AADSTS392189 with an `error` other than `invalid_client`.
     CertificateUnsuited,
-    /// The token service refused the attestation of the certificate's key by one of [`OF_ATTESTATION`].
+    /// The token service refused the attestation of the certificate's key by `invalid_client` with one of
+    /// [`OF_ATTESTATION`].
     AttestationRefused,
     /// The token service refused the client by `invalid_client` with any other number, or without a number.
     ClientRefused,

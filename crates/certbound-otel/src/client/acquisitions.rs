@@ -12,7 +12,7 @@ use super::caches::Caches;
 use crate::bounded::Bounded;
 use crate::names::{self, attribute};
 
-/// The maximum number of different combinations of attributes. Later combinations are counted together.
+/// The maximum number of different combinations of attributes. The metrics count all later combinations together.
 const SERIES: usize = 1_000;
 
 /// The counts of acquisitions that were not cache hits, and the durations.
@@ -62,7 +62,7 @@ impl Series {
 }
 
 impl Acquisitions {
-    /// Registers the instruments. The cache hits of `caches` are counted as acquisitions.
+    /// Registers the instruments. The instruments count the cache hits of `caches` as acquisitions.
     pub(super) fn register(meter: &Meter, regions: &Arc<Bounded>, caches: &Arc<Caches>) -> Self {
         let counts = Arc::<Mutex<HashMap<Series, u64>>>::default();
         let (counted, caches) = (Arc::clone(&counts), Arc::clone(caches));

@@ -9,7 +9,7 @@ use crate::verified::Verified;
 
 impl Policy {
     /// Checks the times (RFC 7519, sections 4.1.4 to 4.1.6). `exp` is required. A fraction of a second shortens the
-    /// validity: `exp` is rounded down, and the start of the validity is rounded up. The age is measured from `iat`,
+    /// validity: the method rounds `exp` down, and the start of the validity up. It measures the age from `iat`,
     /// rounded down.
     pub(crate) fn check_times(&self, claims: &Claims, now: UnixTime) -> Result<UnixTime, Refusal> {
         let (not_before, issued) = (date(claims, "nbf")?, date(claims, "iat")?);
@@ -27,8 +27,8 @@ impl Policy {
                 return Err(Refusal::Lifetime { from, to: expires });
             }
         }
-        // A token without `nbf` and `iat` has no start, so its remaining lifetime is compared with the longest
-        // lifetime.
+        // A token without `nbf` and `iat` has no start, so the method compares the token's remaining lifetime with the
+        // longest lifetime.
         if end.ceil().since(now.plus(self.leeway)) > self.longest_lifetime {
             return Err(Refusal::Lifetime { from: now, to: expires });
         }

@@ -53,7 +53,7 @@ impl VerifierBuilder {
     }
 
     /// Accepts a token that has other audiences besides an audience of this resource. The other resources can then send
-    /// the token to this resource. Default: a token is accepted only if each of its audiences was set by
+    /// the token to this resource. By default the verifier accepts a token only if each of its audiences was set by
     /// [`VerifierBuilder::audience`].
     pub fn accept_several_audiences(mut self) -> Self {
         self.policy.several_audiences = true;
@@ -120,16 +120,16 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts a client certificate outside its validity dates, if the token is bound to it. Default: the request is
-    /// refused.
+    /// Accepts a client certificate outside its validity dates, if the token is bound to it. By default the verifier
+    /// refuses the request.
     pub fn accept_any_certificate_dates(mut self) -> Self {
         self.policy.certificate_dates = false;
         self
     }
 
-    /// Calls `demand` with the claims of every verified token. If `demand` returns a text, the token is refused, and
-    /// the challenge contains the text. The text is a JSON object of the claims for a new token (continuous access
-    /// evaluation).
+    /// Calls `demand` with the claims of every verified token. If `demand` returns a text, the verifier refuses the
+    /// token, and the challenge contains the text. The text is a JSON object of the claims for a new token (continuous
+    /// access evaluation).
     pub fn demand(mut self, demand: impl Fn(&Claims) -> Option<String> + Send + Sync + 'static) -> Self {
         self.policy.demand = Some(Arc::new(demand));
         self
@@ -165,7 +165,8 @@ impl VerifierBuilder {
     }
 
     /// Begins with the keys that an earlier verifier has fetched, for a change of the settings without a pause. The
-    /// keys keep their age. Keys of an issuer whose settings have changed are fetched again.
+    /// keys keep their age. The verifier fetches the keys of an issuer again if the settings of the issuer have
+    /// changed.
     ///
     /// Remembered decisions are not taken over, because the new settings may refuse those tokens.
     pub fn with_keys_of(mut self, earlier: &Verifier) -> Self {
