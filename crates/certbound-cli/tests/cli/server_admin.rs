@@ -115,8 +115,10 @@ fn health_says_whether_a_server_is_ready() {
     // A server that accepts connections and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = silent.local_addr().unwrap().to_string();
-    let output = offline(&["health", &silent_address, "--timeout", "0", "-o", "json"]);
+    let output = offline(&["health", &silent_address, "--timeout", "1", "-o", "json"]);
     assert_eq!(refusal(&output), (3, "admin_listener_unreachable".to_owned()));
+    let never = offline(&["health", &silent_address, "--timeout", "0", "-o", "json"]);
+    assert_eq!(refusal(&never), (2, "usage".to_owned()));
     for wrong in ["", "9090", "unix:", "https://a.example"] {
         assert_eq!(refusal(&health(wrong)), (2, "usage".to_owned()), "{wrong}");
     }
