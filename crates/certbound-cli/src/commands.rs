@@ -57,16 +57,17 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the two-leg flow against an emulator, on one screen.
     ///
-    /// The emulator runs in this process, so the demo needs no tenant and uses only the network of this machine. On real
-    /// TLS connections the demo runs Leg 1, and Leg 2 for bound and Bearer tokens. It calls a vault, Graph and a custom API,
-    /// and exchanges assertions across tenants. It also sends requests that must be refused, such as a call with a stolen
-    /// token. A checklist compares all requests and answers with the expected ones. The exit code is 0 if every check passes.
+    /// The emulator runs in this process, so the demo needs no tenant and uses only the network of this machine. On
+    /// real TLS connections the demo runs Leg 1, and Leg 2 for bound and Bearer tokens. It calls a vault, Graph and a
+    /// custom API, and exchanges assertions across tenants. It also sends requests that must be refused, such as a call
+    /// with a stolen token. A checklist compares all requests and answers with the expected ones. The exit code is 0 if
+    /// every check passes.
     #[command(after_long_help = examples::DEMO)]
     Demo(DemoFlags),
     /// Get a token in one step, by the direct flow.
     ///
-    /// A bound token needs a certificate or a managed identity. A Bearer token can be requested with every credential. The
-    /// credential is read from a flag, from certbound's own variables (CERTBOUND_...), or from
+    /// A bound token needs a certificate or a managed identity. A Bearer token can be requested with every credential.
+    /// The credential is read from a flag, from certbound's own variables (CERTBOUND_...), or from
     /// AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE, in this order.
     #[command(after_long_help = examples::TOKEN)]
     Token(TokenFlags),
@@ -88,9 +89,9 @@ pub(crate) enum Command {
     Exchange(ExchangeFlags),
     /// Get a token, and call a resource with token and certificate.
     ///
-    /// The flags of `exchange` request the token by the two-leg flow, and those of `token` by the direct flow. The result is
-    /// the body of the answer. In a pipe the body is unchanged. On a terminal certbound removes the token and control
-    /// characters from the body. If the status is not 2xx, the exit code is 1.
+    /// The flags of `exchange` request the token by the two-leg flow, and those of `token` by the direct flow. The
+    /// result is the body of the answer. In a pipe the body is unchanged. On a terminal certbound removes the token and
+    /// control characters from the body. If the status is not 2xx, the exit code is 1.
     #[command(after_long_help = examples::CALL, mut_args(|flag| match flag.get_id().as_str() {
         "client_secret_env" | "dry_run" | "trace" => flag.hide_short_help(true),
         _ => flag,
@@ -98,10 +99,10 @@ pub(crate) enum Command {
     Call(CallFlags),
     /// Check a two-leg configuration, and explain each problem.
     ///
-    /// doctor takes the flags, the variables and the profile of `exchange`. It checks the configuration, the certificate,
-    /// the network, both legs, the token and, with --resource-url, a resource. It sends each request once and stores no
-    /// token. The report contains no secrets, so it can be pasted into a ticket. The exit code is 0 if nothing failed,
-    /// and 1 if a check failed. With --dry-run only the checks that send no request are made.
+    /// doctor takes the flags, the variables and the profile of `exchange`. It checks the configuration, the
+    /// certificate, the network, both legs, the token and, with --resource-url, a resource. It sends each request once
+    /// and stores no token. The report contains no secrets, so it can be pasted into a ticket. The exit code is 0 if
+    /// nothing failed, and 1 if a check failed. With --dry-run only the checks that send no request are made.
     #[command(
         after_long_help = examples::DOCTOR,
         mut_arg("managed_identity", |flag| flag.hide(true)),
@@ -122,15 +123,15 @@ pub(crate) enum Command {
     Doctor(DoctorFlags),
     /// Print the token endpoint of an authority, and its rule.
     ///
-    /// The rule is the reason for this host: the region, the client certificate and the kind of authority determine it. This
-    /// command uses no network.
+    /// The rule is the reason for this host: the region, the client certificate and the kind of authority determine it.
+    /// This command uses no network.
     #[command(after_long_help = examples::ENDPOINT)]
     Endpoint(EndpointFlags),
     /// Print the capabilities of this machine's managed identity.
     ///
     /// The command prints the source of the tokens, whether tokens can be bound, and the strength of their keys. If a
-    /// platform has set its environment variables, the command sends no request. Otherwise it probes the metadata service,
-    /// and fails if no metadata service answers. MSAL_MI_DISABLE_IMDS_V2=true disables version 2 of the
+    /// platform has set its environment variables, the command sends no request. Otherwise it probes the metadata
+    /// service, and fails if no metadata service answers. MSAL_MI_DISABLE_IMDS_V2=true disables version 2 of the
     /// metadata service, for every command.
     ///
     /// The result also says whether this program uses the FIPS module of AWS-LC.
@@ -138,8 +139,8 @@ pub(crate) enum Command {
     Capabilities(CapabilitiesFlags),
     /// Print the content of a token without verifying it.
     ///
-    /// Do not trust the content: everybody can write such a token. With --certificate the command also shows whether the token is
-    /// bound to this certificate; if it is not, the exit code is 1. The signature is never printed.
+    /// Do not trust the content: everybody can write such a token. With --certificate the command also shows whether
+    /// the token is bound to this certificate; if it is not, the exit code is 1. The signature is never printed.
     #[command(after_long_help = examples::INSPECT)]
     Inspect(InspectFlags),
     /// Verify a token as a resource does, and print each step.
@@ -151,8 +152,9 @@ pub(crate) enum Command {
     Verify(VerifyFlags),
     /// Check whether a server of certbound is ready.
     ///
-    /// The server answers on its admin listener, whose address is that of --admin-listen. Use this command as the health check
-    /// of a container. The exit code is 0 if the server is ready, 1 if it is not ready, and 3 if it does not answer.
+    /// The server answers on its admin listener, whose address is that of --admin-listen. Use this command as the
+    /// health check of a container. The exit code is 0 if the server is ready, 1 if it is not ready, and 3 if it does
+    /// not answer.
     #[command(after_long_help = examples::HEALTH)]
     Health(HealthFlags),
     /// Explain an error code: its meaning, usual causes and fix.
@@ -168,9 +170,9 @@ pub(crate) enum Command {
     Emulator(EmulatorCommand),
     /// List and generate keys in PKCS#11 tokens and in the TPM.
     ///
-    /// `keys csr` prints a certificate request for a key. A token is an HSM, a smart card, or a TPM through tpm2-pkcs11. Its
-    /// keys never leave it: `--certificate`, `--leg1-certificate` and `--machine-keys` use them by their PKCS#11 URI. A build
-    /// with the feature `tpm` also uses the TPM itself: `tpm:HANDLE`.
+    /// `keys csr` prints a certificate request for a key. A token is an HSM, a smart card, or a TPM through
+    /// tpm2-pkcs11. Its keys never leave it: `--certificate`, `--leg1-certificate` and `--machine-keys` use them by
+    /// their PKCS#11 URI. A build with the feature `tpm` also uses the TPM itself: `tpm:HANDLE`.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Show or check the configuration of commands.

@@ -57,8 +57,8 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     broken(text, ("", 0), width)
 }
 
-/// Breaks the lines that are longer than `width`. The further lines of a line of a table begin in the column of its
-/// value. The further lines of every other line are indented.
+/// Breaks the lines that are longer than `width`. A row of a table continues in the column of its value, if this column
+/// is in the left half of the width. Every other line continues with an indentation.
 pub(crate) fn folded(text: &str, width: usize) -> String {
     let fold = |line: &str| match line.strip_suffix('\n') {
         Some(line) => fold(line, width) + "\n",
@@ -79,8 +79,8 @@ fn count(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Returns the head of a line, which is never broken, the rest of the line, and the column of the further lines. Two
-/// spaces separate the name of a table's line from its value.
+/// Returns the head of a line, which is never broken, the rest of the line, and the column in which the line continues.
+/// In a row of a table, at least two spaces separate the name from the value.
 fn parts(line: &str, width: usize) -> (&str, &str, usize) {
     let text = line.trim_start();
     let (leading, _) = line.split_at(line.len() - text.len());

@@ -26,7 +26,7 @@ pub(crate) struct FoundKey {
     pub(crate) label: Vec<u8>,
     /// `None` for a kind of key that certbound does not use.
     pub(crate) kind: Option<KeyKind>,
-    /// DER of the `SubjectPublicKeyInfo`, if the token knows it.
+    /// DER of the `SubjectPublicKeyInfo`, if the token reports the public key.
     pub(crate) public: Option<Vec<u8>>,
     pub(crate) may_sign: bool,
     pub(crate) asks_each_time: bool,

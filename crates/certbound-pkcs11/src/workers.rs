@@ -75,7 +75,7 @@ impl<S: Default + 'static> Workers<S> {
         self.run_within(self.limit, work)
     }
 
-    /// Runs `work` on a thread, and waits for its result with another limit.
+    /// Runs `work` on a thread, and waits at most `limit` for its result.
     pub(crate) fn run_within<T: Send + 'static>(
         &self,
         limit: Duration,

@@ -1,4 +1,5 @@
-//! The phase of a connection, and the time of the last change. The connection changes this state; [`Places`] reads it.
+//! The phase of a connection, and the time of the last change. The connection changes this state. [`Places`] reads it,
+//! and closes a connection to make room for a waiting connection.
 //!
 //! [`Places`]: crate::places::Places
 
@@ -43,8 +44,8 @@ pub(crate) struct OpenRequests {
 impl OpenRequests {
     /// Whether the connection waits only for its client. If no request is open, it waits for the next request.
     ///
-    /// A request whose body and response both wait for the client counts twice. This does not occur in the services of
-    /// this workspace, because they read the body before they respond.
+    /// A request whose body and response both wait for the client counts twice. The services of this workspace read
+    /// the body before they respond, so their requests never count twice.
     fn wait_for_client(self) -> bool {
         self.receiving + self.sending >= self.all
     }
@@ -150,7 +151,7 @@ impl Activity {
     }
 
     /// Returns the time from which this connection may be closed, and the moment from which the time was computed.
-    /// Returns `None` if the connection is closed already, or while it waits for the service and not for the client.
+    /// Returns `None` if the connection is closed already, or while the connection does not wait for the client.
     pub(crate) fn closable(&self, patience: Duration) -> Option<(Closable, Moment)> {
         let state = self.state();
         let (moment, stalled) = (state.moment, state.stalled);

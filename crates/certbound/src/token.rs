@@ -59,7 +59,8 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The details of how a token was obtained. The facts of a request are about the request that returned the token.
+/// The details of how a token was obtained. The fields about a request, such as `endpoint` and `tenant`, are about the
+/// request that returned the token.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Details {

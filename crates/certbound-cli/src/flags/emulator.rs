@@ -17,9 +17,9 @@ pub(crate) enum EmulatorCommand {
     /// `service_fabric` (`endpoint` and `thumbprint`), `admin`, `ca` and `client_certificate`, and with --admin-listen
     /// also `health`.
     ///
-    /// To use the emulator in another shell, run there `export HTTPS_PROXY=<proxy> SSL_CERT_FILE=<ca>` with the values of the
-    /// members `proxy` and `ca`. With `-o shell` the command prints all variables that `certbound emulator run` sets, as
-    /// lines for a shell. Other formats are refused.
+    /// To use the emulator in another shell, run there `export HTTPS_PROXY=<proxy> SSL_CERT_FILE=<ca>` with the values
+    /// of the members `proxy` and `ca`. With `-o shell` the command prints all variables that `certbound emulator run`
+    /// sets, as lines for a shell. Other formats are refused.
     ///
     /// After SIGHUP the emulator reads the file of --world again. A correct file replaces the world.
     #[command(after_long_help = examples::EMULATOR_START)]
@@ -27,11 +27,11 @@ pub(crate) enum EmulatorCommand {
     /// Run COMMAND with its own emulator.
     ///
     /// Environment variables direct COMMAND to the emulator, and signals are forwarded to COMMAND. The exit code is
-    /// COMMAND's, or 128+n if signal n ended COMMAND, 125 if the emulator failed, 126 if COMMAND cannot be run, and 127 if
-    /// COMMAND was not found.
+    /// COMMAND's, or 128+n if signal n ended COMMAND, 125 if the emulator failed, 126 if COMMAND cannot be run, and 127
+    /// if COMMAND was not found.
     ///
-    /// COMMAND keeps MSAL_MI_DISABLE_IMDS_V2 of the environment. If its value is `true` or `1`, COMMAND gets no bound token
-    /// of a managed identity.
+    /// COMMAND keeps MSAL_MI_DISABLE_IMDS_V2 of the environment. If its value is `true` or `1`, COMMAND gets no bound
+    /// token of a managed identity.
     ///
     /// CERTBOUND_EMULATOR_CERTIFICATE is the PEM file (chain and key) with the subject CN=certbound-demo-app.
     /// CERTBOUND_EMULATOR_ADMIN is the URL of the admin interface.
@@ -52,7 +52,8 @@ pub(crate) struct WhatFlags {
     pub(crate) world: Option<PathBuf>,
     /// Derive the keys from this text.
     ///
-    /// The same text gives the same keys, except the key of the Service Fabric server. Use it for tests only, because everybody who knows the text has the keys.
+    /// The same text gives the same keys, except the key of the Service Fabric server. Use it for tests only, because
+    /// everybody who knows the text has the keys.
     #[arg(long, value_name = "TEXT", env = "CERTBOUND_EMULATOR_SEED")]
     pub(crate) seed: Option<String>,
 }
@@ -73,10 +74,11 @@ pub(crate) struct EmulatorStartFlags {
     pub(crate) listen: PortFlag,
     /// The address of the metadata service.
     ///
-    /// It is an address of loopback. Port 0 takes a free port. `systemd` or `systemd:NAME` takes a TCP socket on loopback
-    /// that systemd passed. On Linux it can also be 169.254.169.254:80, the address of the real service, if a loopback interface has this
-    /// address: `ip addr add 169.254.169.254/32 dev lo`. DefaultAzureCredential of .NET and the Azure SDK for Rust look
-    /// only there. Never add the address on a virtual machine of Azure: it would cover the real service.
+    /// It is an address of loopback. Port 0 takes a free port. `systemd` or `systemd:NAME` takes a TCP socket on
+    /// loopback that systemd passed. On Linux it can also be 169.254.169.254:80, the address of the real service, if a
+    /// loopback interface has this address: `ip addr add 169.254.169.254/32 dev lo`. DefaultAzureCredential of .NET and
+    /// the Azure SDK for Rust look only there. Never add the address on a virtual machine of Azure: it would cover the
+    /// real service.
     #[arg(
         long,
         value_name = "ADDR:PORT|systemd",
@@ -139,8 +141,9 @@ pub(crate) struct EmulatorRunFlags {
     pub(crate) what: WhatFlags,
     /// The platform that COMMAND detects.
     ///
-    /// COMMAND detects the platform by its environment variables, and gets tokens of managed identities from this platform. `arc` needs --isolated. For `service-fabric`, Node
-    /// trusts the server by NODE_EXTRA_CA_CERTS, and other programs by its thumbprint.
+    /// COMMAND detects the platform by its environment variables, and gets tokens of managed identities from this
+    /// platform. `arc` needs --isolated. For `service-fabric`, Node trusts the server by NODE_EXTRA_CA_CERTS, and other
+    /// programs by its thumbprint.
     #[arg(long, value_enum, env = "CERTBOUND_EMULATOR_PLATFORM", default_value_t = PlatformFlag::Imds)]
     pub(crate) platform: PlatformFlag,
     /// Run COMMAND in its own network.

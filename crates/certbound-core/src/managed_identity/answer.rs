@@ -50,7 +50,7 @@ impl BearerAnswer {
         }
         let expires_at = expiry::of_answer(&members, now)?;
         let life = Duration::from_secs(expires_at.as_secs() - now.as_secs());
-        // A response can have both members, in any order. `msi_res_id` is the name in the request.
+        // A response can have both `msi_res_id` and `mi_res_id`. `msi_res_id` is the name in the request.
         let has_msi = members.get("msi_res_id").is_some_and(|value| !value.is_null());
         let resource = if has_msi { "msi_res_id" } else { "mi_res_id" };
         Ok(Self {

@@ -80,7 +80,7 @@ impl PlatformKind {
 }
 
 impl<'r> RequestFacts<'r> {
-    /// Returns the facts of a request to the machine. The path determines the platform and the operation.
+    /// Returns the facts of a request to a platform. The path determines the platform and the operation.
     pub(crate) fn of_platform(host: &'r str, path: &'r str) -> Self {
         use PlatformKind::{AppService, Arc, CloudShell, Imds, MachineLearning, ServiceFabric};
 

@@ -11,8 +11,8 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The address of the Azure platform in every Azure network. The platform issues credentials, although the address is
-/// in a public range.
+/// The address of the Azure platform in every Azure network. It is in a public range, but is not allowed, because the
+/// platform issues credentials at this address.
 const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
 fn is_public_v4(address: Ipv4Addr) -> bool {

@@ -10,8 +10,8 @@ use certbound_core::time::UnixTime;
 
 /// The verifier fetches keys of this age again in the background.
 pub(super) const REFRESH_AFTER: Duration = Duration::from_secs(3600);
-/// The verifier fetches keys of this age again before it uses them, unless the last fetch failed. Keys reach this age
-/// only if no token needed them for 10 minutes.
+/// The verifier fetches keys of this age again before it uses them, unless the last fetch failed. Without a failure,
+/// keys reach this age only if no token needed them for about 10 minutes.
 pub(super) const WAIT_AFTER: Duration = Duration::from_secs(3600 + 600);
 /// If the verifier cannot refresh its keys, it uses them up to this age.
 pub(super) const KEEP_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -166,8 +166,8 @@ impl Schedule {
         self.flight.is_some()
     }
 
-    /// Returns the longest time that a token waits for a fetch. `None` means that the token waits until the fetch ends.
-    /// This is the case if there are no usable keys, or if the keys are older than [`WAIT_AFTER`].
+    /// Returns the longest time that a token waits for a fetch. If there are usable keys, a token with an unknown key
+    /// waits at most [`PATIENCE`]. Every other token that waits does so until the fetch ends: the result is `None`.
     pub(super) fn longest_wait(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
         (wanted == Wanted::Unknown && self.has_usable_keys(now)).then_some(PATIENCE)
     }

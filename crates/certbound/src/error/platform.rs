@@ -99,7 +99,7 @@ pub enum PlatformError {
     /// The source cannot select the identity.
     #[error(transparent)]
     Identity(#[from] SourceError),
-    /// The issued certificate is not the requested certificate.
+    /// The platform issued a certificate that the client cannot use.
     #[error("the issued certificate is not usable: {reason}")]
     #[strum(props(
         code = "invalid_certificate",
@@ -150,7 +150,8 @@ pub enum PlatformError {
         fix = "run the program on a machine that has managed identities, or set the platform's variables; the program must reach 169.254.169.254 without a proxy"
     ))]
     NoSource(Box<NoImds>),
-    /// The search for the metadata service took longer than the caller allowed. Nothing is remembered.
+    /// The search for the metadata service took longer than the caller allowed. The client stores no result, so
+    /// the next call starts a new search.
     #[error("the search for the metadata service took longer than {} s", .limit.as_secs_f32())]
     #[strum(props(code = "request_timeout"))]
     #[strum(props(
@@ -222,7 +223,7 @@ impl PlatformError {
         }
     }
 
-    /// Returns the host of the endpoint, if a request was sent or should have been sent.
+    /// Returns the host of the endpoint, if the error contains the host.
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::Refused { host, .. }
