@@ -73,8 +73,8 @@ pub(crate) enum Command {
     Token(TokenFlags),
     /// Run Leg 1 alone and print its assertion.
     ///
-    /// --certificate or --managed-identity authenticates Leg 1. The assertion is bound to the certificate, and `exchange
-    /// --assertion-file` accepts it. The cloud determines the scope, so no flag sets it.
+    /// --certificate or --managed-identity authenticates Leg 1. The assertion is bound to the certificate, and
+    /// `exchange --assertion-file` accepts it. The cloud determines the scope, so no flag sets it.
     #[command(after_long_help = examples::ASSERTION)]
     Assertion(AssertionFlags),
     /// Get a token by the two-leg flow, Leg 1 and Leg 2.
@@ -82,9 +82,9 @@ pub(crate) enum Command {
     /// Leg 2 exchanges the assertion of Leg 1 for the token (`jwt-pop`).
     ///
     /// With --leg1-certificate or --leg1-managed-identity the command runs both legs. With --assertion-file and
-    /// --certificate it runs Leg 2 alone, with an existing assertion and the certificate that it is bound to. Some platforms
-    /// cannot bind the tokens of a managed identity. On these platforms use --bearer, which exchanges a Bearer token of the
-    /// managed identity.
+    /// --certificate it runs Leg 2 alone, with an existing assertion and the certificate that it is bound to. Some
+    /// platforms cannot bind the tokens of a managed identity. On these platforms use --bearer, which exchanges a
+    /// Bearer token of the managed identity.
     #[command(after_long_help = examples::EXCHANGE, mut_arg("managed_identity", |flag| flag.hide(true)))]
     Exchange(ExchangeFlags),
     /// Get a token, and call a resource with token and certificate.
