@@ -121,10 +121,9 @@ pub(crate) enum Command {
         })
     )]
     Doctor(DoctorFlags),
-    /// Print the token endpoint of an authority, and its rule.
+    /// Print the token endpoint of an authority, and the rule that determines its host.
     ///
-    /// The rule is the reason for this host: the region, the client certificate and the kind of authority determine it.
-    /// This command uses no network.
+    /// The region, the client certificate and the kind of authority determine the host. This command uses no network.
     #[command(after_long_help = examples::ENDPOINT)]
     Endpoint(EndpointFlags),
     /// Print the capabilities of this machine's managed identity.

@@ -77,8 +77,8 @@ pub(crate) struct EmulatorStartFlags {
     /// It is an address of loopback. Port 0 takes a free port. `systemd` or `systemd:NAME` takes a TCP socket on
     /// loopback that systemd passed. On Linux it can also be 169.254.169.254:80, the address of the real service, if a
     /// loopback interface has this address: `ip addr add 169.254.169.254/32 dev lo`. DefaultAzureCredential of .NET and
-    /// the Azure SDK for Rust look only there. Never add the address on a virtual machine of Azure: it would cover the
-    /// real service.
+    /// the Azure SDK for Rust look only there. Never add the address on a virtual machine of Azure: programs could then
+    /// not reach the real service.
     #[arg(
         long,
         value_name = "ADDR:PORT|systemd",
@@ -142,8 +142,8 @@ pub(crate) struct EmulatorRunFlags {
     /// The platform that COMMAND detects.
     ///
     /// COMMAND detects the platform by its environment variables, and gets tokens of managed identities from this
-    /// platform. `arc` needs --isolated. For `service-fabric`, Node trusts the server by NODE_EXTRA_CA_CERTS, and other
-    /// programs by its thumbprint.
+    /// platform. `arc` needs --isolated. For `service-fabric`, Node trusts the server by NODE_EXTRA_CA_CERTS. Other
+    /// programs trust the server by its thumbprint.
     #[arg(long, value_enum, env = "CERTBOUND_EMULATOR_PLATFORM", default_value_t = PlatformFlag::Imds)]
     pub(crate) platform: PlatformFlag,
     /// Run COMMAND in its own network.
