@@ -121,9 +121,10 @@ pub(crate) enum Command {
         })
     )]
     Doctor(DoctorFlags),
-    /// Print the token endpoint of an authority, and the rule that determines its host.
+    /// Print the token endpoint of an authority.
     ///
-    /// The region, the client certificate and the kind of authority determine the host. This command uses no network.
+    /// It also prints the rule: the region, the client certificate and the kind of authority determine the host. This
+    /// command uses no network.
     #[command(after_long_help = examples::ENDPOINT)]
     Endpoint(EndpointFlags),
     /// Print the capabilities of this machine's managed identity.
