@@ -60,8 +60,8 @@ impl Received {
     }
 }
 
-/// Returns the header of a token without the values of its members. A member may occur twice. `None` if no reader would
-/// accept the token as a JWT.
+/// Returns the header of a token without the values of its members. A member that occurs twice is no error here. `None`
+/// if no reader would accept the token as a JWT.
 fn forgiving_header(first: &str) -> Option<HashMap<String, IgnoredAny>> {
     let forgiving = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)

@@ -176,7 +176,7 @@ impl AuthorityError {
     }
 }
 
-/// Returns the code of a response without `error`. `has_form` says whether the body is empty or a JSON object.
+/// Returns the code of a response without `error`. `has_form` is true if the body is empty or a JSON object.
 fn code_of_status(status: u16, has_form: bool) -> &'static str {
     match status {
         404 if has_form => "not_found",

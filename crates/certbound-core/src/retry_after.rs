@@ -9,7 +9,7 @@ use crate::time::UnixTime;
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Parses `Retry-After`: a number of seconds, which may have decimals, or an HTTP date. The result is at most
-/// [`LONGEST`]. A date in the past gives zero. `None` means that the value has another form; the caller must ignore
+/// [`LONGEST`]. A date in the past gives zero. `None` means that the value has a different form; the caller must ignore
 /// this value.
 ///
 /// ```

@@ -204,9 +204,10 @@ impl ExchangeScope {
     }
 }
 
-/// Whether `granted` (the scopes of a response) covers `asked`. Scopes with and without `/.default` are the same,
-/// because the response of a managed identity has the resource without `/.default`. Scopes that differ only in case are
-/// the same if the authority [ignores case](crate::authority::AuthorityKind::ignores_case).
+/// Whether `granted` (the scopes of a response) contains each scope of `asked` that must be granted. Scopes with and
+/// without `/.default` are the same, because the response of a managed identity has the resource without `/.default`.
+/// Scopes that differ only in case are the same if the authority [ignores
+/// case](crate::authority::AuthorityKind::ignores_case).
 ///
 /// In a user flow, two kinds of scopes need not be granted: the scopes that every user flow requests, and the scopes
 /// that end in `/.default`. The response names the permissions that `/.default` represents.

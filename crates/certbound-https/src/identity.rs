@@ -167,7 +167,7 @@ mod tests {
     }
 
     /// FIPS requires the extended master secret in TLS 1.2. A configuration without this requirement is not in FIPS
-    /// mode, even if its cryptography is.
+    /// mode, even if its cryptography is in FIPS mode.
     #[test]
     fn a_configuration_without_fips_is_refused_if_the_build_requires_fips() {
         assert!(Identity::anonymous(builder()).is_ok());

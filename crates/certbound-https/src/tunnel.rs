@@ -52,7 +52,8 @@ pub(crate) async fn open(
         ended = &mut tunnel => (ask.await, Some(ended)),
     };
     let parts = match (answer, ended) {
-        // A proxy can refuse and then break the connection. Its answer says more than the error of the connection.
+        // A proxy can refuse and then break the connection. The proxy's answer explains the failure better than the
+        // error of the connection.
         (Err(refused @ Error::ProxyRefused { .. }), _) => return Err(refused),
         (_, Some(Err(error))) | (Err(error), _) => return Err(error),
         (Ok(()), Some(Ok(parts))) => parts,

@@ -212,7 +212,7 @@ impl Stream {
     }
 }
 
-/// Returns whether the error says that the connection is closed. In this case a read also returns at once.
+/// Returns whether the error means that the connection is closed. In this case a read also returns at once.
 fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }

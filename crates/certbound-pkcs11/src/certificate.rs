@@ -64,7 +64,7 @@ impl TokenCertificate {
     ///
     /// # Errors
     /// [`Pkcs11Error`], for example if no key or several keys match, if the token has no certificate for the key, or if
-    /// the certificate is for another key.
+    /// the certificate is for a different key.
     pub fn open(uri: Pkcs11Uri, options: TokenOptions) -> Result<Self, Pkcs11Error> {
         Self::at(uri, options, None)
     }
@@ -159,8 +159,8 @@ impl CertificateSource for TokenCertificate {
         self.inner.current.reopened(known)
     }
 
-    /// Reads the token again: opens the key if its handle is gone, and otherwise looks for a new certificate. If the
-    /// key did not sign although its handle is open, the method does nothing.
+    /// Reads the token again: opens the key if its handle is no longer valid, and otherwise looks for a new
+    /// certificate. If the key did not sign although its handle is open, the method does nothing.
     async fn replace(&self, _: &BindingCertificate, blame: Blame) -> Result<(), ProviderError> {
         let inner = Arc::clone(&self.inner);
         let read = tokio::task::spawn_blocking(move || {

@@ -32,7 +32,7 @@ pub struct TokenFacts {
     pub model: String,
     /// The serial number.
     pub serial: String,
-    /// Whether the module says that the slot is hardware.
+    /// Whether the module reports that the slot is hardware.
     pub is_hardware: bool,
 }
 

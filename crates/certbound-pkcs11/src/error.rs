@@ -187,7 +187,7 @@ pub enum Pkcs11Error {
         /// The labels of the first certificates, at most eight.
         found: String,
     },
-    /// The certificate with the id of the key is for another key.
+    /// The certificate with the id of the key is for a different key.
     #[error("the certificate in the token {token} is not for the key {key}")]
     #[strum(props(code = "certificate_key_mismatch"))]
     #[strum(props(fix = "write the certificate that was issued for this key into the token"))]
@@ -218,7 +218,7 @@ pub enum Pkcs11Error {
         call: String,
         /// The error of the module.
         reason: String,
-        /// Whether the token, its session or the handle of the key is gone.
+        /// Whether the token was lost, or its session or the handle of the key is no longer valid.
         is_gone: bool,
         /// Whether the module has closed the sessions of the token.
         ends_sessions: bool,
@@ -280,7 +280,7 @@ impl Pkcs11Error {
         )
     }
 
-    /// Whether the session, the token or the handle is gone, so that a new session may help.
+    /// Whether the token was lost, or the session or the handle is no longer valid, so that a new session may help.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::HandleClosed | Self::TokenNotFound { .. } | Self::Call { is_gone: true, .. })
     }

@@ -85,8 +85,8 @@ impl TokenKey {
     /// `CN=app.contoso.com,O=Contoso`. The request has no attributes: the CA chooses the extensions.
     ///
     /// # Errors
-    /// [`Pkcs11Error`], if the subject has another form, if the token does not know the public key, or if the token
-    /// does not sign.
+    /// [`Pkcs11Error`], if the subject does not have this form, if the token does not know the public key, or if the
+    /// token does not sign.
     pub fn certificate_request(&self, subject: &str) -> Result<String, Pkcs11Error> {
         let unusable = |reason: String| Pkcs11Error::KeyUnusable { key: self.uri().to_owned(), reason };
         let failed = |error| match error {

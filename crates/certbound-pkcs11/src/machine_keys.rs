@@ -34,7 +34,7 @@ const PROBE: &[u8] = b"certbound: probe of the key of a machine";
 /// provider refuses a key that could leave the token. If the token is missing or refuses the PIN, the provider returns
 /// an error: it never uses a software key instead.
 ///
-/// The strength is [`KeyStrength::Hardware`] if the module says that the token is hardware, or if
+/// The strength is [`KeyStrength::Hardware`] if the module reports that the token is hardware, or if
 /// [`TokenOptions::trust_as_hardware`] is set, and otherwise [`KeyStrength::Software`]: SoftHSM keeps its keys in
 /// files.
 pub struct TokenKeys {
@@ -46,7 +46,8 @@ struct Inner {
     token: Token,
     /// The token that was opened first.
     identity: TokenIdentity,
-    /// Whether the module said at the start that the token is hardware, and the strength depends on it.
+    /// Whether the module reported at the start that the token is hardware, and the key strength depends on this
+    /// report.
     must_be_hardware: bool,
     selector: Selector,
     /// The key that was returned last. Only threads for blocking work take the lock, and they hold it while they call

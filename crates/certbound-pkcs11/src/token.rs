@@ -75,7 +75,7 @@ impl Token {
     /// Runs `work` in a session in which the user is logged in. If `opening` has a value, the session must belong to
     /// that opening.
     ///
-    /// If the error shows that the token is gone, this opening ends, and its handles never sign again.
+    /// If the error shows that the token was lost, this opening ends, and its handles never sign again.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         opening: Option<u64>,
@@ -97,7 +97,7 @@ impl Token {
         result.unwrap_or_else(|failure| Err(self.inner.no_result(failure, limit)))
     }
 
-    /// Runs `work` as [`Token::run`] does. If the token is gone, a second attempt opens the token again.
+    /// Runs `work` as [`Token::run`] does. If the token was lost, a second attempt opens the token again.
     pub(crate) fn run_anew<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Opened) -> Result<T, Pkcs11Error> + Clone + Send + 'static,
@@ -211,7 +211,7 @@ impl Inner {
         }
     }
 
-    /// Finds the slot with the token. Slots can have other numbers than before.
+    /// Finds the slot with the token. The number of a slot can have changed.
     fn find(&self) -> Result<(Pkcs11, Slot, TokenInfo), Pkcs11Error> {
         let (module_path, wanted) = (self.path.display().to_string(), self.wanted.to_string());
         let (module, mut found) = tokens(&self.path)?;

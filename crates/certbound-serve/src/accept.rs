@@ -17,7 +17,8 @@ use crate::places::{Place, Places};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Running,
-    /// The server was told to stop. It accepts no more connections, but still sends the responses that are in progress.
+    /// The future `stop` is ready. The server accepts no more connections, but still sends the responses that are in
+    /// progress.
     Stopping,
     /// Every connection is closed.
     Ended,
@@ -83,7 +84,7 @@ pub async fn serve_with_load<L, F>(
             (stream, peer, place) = next => begin(stream, peer, place),
         }
     }
-    // The clients of these connections connected before the server was told to stop, and may have sent a request.
+    // The clients of these connections connected before the server began to stop, and may have sent a request.
     while let Some(place) = places.try_take() {
         match ready_now(tokio::task::coop::unconstrained(listener.accept())).await {
             Some(Ok((stream, peer))) => begin(stream, peer, place),
@@ -122,7 +123,8 @@ async fn accept<L: Listener>(listener: &mut L, places: &Places) -> (L::Stream, L
             Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                // The usual cause is that the process has no file descriptor left. Closing a connection frees one.
+                // The usual cause is that the process has no file descriptor left. Closing a connection frees a
+                // descriptor.
                 tracing::warn!(%error, "a connection could not be accepted");
                 places.make_room();
                 tokio::time::sleep(pause).await;

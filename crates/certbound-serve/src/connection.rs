@@ -24,7 +24,7 @@ use crate::places::Handle;
 /// The smallest buffer that hyper accepts; hyper panics at a smaller buffer.
 pub(crate) const LEAST_HEAD_BYTES: usize = 8 * 1024;
 
-/// The time in which the first request of a new connection may still arrive after the server was told to stop. A client
+/// The time in which the first request of a new connection may still arrive after the server began to stop. A client
 /// sends its request right after it has connected, so the request may be on its way.
 pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
@@ -61,8 +61,8 @@ impl Connection {
     }
 
     /// Serves HTTP/1.1 on `stream`. The future ends when one side closes the connection, when a limit is exceeded, or
-    /// when the server was told to stop and the request in progress is answered. It also ends when a request is
-    /// upgraded (`hyper::upgrade`).
+    /// when the server stops and the request in progress is answered. It also ends when a request is upgraded
+    /// (`hyper::upgrade`).
     ///
     /// # Errors
     /// Returns an error if the connection broke, a limit was exceeded, the service failed, or the connection was closed

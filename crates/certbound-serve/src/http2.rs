@@ -29,7 +29,7 @@ const MAX_PENDING_RESETS: usize = 20;
 
 impl Connection {
     /// Serves HTTP/2 on `stream`. The future ends when one side closes the connection, when a limit is exceeded, or
-    /// when the server was told to stop and the open requests are answered.
+    /// when the server stops and the open requests are answered.
     ///
     /// One task serves all requests of the connection. Client and server must have agreed on HTTP/2 before this call,
     /// for example by ALPN (RFC 7301).

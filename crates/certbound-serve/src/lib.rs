@@ -1,8 +1,8 @@
 //! The accept loop of certbound's servers, and the limits of each connection.
 //!
 //! A client can occupy a server by sending slowly, by reading slowly, or by doing nothing. The crate limits the time of
-//! each case, and the number of connections. When [`serve`] is told to stop, it ends within [`Limits::stop`], even if
-//! clients do not end their connections.
+//! each case, and the number of connections. When its future `stop` is ready, [`serve`] ends within [`Limits::stop`],
+//! even if clients do not end their connections.
 //!
 //! ```text
 //!  listener ─► accept ─► places ─► connection ─► guarded ─► body

@@ -35,7 +35,7 @@ struct Taken {
 /// The state of a connection that has a place.
 struct ConnectionState {
     activity: Activity,
-    /// Tells the connection's task to close the connection.
+    /// Notifies the connection's task that it must close the connection.
     closed: Notify,
 }
 

@@ -46,7 +46,7 @@ impl Keys {
         Self::Fetched(Arc::new(Source::new(issuer, fetch, clock, observer)))
     }
 
-    /// Takes over the keys of another verifier, if both are keys of the same issuer and were fetched from the same
+    /// Copies the keys of an earlier verifier, if both are keys of the same issuer and were fetched from the same
     /// documents.
     pub(crate) fn adopt(&self, other: &Self) {
         if let (Self::Fetched(own), Self::Fetched(other)) = (self, other) {

@@ -1,4 +1,4 @@
-//! `--dry-run`: runs the command until the first request is ready, and prints the request instead of sending it.
+//! `--dry-run`: prints the requests that a command would send, as far as they are known, instead of sending them.
 
 use std::sync::Arc;
 

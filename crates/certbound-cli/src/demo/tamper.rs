@@ -22,7 +22,7 @@ pub enum Tamper {
     GlobalHost,
     /// Leg 2 does not request a bound token: `token_type` is left out.
     NotBoundInLeg2,
-    /// Leg 2 presents another certificate.
+    /// Leg 2 presents a different certificate than Leg 1.
     OtherCertificate,
     /// The commands of the demo use the managed identity as Leg 1 instead of Leg 2.
     MachineInLeg1,
@@ -33,7 +33,7 @@ pub enum Tamper {
 pub(super) struct Tampered {
     pub(super) inner: Arc<HyperTransport>,
     pub(super) with: Tamper,
-    /// Another certificate, which the service trusts too.
+    /// The certificate for [`Tamper::OtherCertificate`]. The service trusts it too.
     pub(super) other: BindingCertificate,
 }
 

@@ -180,7 +180,7 @@ async fn unreachable(
     );
     let line = line.with(format!("{}, the host without a region, can be reached", global.host));
     match context.asked.flow.client.identity.global_if_region_unreachable {
-        // `exchange` uses the global host then.
+        // In this case `exchange` uses the global host.
         true => Line::warning(ID, line.title.clone(), line.summary.clone(), fix).because(failure.why),
         false => Line { fix: Some(fix), ..line },
     }

@@ -33,7 +33,8 @@ impl Caller {
                 return Err(format!("process {other} uses the same {what}"));
             }
         }
-        // Loopback is down in a new network, so even this machine has no address in it. The check sends nothing.
+        // Loopback is down in a new network, so even this machine has no address in this network. The check sends
+        // nothing.
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
         if socket.is_ok_and(|socket| socket.connect((Ipv4Addr::LOCALHOST, 9)).is_ok()) {
             return Err("the network is already in use".to_owned());
@@ -54,7 +55,7 @@ fn only_id(map: &str) -> Option<u32> {
 }
 
 /// Returns the number of another process that is in the same namespace as this process. A process that cannot be
-/// examined is in another user namespace.
+/// examined is in a different user namespace.
 fn sharer(proc: &Path, kind: &str) -> io::Result<Option<u32>> {
     let own = fs::read_link(proc.join("self/ns").join(kind))?;
     // The link contains the process number that is valid inside the namespace.

@@ -153,7 +153,7 @@ impl Failure {
         answer.numbers().find(|number| failure.has_number(*number)).or_else(|| answer.aadsts())
     }
 
-    /// Returns whether the number makes a refusal this failure.
+    /// Returns whether the number in a refusal shows this failure.
     fn has_number(self, number: u32) -> bool {
         match self {
             Self::CertificateRefused => OF_CERTIFICATE.contains(&number) || number == OF_KIND,
@@ -171,8 +171,8 @@ impl Failure {
         // The columns: the party at fault, the machine, the source, Leg 1.
         let (at_fault, machine, source, leg1) = match self {
             Self::CertificateRefused => (Party::Certificate, Refuse, Refuse, Refuse),
-            // The token service signed an assertion of Leg 1, so the refusal of this assertion says little about the
-            // certificate.
+            // The token service signed an assertion of Leg 1, so the refusal of this assertion is only weak evidence
+            // against the certificate.
             Self::AssertionRefused => (Party::Assertion, Refuse, Refuse, Suspect),
             Self::CertificateUnsuited => (Party::Certificate, Keep, Refuse, Refuse),
             Self::AttestationRefused => (Party::Attestation, Refuse, Keep, Keep),
@@ -247,7 +247,7 @@ mod tests {
             (401, r#"{"error":"invalid_client","error_codes":[1000502]}"#, CertificateRefused),
             (401, r#"{"error":"invalid_client","error_codes":[700024]}"#, AssertionRefused),
             (401, r#"{"error":"invalid_client","error_codes":[7000274]}"#, AssertionRefused),
-            // A longer number that begins with the digits of a known number is another number.
+            // A longer number that begins with the digits of a known number is a different number.
             (401, r#"{"error":"invalid_client","error_codes":[7000279]}"#, ClientRefused),
             (401, r#"{"error":"invalid_client","error_codes":[1000610]}"#, AttestationRefused),
             (401, r#"{"error":"invalid_client"}"#, ClientRefused),
@@ -256,7 +256,7 @@ mod tests {
             (400, r#"{"error":"invalid_request","error_codes":[700027]}"#, RequestRefused),
             (400, r#"{"error":"interaction_required","claims":"{}"}"#, ClaimsChallenge),
             (400, "", RequestRefused),
-            // The status is read first: an overloaded service says nothing about a certificate.
+            // The status is read first: the error of an overloaded service is no evidence against a certificate.
             (429, r#"{"error":"invalid_client","error_codes":[700027]}"#, TooManyRequests),
             (503, r#"{"error":"invalid_client","error_codes":[700027]}"#, ServiceFailed),
             (408, r#"{"error":"invalid_client"}"#, TimedOut),

@@ -43,7 +43,7 @@ impl Certificates {
     }
 }
 
-/// Returns a time as a signed number. Times after the year 292 billion are cut off.
+/// Returns a time as a signed number. A time after the year 292 billion becomes the largest number.
 fn seconds(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }

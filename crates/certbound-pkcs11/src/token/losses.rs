@@ -36,12 +36,12 @@ impl Losses {
         self.all.load(Ordering::SeqCst) != self.known
     }
 
-    /// Tells the other clients of a loss, unless one of them has noticed it before.
+    /// Records a loss for the other clients, unless one of them has recorded this loss before.
     pub(super) fn tell(&self) {
         let _ = self.all.compare_exchange(self.known, self.known + 1, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// Tells all clients that every token of a module was lost.
+    /// Records for all clients that every token of a module was lost.
     pub(super) fn tell_all(path: &Path) {
         let path = module::canonical(path);
         for (_, all) in known().iter().filter(|((module, _), _)| *module == path) {

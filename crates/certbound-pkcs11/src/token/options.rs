@@ -52,8 +52,8 @@ impl TokenOptions {
         self
     }
 
-    /// Counts the keys of the token as keys in hardware, although the module does not say that they are. The modules of
-    /// some network HSMs do not say so.
+    /// Counts the keys of the token as keys in hardware, although the module does not report hardware. The modules of
+    /// some network HSMs do not report it.
     pub fn trust_as_hardware(mut self) -> Self {
         self.trusted_as_hardware = true;
         self

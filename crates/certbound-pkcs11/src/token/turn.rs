@@ -24,7 +24,7 @@ impl TokenIdentity {
         }
     }
 
-    /// Returns whether this is the same token, perhaps with another label.
+    /// Returns whether this is the same token, perhaps with a different label.
     pub(crate) fn is_same_token(&self, other: &Self) -> bool {
         (&self.serial, &self.manufacturer) == (&other.serial, &other.manufacturer)
     }

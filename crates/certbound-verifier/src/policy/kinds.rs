@@ -101,8 +101,8 @@ fn is_keycloaks_service_account(claims: &Claims, client: &str) -> bool {
         && !has_any(claims, &OF_A_PERSON)
 }
 
-/// Whether `sub` names a user (RFC 9068, section 2.2). A token that looks like the application token of another client
-/// is not accepted as a user's token.
+/// Whether the token has scopes and its `sub` names a user (RFC 9068, section 2.2). A token that looks like the
+/// application token of a different client is not accepted as a user's token.
 fn is_about_a_user(reading: &Reading, claims: &Claims) -> bool {
     let account = claims.string("preferred_username").is_some_and(|name| name.starts_with(SERVICE_ACCOUNT));
     let subject = claims.string("sub").unwrap_or_default();

@@ -168,7 +168,7 @@ impl VerifierBuilder {
     /// keys keep their age. The verifier fetches the keys of an issuer again if the settings of the issuer have
     /// changed.
     ///
-    /// Remembered decisions are not taken over, because the new settings may refuse those tokens.
+    /// Remembered decisions are not copied, because the new settings may refuse those tokens.
     pub fn with_keys_of(mut self, earlier: &Verifier) -> Self {
         self.earlier = Some(earlier.clone());
         self

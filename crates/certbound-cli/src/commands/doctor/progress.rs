@@ -23,7 +23,7 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    /// Starts the report. `is_shared` says that other lines are written to stderr too.
+    /// Starts the report. `is_shared` is true if other code writes to stderr too.
     pub(super) fn start(is_shared: bool) -> Self {
         let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         match std::io::stderr().is_terminal() {
