@@ -16,8 +16,8 @@ use crate::strangers;
 /// The tests of the libraries and of the command.
 const TESTS: [&str; 9] =
     ["--lib", "--test", "behaviour", "--test", "sockets", "--test", "numbered", "--test", "cli"];
-/// Installs the programs that the build needs. Then it builds the program, checks that the program uses the FIPS module,
-/// and runs the demo and the tests with the feature.
+/// Installs the programs that the build needs. Then it builds the program, checks that the program uses the FIPS
+/// module, and runs the demo and the tests with the feature.
 pub(crate) fn run_all(root: &Path) -> Result<()> {
     strangers::builders_of_fips()?;
     let [program] = process::build(with_fips(root, "build").args(["--bin", "certbound"]), ["certbound"])?;

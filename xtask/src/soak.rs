@@ -9,7 +9,8 @@ use crate::process::{self, WITHOUT_HEADERS, cargo, locked, run, say};
 
 /// The duration of the run before a release, in seconds.
 pub(crate) const LONG: u64 = 600;
-/// The duration and the seed in CI. The seed is always the same, so that only the change under test can cause a failure.
+/// The duration and the seed in CI. The seed is always the same, so that only the change under test can cause a
+/// failure.
 pub(crate) const IN_CI: (u64, u64) = (60, 1);
 
 /// Builds the soak with the features of the tests, so that nothing else is built again, and runs it for some seconds.

@@ -98,8 +98,8 @@ fn programs(programs: &[(&str, &str, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// The libraries whose headers only `certbound-openssl` and `certbound-tpm` need, by their names in pkg-config, and the Debian
-/// package of each.
+/// The libraries whose headers only `certbound-openssl` and `certbound-tpm` need, by their names in pkg-config, and the
+/// Debian package of each.
 const LIBRARIES: [(&str, &str); 2] = [("libssl", "libssl-dev"), ("tss2-sys", "libtss2-dev")];
 
 /// Finds or installs the headers of libraries.

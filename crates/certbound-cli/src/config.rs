@@ -1,7 +1,7 @@
 //! Configuration files: values of flags for many commands.
 //!
-//! A value of the file becomes an argument of the command line, unless a flag or a variable overrides it. So clap checks
-//! and parses the value, and a new flag is a key of the file without further code.
+//! A value of the file becomes an argument of the command line, unless a flag or a variable overrides it. So clap
+//! checks and parses the value, and a new flag is a key of the file without further code.
 
 mod effective;
 mod error;

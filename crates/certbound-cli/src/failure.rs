@@ -98,8 +98,8 @@ impl Failure {
         }
     }
 
-    /// Returns the lines for people. On a terminal they end with the command that explains the code, and if a leg failed,
-    /// with the command that checks the flow.
+    /// Returns the lines for people. On a terminal they end with the command that explains the code, and if a leg
+    /// failed, with the command that checks the flow.
     fn lines(&self, is_seen: bool) -> String {
         let Self { code, what, why, fix, details, .. } = self.shown();
         let mut text = format!("error: {what} [{code}]\n  why: {why}\n  fix: {fix}\n");

@@ -26,8 +26,8 @@ use crate::usage::Usage;
 
 const UNSHARE: [&str; 1] = ["-Urnm"];
 
-/// This variable is set for the process inside the namespaces. It proves nothing, but it prevents a second attempt to
-/// enter the namespaces.
+/// This variable is set for the process inside the namespaces. The variable is no proof, because anyone can set it. It
+/// prevents a second attempt to enter the namespaces.
 const VARIABLE: &str = "CERTBOUND_EMULATOR_INSIDE";
 
 /// This build has no isolated runs, so no process is inside an isolated run.

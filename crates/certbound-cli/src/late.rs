@@ -1,5 +1,5 @@
-//! Vaults that request the certificate by a TLS renegotiation. Only a build with the cargo feature `openssl` can call and
-//! emulate them.
+//! Vaults that request the certificate by a TLS renegotiation. Only a build with the cargo feature `openssl` can call
+//! and emulate them.
 
 #[cfg(not(feature = "openssl"))]
 #[path = "late/absent.rs"]

@@ -83,8 +83,8 @@ impl Lines {
     /// Adds an item, and before it the number of lines that were dropped since the last item.
     fn add(&self, item: Item) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        // `send` fails only if the thread that writes the lines has ended. The item can then not be written, so the
-        // error is ignored.
+        // `send` fails only if the thread that writes the lines has ended. In this case the item cannot be written, so
+        // the error is ignored.
         if dropped > 0 {
             let _ = self.items.send(Item::Dropped(dropped));
         }

@@ -92,8 +92,8 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line to stderr. On a terminal a long line is broken between its words. A failed write is ignored, because it
-/// cannot be reported.
+/// Writes a line to stderr. On a terminal a long line is broken between its words. A failed write is ignored, because
+/// it cannot be reported.
 pub(crate) fn tell(line: &str) {
     let line = one(line);
     let _ = match std::io::stderr().is_terminal() {
@@ -102,8 +102,8 @@ pub(crate) fn tell(line: &str) {
     };
 }
 
-/// Writes lines for people to stdout, without control characters and invisible characters. Long lines are broken between
-/// their words.
+/// Writes lines for people to stdout, without control characters and invisible characters. Long lines are broken
+/// between their words.
 pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
     print(fitted(&lines(text)).as_bytes())
 }

@@ -94,8 +94,8 @@ impl Watch {
 
 /// A TLS connection of a client.
 ///
-/// The server may renegotiate once, until the first byte of its first answer. Any other renegotiation is an error, and
-/// no byte is written while such a renegotiation runs.
+/// The server may renegotiate once, until the first byte of its first answer. Any other renegotiation is an error. No
+/// byte is written during this renegotiation.
 pub(crate) struct Stream {
     stream: SslStream<TcpStream>,
     handshakes: Handshakes,

@@ -46,7 +46,7 @@ pub struct KeyFacts {
     pub id: Vec<u8>,
     /// The kind, for example `RSA` or `EC P-256`.
     pub kind: &'static str,
-    /// The public key as DER of a `SubjectPublicKeyInfo`, if the token knows it.
+    /// The public key as DER of a `SubjectPublicKeyInfo`, if the token reports it.
     pub public_key: Option<Vec<u8>>,
     /// The attribute that shows that the key can leave the token. `None` if the key cannot leave the token.
     pub leaves: Option<&'static str>,

@@ -147,7 +147,8 @@ pub enum Pkcs11Error {
         /// The reason.
         reason: String,
     },
-    /// The key can leave the token. The settings forbid such keys, or a managed identity needs the key.
+    /// The key can leave the token. The settings forbid keys that can leave the token, or a managed identity needs the
+    /// key.
     #[error("the key {key} can be copied out of the token: {reason}")]
     #[strum(props(code = "pkcs11_key_extractable"))]
     #[strum(props(

@@ -76,7 +76,7 @@ impl TokenKey {
         &self.inner.shown
     }
 
-    /// Returns the public key as DER of a `SubjectPublicKeyInfo`, if the token knows it.
+    /// Returns the public key as DER of a `SubjectPublicKeyInfo`, if the token reports it.
     pub fn public_key(&self) -> Option<&[u8]> {
         self.inner.public.as_deref()
     }

@@ -29,10 +29,10 @@ const PROBE: &[u8] = b"certbound: probe of the key of a machine";
 /// The key provider of a managed identity whose key is in a PKCS#11 token.
 ///
 /// The provider finds the key by the label and the id of the URI. If the URI has neither, the label is `certbound
-/// machine key`. If the token has several such keys, the provider uses the key with the smallest id. If the token has
-/// no such key, the provider generates an RSA-2048 key in the token, which is sensitive and not extractable. The
-/// provider refuses a key that could leave the token. If the token is missing or refuses the PIN, the provider returns
-/// an error: it never uses a software key instead.
+/// machine key`. If several keys match, the provider uses the key with the smallest id. If no key matches, the provider
+/// generates an RSA-2048 key in the token, which is sensitive and not extractable. The provider refuses a key that
+/// could leave the token. If the token is missing or refuses the PIN, the provider returns an error: it never uses a
+/// software key instead.
 ///
 /// The strength is [`KeyStrength::Hardware`] if the module reports that the token is hardware, or if
 /// [`TokenOptions::trust_as_hardware`] is set, and otherwise [`KeyStrength::Software`]: SoftHSM keeps its keys in

@@ -10,8 +10,8 @@
 //!              and stop  so many   each          limits     of a request's body
 //! ```
 //!
-//! The crate serves HTTP/1.1 and HTTP/2. It does not authenticate clients, read configuration, choose an address or negotiate
-//! the version of HTTP.
+//! The crate serves HTTP/1.1 and HTTP/2. It does not authenticate clients, read configuration, choose an address or
+//! negotiate the version of HTTP.
 #![forbid(unsafe_code)]
 
 mod limits;

@@ -31,8 +31,8 @@ pub struct Limits {
     /// The maximum number of requests that are open at once on one HTTP/2 connection. Further requests are refused.
     /// Default: 100; 0 counts as 1.
     pub streams: u32,
-    /// The time without data from an HTTP/2 client after which the server sends a ping, and the time in which the client
-    /// must answer the ping. Default: 20 s.
+    /// The time without data from an HTTP/2 client after which the server sends a ping, and the time in which the
+    /// client must answer the ping. Default: 20 s.
     pub ping: Duration,
     /// The maximum number of connections that are served at once. Further connections wait. Default: 1,024; 0 counts as
     /// 1.
@@ -40,8 +40,8 @@ pub struct Limits {
     /// The time that a connection may wait for its client while another connection waits for a place. Idle connections
     /// are closed first, without this delay, beginning with the connection that has been idle longest. If no connection
     /// is idle, the server closes the connection that has waited longest for its client, once it has waited for this
-    /// time. Default: 1 s. An HTTP/2 connection without an open request counts as waiting for its client, because a part
-    /// of its last response may not be sent yet.
+    /// time. Default: 1 s. An HTTP/2 connection without an open request counts as waiting for its client, because a
+    /// part of its last response may not be sent yet.
     pub patience: Duration,
 }
 

@@ -98,9 +98,9 @@ impl Verifier {
     /// one fetch in 30 s for each issuer. The verifier repeats a failed fetch after 10 s, then after 20 s, 40 s and so
     /// on up to 300 s. Meanwhile it uses the last keys until 24 hours after their fetch.
     ///
-    /// A token with an unknown key waits at most two seconds for a fetch. If there are no keys, a token waits until the
-    /// fetch ends. It also does so if the keys are older than 70 minutes and the last fetch did not fail. The Tokio
-    /// runtime must have its timer enabled (`enable_time`).
+    /// A token with an unknown key waits at most two seconds for a fetch. If there are no keys, or if the keys are
+    /// older than 70 minutes and the last fetch did not fail, a token that needs a key waits until the fetch ends. The
+    /// Tokio runtime must have its timer enabled (`enable_time`).
     ///
     /// The method logs a line for each token without `cnf` that it accepts, with client and issuer. When the log has no
     /// more of these lines, the binding policy can require bound tokens.

@@ -79,7 +79,8 @@ impl Release {
         format!("certbound-{}-x86_64-linux-gnu", self.version)
     }
 
-    /// Writes the checksums of all files of the release in the folder, also of earlier runs, in the format of sha256sum.
+    /// Writes the checksums of all files of the release in the folder, also of earlier runs, in the format of
+    /// sha256sum.
     pub(super) fn write_checksums(&self) -> Result<()> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.out)? {

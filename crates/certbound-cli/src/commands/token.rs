@@ -54,8 +54,8 @@ pub(super) fn tell_ending_key(client: &ClientFlags) {
     }
 }
 
-/// Dry-runs the direct flow. For a token that needs a certificate of the machine, only the first request to the metadata
-/// service is known.
+/// Dry-runs the direct flow. For a token that needs a certificate of the machine, only the first request to the
+/// metadata service is known.
 pub(super) async fn dry_direct(
     dry: &mut DryRun,
     client: &ClientFlags,

@@ -58,7 +58,7 @@ impl ShownValue {
     }
 }
 
-/// Returns whether a value is a URL with a user name or a password. No command accepts such a URL.
+/// Returns whether a value is a URL with a user name or a password. No command accepts a URL with either of them.
 fn has_user(text: &str) -> bool {
     let host = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
     host.is_some_and(|host| host.contains('@'))

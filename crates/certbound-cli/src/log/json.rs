@@ -10,8 +10,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Writes an event as an object with `timestamp` (RFC 3339 in UTC), `level`, `target`, `message` and `fields`. Spans are not
-/// written.
+/// Writes an event as an object with `timestamp` (RFC 3339 in UTC), `level`, `target`, `message` and `fields`. Spans
+/// are not written.
 pub(super) struct Json;
 
 impl<S, N> FormatEvent<S, N> for Json

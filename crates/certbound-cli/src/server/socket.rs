@@ -135,8 +135,8 @@ impl Socket {
         Ok(Self { kind: Kind::Unix { listener, _file: None, open_to_all }, shown })
     }
 
-    /// Returns whether the permissions of a file determine who can connect. Each peer of such a socket counts as the
-    /// proxy.
+    /// Returns whether the permissions of a file determine who can connect. If the result is true, each peer of the
+    /// socket counts as the proxy.
     ///
     /// # Errors
     /// [`Usage::Passed`] if systemd lets every user connect, which is its default.

@@ -167,7 +167,7 @@ impl Schedule {
     }
 
     /// Returns the longest time that a token waits for a fetch. If there are usable keys, a token with an unknown key
-    /// waits at most [`PATIENCE`]. Every other token that waits does so until the fetch ends: the result is `None`.
+    /// waits at most [`PATIENCE`]. Every other token that waits can wait until the fetch ends: the result is `None`.
     pub(super) fn longest_wait(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
         (wanted == Wanted::Unknown && self.has_usable_keys(now)).then_some(PATIENCE)
     }

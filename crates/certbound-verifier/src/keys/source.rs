@@ -290,7 +290,7 @@ impl Quiet {
             state.schedule.quiet().map_or((0, 0), |(from, until)| (from.as_secs(), until.as_secs()));
         self.generation.store(state.snapshot.as_ref().map_or(0, |it| it.generation), Ordering::Relaxed);
         self.from.store(from, Ordering::Relaxed);
-        // A reader that loads this value also sees the generation that was stored before it.
+        // A reader that loads this value then also loads the generation that was stored before it.
         self.until.store(until, Ordering::Release);
     }
 

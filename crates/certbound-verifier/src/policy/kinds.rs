@@ -92,7 +92,7 @@ fn is_about_itself(reading: &Reading, claims: &Claims, client: &str) -> bool {
 /// Whether Keycloak issued the token for a client: `sub` is the id of a user that represents the client. Keycloak's
 /// user names are in lower case.
 ///
-/// The name alone proves nothing, because users can choose `preferred_username` (OpenID Connect Core, section 5.1). The
+/// The name alone is no proof, because users can choose `preferred_username` (OpenID Connect Core, section 5.1). The
 /// token must also have the address of the client, which users cannot choose.
 fn is_keycloaks_service_account(claims: &Claims, client: &str) -> bool {
     let account = claims.string("preferred_username").and_then(|name| name.strip_prefix(SERVICE_ACCOUNT));

@@ -35,7 +35,8 @@ echo "0 0 65536" > /proc/$!/gid_map
 echo mapped > "$folder/mapped"
 wait $!
 "#;
-/// Prepares the root in a mount namespace, and defines how a process is started in it. `$1` is the root and `$2` the user.
+/// Prepares the root in a mount namespace, and defines how a process is started in it. `$1` is the root and `$2` the
+/// user.
 const PREPARE: &str = r#"
 set -e
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
