@@ -106,8 +106,8 @@ impl Emulator {
         Self::build(world, keys, (signing, &IssuerKeys::new()), clock)
     }
 
-    /// Creates an emulator with `keys`, with the signing keys of the token service, and and with the known keys of
-    /// served issuers. Generates the missing keys of served issuers.
+    /// Creates an emulator with `keys`, with the signing keys of the token service, and with the known keys of served
+    /// issuers. Generates the missing keys of served issuers.
     fn build(
         world: World,
         keys: EmulatorKeys,
@@ -159,7 +159,7 @@ impl Emulator {
 
     /// Answers one request at the time `now`.
     ///
-    /// The transport has to carry out some faults. The response to a request with such a fault has a
+    /// The transport has to carry out some faults. The response to a request with a fault of this kind has a
     /// [`FaultEffect`](crate::FaultEffect) in its extensions.
     pub fn handle(&self, now: UnixTime, tls: &TlsFacts, request: Request<Bytes>) -> Response<Bytes> {
         let name = tls.server_name.to_ascii_lowercase();

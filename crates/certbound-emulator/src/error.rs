@@ -15,7 +15,7 @@ pub enum EmulatorError {
         /// The error message of the library.
         reason: String,
     },
-    /// The world has a host that requests the certificate late, and this build has no OpenSSL, which such a host needs.
+    /// The world has a host that requests the certificate late, and this build has no OpenSSL, which the host needs.
     #[error(
         "the world's host {host} has late_certificate = true, which needs OpenSSL, and this build has no OpenSSL"
     )]

@@ -180,8 +180,8 @@ struct TokenAnswer {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    // The journal records names of parameters in clear text. The form decoder would read a body of another type,
-    // without an equals sign, as such a name. Forms are sent by POST only.
+    // The journal records names of parameters in clear text. The form decoder would read a body of a different type,
+    // without an equals sign, as the name of a parameter. Forms are sent by POST only.
     let is_form = request.method() == http::Method::POST && !is_json(request);
     let body: &[u8] = if is_form { request.body() } else { b"" };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];
@@ -413,7 +413,7 @@ mod tests {
             journal.record(JournalEntry { time, ..entry.clone() });
             let recorded = journal.recorded();
             assert!(recorded.bytes <= DOCUMENTED_BYTES);
-            // The sum over all entries is slow, so it is checked only in every 100th step.
+            // The sum over all entries is slow, so the test checks the sum only in every 100th step.
             if time % 100 == 0 {
                 assert_eq!(recorded.bytes, recorded.entries.iter().map(|entry| entry.bytes()).sum::<usize>());
             }

@@ -68,7 +68,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// The counters of the connections and requests of all ports.
     pub load: Load,
-    /// The TLS of hosts that request the certificate late. Default: none. A world with such a host is then refused.
+    /// The TLS of hosts that request the certificate late. By default there is no TLS library for these hosts, and a
+    /// world with a host of this kind is refused.
     pub late_tls: Option<Arc<dyn LateTls>>,
 }
 
@@ -97,8 +98,8 @@ impl Server {
         Self::start_anyone_can_mint_tokens(emulator, options).await
     }
 
-    /// Starts the emulator as [`Server::start`] does, with options. If other machines reach the address of the proxy,
-    /// they can get any token and use the proxy. The admin interface always listens on loopback.
+    /// Starts the emulator as [`Server::start`] does, with options. If other machines can reach the address of the
+    /// proxy, programs on them can get any token and use the proxy. The admin interface always listens on loopback.
     ///
     /// # Errors
     /// An I/O error if a port is not available, if [`check_metadata_address`] refuses the address of the machine, or if

@@ -41,8 +41,8 @@ pub struct World {
     /// The time after which a change through Microsoft Graph takes effect at the token service, in seconds. The world's
     /// federated credentials take effect this time after the start or a reset (70021 until then). Default: 0.
     pub propagation_seconds: u64,
-    /// The lifetime of every token, in seconds: at least 2, and at most a day. The answers then suggest a new token after
-    /// half of it (`refresh_in`). Default: an hour, and a day for a managed identity.
+    /// The lifetime of every token, in seconds: at least 2, and at most a day. If this key is set, the answers suggest
+    /// a new token after half of the lifetime (`refresh_in`). Default: an hour, and a day for a managed identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_lifetime_seconds: Option<u64>,
     /// Whether an assertion is accepted only once (700024 for a second use). Default: no, an assertion is accepted
@@ -61,9 +61,9 @@ pub struct World {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
-    /// Its id, a GUID.
+    /// The id, a GUID.
     pub id: String,
-    /// Its verified domain names.
+    /// The verified domain names of the tenant.
     #[serde(default)]
     pub domains: Vec<String>,
 }
@@ -73,12 +73,12 @@ pub struct Tenant {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Application {
-    /// Its client id, a GUID.
+    /// The client id, a GUID.
     pub id: String,
     /// The tenant in which the application is registered.
     pub home_tenant: String,
-    /// The object id of its service principal, by tenant id. In a tenant that is not listed, the application does not
-    /// exist.
+    /// The object id of the application's service principal, by tenant id. In a tenant that is not listed, the
+    /// application does not exist.
     pub principals: BTreeMap<String, String>,
     /// Whether the application can get tokens. Default: true.
     #[serde(default = "yes")]
@@ -86,25 +86,26 @@ pub struct Application {
     /// Whether Microsoft enabled the application for mutual TLS (51000 if not). Default: true.
     #[serde(default = "yes")]
     pub mutual_tls_enabled: bool,
-    /// Its client secrets. The emulator never prints them, except the secret of the built-in world.
+    /// The client secrets. The emulator never prints client secrets, except the secret of the built-in world.
     #[serde(default, skip_serializing)]
     pub secrets: Vec<String>,
-    /// Client secrets that have expired (7000222). The emulator never prints them.
+    /// Client secrets that have expired (7000222). The emulator never prints these secrets.
     #[serde(default, skip_serializing)]
     pub expired_secrets: Vec<String>,
     /// The subjects that SN/I trusts, such as `CN=certbound-demo-app`.
     #[serde(default)]
     pub trusted_subjects: Vec<String>,
-    /// Certificates that are registered one by one, PEM. They can sign assertions, but cannot be used for mutual TLS.
+    /// Individually registered certificates, PEM. Their keys can sign assertions, but the certificates cannot be used
+    /// for mutual TLS.
     #[serde(default)]
     pub registered_certificates: Vec<String>,
-    /// Its federated credentials, at most 20.
+    /// The federated credentials of the application, at most 20.
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredential>,
-    /// Its application permissions, by the resource's application id.
+    /// The application permissions, by the resource's application id.
     #[serde(default)]
     pub roles: BTreeMap<String, Vec<String>>,
-    /// The strength that its bound tokens name in a claim. Default: the tokens have no such claim.
+    /// The strength that a claim of the application's bound tokens names. By default the tokens do not have this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_binding_strength: Option<TokenBindingStrength>,
 }
@@ -134,21 +135,21 @@ pub struct FederatedCredential {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExternalIssuer {
-    /// The `iss` of its tokens.
+    /// The `iss` of the issuer's tokens.
     pub issuer: String,
     /// Whether the emulator itself is this issuer. The emulator then publishes metadata and keys, and signs a token for
     /// every client that posts claims to `{issuer}/token`. Default: false.
     #[serde(default)]
     pub served: bool,
-    /// Its keys: JSON Web Keys (RFC 7517). If this list is empty and `served` is false, the emulator fetches the keys
-    /// by discovery when it needs them.
+    /// The issuer's keys: JSON Web Keys (RFC 7517). If this list is empty and `served` is false, the emulator fetches
+    /// the keys by discovery when it needs them.
     #[serde(default)]
     pub keys: Vec<serde_json::Map<String, serde_json::Value>>,
     /// Certificate authorities (PEM) that are trusted for the fetch, instead of those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_roots: Option<String>,
-    /// Whether its keys may be fetched from loopback and private addresses. Set this for an issuer on this machine.
-    /// Default: false.
+    /// Whether the emulator may fetch the keys from loopback and private addresses. Set this key to true for an issuer
+    /// on this machine. Default: false.
     #[serde(default)]
     pub private_address_allowed: bool,
 }
@@ -158,9 +159,9 @@ pub struct ExternalIssuer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ManagedIdentity {
-    /// Its client id. The application with the same id has the identity's principal and roles.
+    /// The client id. The application with the same id has the identity's principal and roles.
     pub client_id: String,
-    /// Its Azure resource id. Without a resource id, the identity is the machine's own (system-assigned) identity.
+    /// The Azure resource id. Without a resource id, the identity is the machine's own (system-assigned) identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
 }
@@ -172,29 +173,29 @@ pub struct ManagedIdentity {
 pub struct Machine {
     /// The virtual machine's id.
     pub vm_id: String,
-    /// The id of its scale set; empty if there is no scale set.
+    /// The id of the machine's scale set. It is empty for a machine without a scale set.
     pub vmss_id: String,
-    /// Its region. Clients use the machine's certificates at the token service of this region.
+    /// The machine's region. Clients use the machine's certificates at the token service of this region.
     pub location: String,
-    /// Its cloud, which is also the cloud of its certificates and tokens. Default: `public`.
+    /// The machine's cloud, which is also the cloud of the certificates and tokens of the machine. Default: `public`.
     #[serde(with = "cloud")]
     #[cfg_attr(test, schemars(schema_with = "cloud::schema"))]
     pub cloud: Cloud,
-    /// Its name.
+    /// The name of the machine.
     pub name: String,
-    /// Its subscription.
+    /// The machine's subscription.
     pub subscription_id: String,
-    /// Its resource group.
+    /// The machine's resource group.
     pub resource_group: String,
-    /// Whether its metadata service issues certificates (version 2). Default: true.
+    /// Whether the machine's metadata service issues certificates (version 2). Default: true.
     pub issues_certificates: bool,
-    /// Whether its metadata service requires an attestation token for a certificate.
+    /// Whether the machine's metadata service requires an attestation token for a certificate.
     pub attestation_required: bool,
-    /// Whether its metadata service returns the same certificate again for the same identity and key, for half of the
-    /// certificate's lifetime. A request with `bypass_cache=true` always gets a new certificate.
+    /// Whether the machine's metadata service returns the same certificate again for the same identity and key, for
+    /// half of the certificate's lifetime. A request with `bypass_cache=true` always gets a new certificate.
     pub keeps_certificates: bool,
-    /// Whether its metadata service limits calls (429). For tokens and certificates the limits are 20 calls in a second
-    /// and 5 at the same time. For other calls the limit is 5 in a second.
+    /// Whether the machine's metadata service limits calls (429). For tokens and certificates the limits are 20 calls
+    /// in a second and 5 at the same time. For other calls the limit is 5 in a second.
     pub throttled: bool,
 }
 
@@ -221,9 +222,9 @@ impl Default for Machine {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
-    /// Its identifier URIs.
+    /// The identifier URIs of the resource.
     pub uris: Vec<String>,
-    /// Its application id, a GUID. This id is the `aud` of version 2 tokens.
+    /// The application id of the resource, a GUID. This id is the `aud` of version 2 tokens.
     pub app_id: String,
     /// The version of the tokens that the resource accepts. Default: version 2.
     #[serde(default)]
@@ -231,23 +232,23 @@ pub struct Resource {
     /// Whether the resource accepts bound tokens. Default: refused.
     #[serde(default)]
     pub bound_tokens: BoundTokens,
-    /// The rules of a vault for bound tokens. Default: none, so `bound_tokens` decides alone.
+    /// The rules of a vault for bound tokens. By default there are no rules, and only `bound_tokens` decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_binding_parameters: Option<TokenBindingParameters>,
-    /// The form of its answers. Default: custom.
+    /// The form of the resource's answers. Default: custom.
     #[serde(default)]
     pub style: ResourceStyle,
-    /// Its hosts. Tokens are issued for a resource without hosts, but no client can call it.
+    /// The hosts of the resource. Tokens are issued for a resource without hosts, but no client can call the resource.
     #[serde(default)]
     pub hosts: Vec<ResourceHost>,
-    /// Its content, by name: the secrets of a vault, or the orders of the custom API.
+    /// The content of the resource, by name: the secrets of a vault, or the orders of the custom API.
     #[serde(default)]
     pub items: BTreeMap<String, String>,
-    /// The keys of a vault, by name. The emulator generates them.
+    /// The keys of a vault, by name. The emulator generates the keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, VaultKeyKind>,
-    /// The certificates of a vault, by name. The emulator's authority issues them. Each of them also has a key and a
-    /// secret of the same name.
+    /// The certificates of a vault, by name. The emulator's authority issues the certificates. Each certificate also
+    /// has a key and a secret of the same name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, VaultCertificate>,
 }
@@ -272,7 +273,7 @@ pub enum VaultKeyKind {
 pub struct VaultCertificate {
     /// The common name. The whole subject is `CN=` and this name.
     pub common_name: String,
-    /// The kind of its key. Default: a 2048-bit RSA key.
+    /// The kind of the certificate's key. Default: a 2048-bit RSA key.
     #[serde(default)]
     pub key: VaultKeyKind,
 }
@@ -284,12 +285,12 @@ pub struct VaultCertificate {
 pub struct ResourceHost {
     /// The host name in lower case; `*.` at the front matches exactly one label.
     pub name: String,
-    /// Whether its TLS handshake requests a client certificate. Default: true.
+    /// Whether the host's TLS handshake requests a client certificate. Default: true.
     #[serde(default = "yes")]
     pub asks_for_certificate: bool,
-    /// Whether the host requests the certificate as the real Key Vault does: by a renegotiation of TLS 1.2, after a request
-    /// with `x-ms-tokenboundauth: true`, and not in the first handshake. Only a vault can have this, and only a build with
-    /// OpenSSL serves it. Default: false.
+    /// Whether the host requests the certificate as the real Key Vault does: by a renegotiation of TLS 1.2, after a
+    /// request with `x-ms-tokenboundauth: true`, and not in the first handshake. Only the host of a vault can have this
+    /// setting, and only a build with OpenSSL serves the host. Default: false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub late_certificate: bool,
 }
@@ -395,7 +396,7 @@ impl Application {
 }
 
 impl Machine {
-    /// Returns its Azure resource id.
+    /// Returns the machine's Azure resource id.
     pub fn resource_id(&self) -> String {
         format!(
             "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Compute/virtualMachines/{}",
@@ -405,12 +406,12 @@ impl Machine {
 }
 
 impl ExternalIssuer {
-    /// Returns whether its keys are fetched over the network.
+    /// Returns whether the emulator fetches the issuer's keys over the network.
     pub(crate) fn is_fetched(&self) -> bool {
         self.keys.is_empty() && !self.served
     }
 
-    /// Returns its name without a slash at the end, so that paths can be appended.
+    /// Returns the issuer's name without a slash at the end, so that paths can be appended.
     pub(crate) fn base(&self) -> &str {
         self.issuer.trim_end_matches('/')
     }

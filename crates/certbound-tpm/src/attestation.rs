@@ -26,7 +26,7 @@ const EK_CERTIFICATE: u32 = 0x01C0_0002;
 /// The time limit of an attestation for which the TPM makes an attestation key.
 const WITH_NEW_KEY: Duration = Duration::from_secs(50);
 
-/// The number of bytes that one command reads. Every TPM supports it.
+/// The number of bytes that one command reads. Every TPM supports this number.
 const CHUNK: u16 = 512;
 
 /// The length of the longest nonce, in bytes. Every TPM accepts a nonce of this length, the length of a SHA-256 hash.
@@ -139,7 +139,7 @@ fn certify(
     })
 }
 
-/// Returns the template of the attestation key. It has no random part, so that a TPM makes the same key each time.
+/// Returns the template of the attestation key. The template has no random part, so a TPM makes the same key each time.
 fn attester() -> tss_esapi::Result<Public> {
     let attributes = ObjectAttributesBuilder::new()
         .with_fixed_tpm(true)

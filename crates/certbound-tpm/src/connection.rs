@@ -65,7 +65,7 @@ impl Connection {
     }
 
     /// Runs `work` on the thread, and waits for its result. If a connection of an earlier command fails, the thread
-    /// opens a new connection and runs `work` once more. So `work` must be repeatable.
+    /// opens a new connection and runs `work` once more. `work` must therefore be repeatable.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         limit: Duration,

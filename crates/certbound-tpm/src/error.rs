@@ -73,7 +73,7 @@ pub enum TpmError {
         /// The fault.
         reason: String,
     },
-    /// The key of this handle is gone: the TPM has no key, or another key, at the persistent handle.
+    /// The key of this handle is gone: the TPM has no key, or a different key, at the persistent handle.
     #[error("the key at {handle} is not the key that was opened: it was removed, or the TPM was cleared")]
     #[strum(props(code = "tpm_key_gone"))]
     #[strum(props(
@@ -95,7 +95,7 @@ pub enum TpmError {
         /// The handle.
         handle: KeyHandle,
     },
-    /// The key has an authorization, which certbound does not have. It is not tried again.
+    /// The key needs an authorization that certbound does not have. certbound does not use the key again.
     #[error("the key at {handle} has an authorization; the TPM was asked once and is not asked again")]
     #[strum(props(code = "tpm_key_authorization"))]
     #[strum(props(
@@ -105,7 +105,7 @@ pub enum TpmError {
         /// The handle.
         handle: KeyHandle,
     },
-    /// Another TPM is at the address.
+    /// A different TPM is at the address.
     #[error("another TPM is at {address}: its vendor string is `{vendor}` and was `{before}`")]
     #[strum(props(code = "tpm_replaced"))]
     #[strum(props(
@@ -147,7 +147,7 @@ pub enum TpmError {
         command: &'static str,
         /// The error of the TPM or of the TPM Software Stack.
         reason: String,
-        /// Where the error comes from.
+        /// The origin of the error.
         origin: Origin,
     },
     /// The subject of a certificate request does not have the form of RFC 4514, or is empty.
@@ -158,17 +158,17 @@ pub enum TpmError {
 }
 
 impl TpmError {
-    /// The stable name of this error.
+    /// Returns the stable name of this error.
     pub fn code(&self) -> &'static str {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// The advice for this error.
+    /// Returns the advice for this error.
     pub fn fix(&self) -> &'static str {
         self.get_str("fix").unwrap_or_default()
     }
 
-    /// Whether the same call may succeed later without a change of the configuration.
+    /// Returns whether the same call may succeed later without a change of the configuration.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -178,12 +178,12 @@ impl TpmError {
         )
     }
 
-    /// Whether the connection to the TPM must be opened anew before the next command.
+    /// Returns whether the thread must open a new connection to the TPM before the next command.
     pub(crate) fn ends_connection(&self) -> bool {
         matches!(self, Self::Command { origin: Origin::Connection, .. })
     }
 
-    /// Whether the TPM has answered and refused.
+    /// Returns whether the TPM has answered and refused the command.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Command { origin: Origin::Refusal | Origin::Warning, .. })
     }
@@ -234,7 +234,7 @@ impl From<TpmError> for KeyError {
     }
 }
 
-/// Where the error of a command comes from.
+/// The origin of the error of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
@@ -242,7 +242,7 @@ pub enum Origin {
     Refusal,
     /// The TPM has refused the command for now: it is busy, locked, or has no free memory.
     Warning,
-    /// The connection to the TPM. A new connection may help.
+    /// The connection to the TPM failed. A new connection may help.
     Connection,
 }
 
@@ -257,12 +257,13 @@ impl Origin {
         match error {
             TssError::Tss2Error(Tss2ResponseCode::FormatZero(code)) => Self::of_code(&code.to_string()),
             TssError::Tss2Error(_) => Self::Refusal,
-            // The caller's fault, or a value that the wrapper does not know.
+            // The caller passed a wrong value, or the wrapper does not know a value.
             TssError::WrapperError(_) => Self::Refusal,
         }
     }
 
-    /// Returns the origin of a code. The number is only in the text of the code, which ends with it in hexadecimal.
+    /// Returns the origin of a code. The library shows the number only in the text of the code, which ends with the
+    /// hexadecimal number.
     fn of_code(text: &str) -> Self {
         let number = text.rsplit_once("0x").and_then(|(_, hex)| u32::from_str_radix(hex, 16).ok());
         match number {
@@ -273,7 +274,7 @@ impl Origin {
     }
 }
 
-/// Whether the TPM has refused an authorization.
+/// Returns whether the TPM has refused an authorization.
 fn is_authorization(error: TssError) -> bool {
     let TssError::Tss2Error(code) = error else { return false };
     let refused = [Kind::BadAuth, Kind::AuthFail, Kind::AuthUnavailable, Kind::AuthMissing];

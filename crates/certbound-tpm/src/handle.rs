@@ -9,8 +9,8 @@ const OWNER: std::ops::RangeInclusive<u32> = 0x8100_0000..=0x817F_FFFF;
 
 /// The persistent handle of a key in a TPM, for example 0x81300001.
 ///
-/// It is in the range of the owner, 0x81000000 to 0x817FFFFF (TPM 2.0 Library, Part 2, section 7.5). It is parsed from a
-/// hexadecimal number with the prefix `0x`.
+/// The handle is in the range of the owner, 0x81000000 to 0x817FFFFF (TPM 2.0 Library, Part 2, section 7.5). Its text
+/// form is a hexadecimal number with the prefix `0x`.
 ///
 /// ```
 /// let handle: certbound_tpm::KeyHandle = "0x81300001".parse()?;

@@ -1,4 +1,4 @@
-//! A handle of a private key in a TPM. It signs for TLS and for assertions.
+//! A handle of a private key in a TPM. The handle signs for TLS and for assertions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ use crate::object::{self, FoundKey};
 use crate::refused;
 use crate::tpm::Tpm;
 
-/// A private key in a TPM. It is cheap to clone.
+/// A private key in a TPM. A clone is cheap.
 ///
 /// `sign` blocks for at most the time limit of the TPM. If `sign` finds no key or a different key at the persistent
-/// handle, this object never signs again, even if the earlier key returns. So a TLS connection of the earlier key is
-/// never used with the new key.
+/// handle, this object never signs again, even if the earlier key returns. Therefore no TLS connection of the earlier
+/// key is used with the new key.
 #[derive(Clone)]
 pub struct TpmKey {
     inner: Arc<Inner>,
@@ -102,7 +102,7 @@ impl TpmKey {
     /// `CN=app.contoso.com,O=Contoso`. The request has no attributes: the CA chooses the extensions.
     ///
     /// # Errors
-    /// [`TpmError`], if the subject has another form, or if the TPM does not sign.
+    /// [`TpmError`], if the subject has a different form, or if the TPM does not sign.
     pub fn certificate_request(&self, subject: &str) -> Result<String, TpmError> {
         let failed = |error| match error {
             CertificateRequestError::Subject => TpmError::Subject,

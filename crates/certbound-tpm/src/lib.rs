@@ -3,9 +3,9 @@
 //! The TPM signs, and certbound never reads the private key. A [`TpmKey`] is a
 //! [`Signer`](certbound::certificate::Signer):
 //! [`BindingCertificate::from_signer`](certbound::BindingCertificate::from_signer) makes the certificate of an
-//! application from it. [`TpmKeys`] gives a managed identity its key. A key is at a persistent handle ([`KeyHandle`])
-//! and has no authorization: every program that can open the TPM can use it. [`TpmKey::attest`] makes the data by which
-//! an attestation service recognises the key.
+//! application from it. [`TpmKeys`] is the key provider of a managed identity. A key is at a persistent handle
+//! ([`KeyHandle`]) and has no authorization: every program that can open the TPM can use it. [`TpmKey::attest`] makes
+//! the data by which an attestation service recognises the key.
 //!
 //! A TPM executes one command at a time, so one thread sends the commands of this process. A caller waits for a limited
 //! time. If a connection of an earlier command fails, the thread opens a new connection and repeats the command once.

@@ -8,7 +8,7 @@ type Key = (String, Vec<u8>);
 
 static REFUSED: LazyLock<Mutex<HashSet<Key>>> = LazyLock::new(Mutex::default);
 
-/// Remembers a key, until the process ends.
+/// Records a key until the process ends.
 pub(crate) fn remember(address: &str, name: &[u8]) {
     // No code panics while the lock is held.
     let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -32,15 +32,15 @@ impl Default for TpmOptions {
 }
 
 impl TpmOptions {
-    /// Sets the time that a caller waits for one command, including the time in the queue. The default is 10 seconds. The
-    /// generation of a key has a limit of its own: 40 seconds for the key of a managed identity, otherwise 5 minutes.
+    /// Sets the time that a caller waits for one command, including the time in the queue. The default is 10 seconds.
+    /// The generation of a key has a separate limit: 40 seconds for the key of a managed identity, otherwise 5 minutes.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Counts the keys of this TPM as keys in hardware, although its vendor string says that it is software. The TPM of a
-    /// virtual machine can be trusted in this way, because the host protects it.
+    /// Counts the keys of this TPM as keys in hardware, although the vendor string is that of a software TPM. The TPM
+    /// of a virtual machine can be trusted in this way, because the host protects it.
     pub fn trust_as_hardware(mut self) -> Self {
         self.trusted_as_hardware = true;
         self
@@ -55,7 +55,7 @@ impl TpmOptions {
     }
 }
 
-/// A TPM. It is cheap to clone, and all clients of one address in this process share one connection.
+/// A TPM. A clone is cheap, and all clients of one address in this process share one connection.
 #[derive(Clone)]
 pub struct Tpm {
     inner: Arc<Inner>,

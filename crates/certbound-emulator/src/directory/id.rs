@@ -1,4 +1,4 @@
-//! Object ids for entries of the world that have no id of their own.
+//! Object ids for entries to which the world gives no id.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use uuid::Builder;

@@ -63,8 +63,8 @@ pub enum FaultResult {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         claims: Option<String>,
     },
-    /// A resource demands other claims by a challenge under `Bearer`, as in continuous access evaluation. The fault applies
-    /// only to calls of a resource with a token, and the resource does not examine such a call.
+    /// A resource demands other claims by a challenge under `Bearer`, as in continuous access evaluation. The fault
+    /// applies only to calls of a resource with a token, and the resource does not examine the call.
     ClaimsChallenge {
         /// The claims, verbatim. Default: a token that is issued from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]

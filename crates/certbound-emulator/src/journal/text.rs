@@ -85,7 +85,7 @@ mod tests {
         for _ in 0..=expected.len() {
             for (reader, read) in &mut readers {
                 let Some(piece) = reader.next() else { continue };
-                // Here each piece contains one entry. Escapes make the largest entry longer.
+                // In this test each piece contains one entry. Escapes make the largest entry longer.
                 assert!(piece.len() < PIECE + 4 * one, "{}", piece.len());
                 read.extend_from_slice(&piece);
             }

@@ -1,5 +1,5 @@
-//! The agent of Azure Arc. It gives a token to a client that can read a file. Only trusted users of the machine can
-//! read that file.
+//! The agent of Azure Arc. The agent returns a token to a client that can read a file. Only trusted users of the
+//! machine can read that file.
 
 use bytes::Bytes;
 use certbound_core::secret::Secret;

@@ -27,8 +27,8 @@ const COMMON_NAME: &str = "2.5.4.3";
 const MGF1: &str = "1.2.840.113549.1.1.8";
 const SHA_256: &str = "2.16.840.1.101.3.4.2.1";
 
-/// Checks that a request is for this identity on this machine and is signed by its own key. Returns its public key
-/// (DER).
+/// Checks that a request is for this identity on this machine, and that the key in the request signed the request.
+/// Returns the public key (DER).
 pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) -> Result<Vec<u8>, String> {
     let (rest, request) = X509CertificationRequest::from_der(der)
         .map_err(|_| "The certificate request cannot be read.".to_owned())?;

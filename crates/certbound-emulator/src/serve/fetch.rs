@@ -127,7 +127,7 @@ impl Fetch {
         json::parse_object(answer.body()).map_err(|_| FetchError::Document(shown(), "a JSON object"))
     }
 
-    /// Looks up the host once and returns the address to connect to. So the connection uses the address that was
+    /// Looks up the host once and returns the address to connect to. The connection therefore uses the address that was
     /// checked.
     async fn address(&self, host: &str, port: u16) -> Result<SocketAddr, FetchError> {
         let unreachable = |error: io::Error| FetchError::Unreachable(host.to_owned(), error);

@@ -82,7 +82,7 @@ pub(super) async fn serve(
     current: CurrentEmulator,
     reset: Arc<AtomicBool>,
 ) -> io::Result<()> {
-    // A world with such a host is served only with a library, so this error cannot happen.
+    // The server refuses a world with a late host if it has no TLS library for it, so this error cannot happen.
     let tls = current.late_tls().ok_or_else(|| io::Error::other("there is no TLS library for this host"))?;
     let (chain, key) = current.get().host_certificate(name).map_err(io::Error::other)?;
     let chain: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();

@@ -85,7 +85,7 @@ impl MetadataAddressError {
 ///
 /// The address must be loopback. Linux also allows the address of the real metadata service, `169.254.169.254:80`, if a
 /// loopback interface has it, no other interface has it, and this machine is not a virtual machine of Azure. In a
-/// network namespace that has only loopback, an emulator covers no real service, so the last condition does not apply.
+/// network namespace that has only loopback, an emulator hides no real service, so the last condition does not apply.
 ///
 /// # Errors
 /// The condition that is not true.
@@ -152,7 +152,7 @@ fn loopback_with_real_address(_: SocketAddr) -> Result<String, MetadataAddressEr
         .map_err(|error| MetadataAddressError::Unreadable { reason: error.to_string() })?;
     let all: Vec<(String, IpAddr)> =
         all.into_iter().map(|interface| (interface.name.clone(), interface.ip())).collect();
-    // On other machines the file is absent or contains another tag.
+    // On machines outside of Azure the file is absent or contains a different tag.
     let tag = std::fs::read_to_string("/sys/class/dmi/id/chassis_asset_tag").unwrap_or_default();
     decide(&all, &tag)
 }

@@ -74,8 +74,8 @@ impl Configurations {
         self.of_host(host, Arc::new(RevokedClientCertificate(any))).map(Arc::new)
     }
 
-    /// Returns the configuration of Service Fabric's server, with its own or a foreign certificate. The configuration
-    /// does not request a client certificate.
+    /// Returns the configuration of Service Fabric's server, with the certificate of the node or, if `foreign` is true,
+    /// with a foreign certificate. The configuration does not request a client certificate.
     pub(super) fn of_service_fabric(&self, foreign: bool) -> Result<Arc<ServerConfig>, EmulatorError> {
         let certificate = self.emulator.service_fabric_certificate(foreign)?;
         self.make(certificate, Arc::new(NoClientAuth)).map(Arc::new)

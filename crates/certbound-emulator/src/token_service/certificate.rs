@@ -9,9 +9,9 @@ use crate::keys::machine_ca::Issued;
 use crate::world::Application;
 
 impl TokenService<'_> {
-    /// Returns the certificate of this connection and checks its dates. A missing certificate is an error on a
-    /// mutual-TLS host, and on other hosts if the certificate is `needed`. Otherwise other hosts ignore certificates
-    /// (`None`).
+    /// Returns the certificate of this connection and checks its dates. A mutual-TLS host refuses a request without a
+    /// certificate. Other hosts ignore every certificate: the result is `None`, or an error if a certificate is
+    /// `needed`.
     pub(super) fn certificate(&self, needed: bool) -> Result<Option<CertificateChain>, Refusal> {
         if !self.mutual_tls && !needed {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! The token endpoint. It makes all checks in the order of the real service. The first check that fails determines the
-//! answer.
+//! The token endpoint. The endpoint makes all checks in the order of the real service. The first check that fails
+//! determines the answer.
 
 mod form;
 
@@ -36,7 +36,7 @@ impl<'e> TokenService<'e> {
         let proof = self.prove(&caller, &credential, token_type)?;
         mutual_tls_enabled(&caller, self.mutual_tls)?;
         let (resource, audience) = self.resource(&form, bound)?;
-        // This check is the last one, so that an assertion can be sent again after a refusal for a different reason.
+        // This check is the last check, so that an assertion can be sent again after a refusal for a different reason.
         if let Credential::BoundAssertion(text) | Credential::SignedAssertion(text) = credential {
             assertion::parse(text)?.check_first_use(self, text)?;
         }

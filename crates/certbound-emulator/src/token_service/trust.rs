@@ -31,7 +31,8 @@ pub(crate) struct TrustedAuthorities {
 }
 
 impl TrustedAuthorities {
-    /// Creates the set of the emulator's own authority and of `others`, the authorities that the world names, PEM.
+    /// Creates the set of `own`, the authority of the emulator, and of `others`, the authorities (PEM) that the world
+    /// names.
     pub(crate) fn new(own: &CertificateAuthority, others: &[String]) -> Result<Self, EmulatorError> {
         let mut roots = RootCertStore::empty();
         roots.add(own.der().clone()).map_err(EmulatorError::key_material)?;

@@ -3,19 +3,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The rules of a vault for bound tokens. Without these rules, `bound_tokens` of the resource decides alone.
+/// The rules of a vault for bound tokens. Without these rules, only `bound_tokens` of the resource decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TokenBindingParameters {
-    /// Which tokens the vault rejects.
+    /// The rule by which the vault rejects tokens.
     pub mode: TokenBindingMode,
     /// The lowest strength of a bound token that the vault accepts. Default: `NoValidation`.
     #[serde(default)]
     pub minimum_strength: TokenBindingStrength,
 }
 
-/// Which tokens a vault rejects.
+/// The rule by which a vault rejects tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum TokenBindingMode {
@@ -26,7 +26,7 @@ pub enum TokenBindingMode {
     Enforced,
 }
 
-/// How well the key of a bound token is protected against copies, from the lowest strength to the highest.
+/// The protection of a bound token's key against copies, from the lowest strength to the highest.
 #[derive(
     Clone,
     Copy,
@@ -46,7 +46,7 @@ pub enum TokenBindingStrength {
     /// The strength is not checked. A token without a strength has this strength.
     #[default]
     NoValidation,
-    /// No attestation of the key.
+    /// The key is not attested.
     Unattested,
     /// A machine with trusted launch attested the key.
     AttestedTrustedLaunch,
@@ -54,6 +54,6 @@ pub enum TokenBindingStrength {
     AttestedConfidential,
 }
 
-/// The claim of a bound token with its strength. The claim of the real token service is not documented: this name is a
-/// guess.
+/// The claim of a bound token with its strength. The claim of the real token service is not documented, so this name
+/// may be wrong.
 pub(crate) const STRENGTH_CLAIM: &str = "xms_tbstrength";

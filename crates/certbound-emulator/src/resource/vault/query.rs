@@ -30,7 +30,7 @@ impl Query {
     /// Reads the query. Parameters that the operation does not use are ignored, as in the real service.
     ///
     /// The read of a secret needs no `api-version`, so that its address is short in examples. The real service requires
-    /// it there too.
+    /// `api-version` for this read too.
     pub(super) fn of(request: &Request<Bytes>, operation: Operation) -> Result<Self, VaultRefusal> {
         let query = ReceivedForm::decode(request.uri().query().unwrap_or_default().as_bytes())
             .map_err(|_| VaultRefusal::bad_parameter("The query is malformed, or has a parameter twice."))?;

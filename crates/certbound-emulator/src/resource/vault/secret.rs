@@ -76,7 +76,7 @@ impl Secret {
     /// Returns a secret with one version, which the world declares.
     pub(super) fn declared(name: &str, value: &str, created: u64) -> Self {
         let version = Version::new(value, Properties::default(), created);
-        // Clients of the emulator rely on the empty tags of such a secret.
+        // Clients of the emulator rely on the empty tags of a secret that the world declares.
         Self::with(name, FIRST_VERSION, Version { tags: Some(BTreeMap::new()), ..version })
     }
 
