@@ -69,7 +69,7 @@ use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::rejected::TokenHash;
 
-/// One acquisition. It owns its data, so that it can outlive its caller.
+/// One acquisition. The acquisition owns its data, so that it can run longer than its caller waits.
 #[derive(Clone)]
 pub(crate) struct Acquisition<I> {
     pub(crate) issuer: I,
@@ -143,7 +143,7 @@ impl<I: Issuer> Acquisition<I> {
         Ok(all.filter(|key| context.cache.remove(key, now)).count() > 0)
     }
 
-    /// Requests a new token in the background. No caller waits for it, so an error is only logged.
+    /// Requests a new token in the background. No caller waits for the token, so an error is only logged.
     #[cold]
     pub(crate) fn refresh_ahead(mut self) {
         self.options = self.options.for_background();

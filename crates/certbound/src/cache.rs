@@ -41,7 +41,7 @@ pub use self::store::{SealedStore, SealingKey};
 pub use self::store::{StoreEntry, StoreError, StoreKey, TokenStore};
 use crate::error::Error;
 
-/// A cache of tokens in memory. Clones share their tokens. To share a cache among clients, give each of them a clone.
+/// A cache of tokens in memory. Clones share their tokens. To share a cache among clients, pass a clone to each client.
 ///
 /// The cache limits the number of tokens and their memory in bytes. If it is full, it evicts the tokens that expire
 /// first. It returns a token without a request while more than five minutes of the lifetime are left. For a lifetime
@@ -115,16 +115,16 @@ impl TokenCache {
         Self::of(Settings { store: Some(Arc::new(StoreAdapter::new(store))), ..self.settings() })
     }
 
-    /// Returns an empty cache with the same limits and store that requests no token in the background. Use it in a
-    /// program that ends before a background refresh could finish.
+    /// Returns an empty cache with the same limits and store that requests no token in the background. Use this setting
+    /// in a program that ends before a background refresh could finish.
     #[must_use]
     pub fn without_refresh_ahead(self) -> Self {
         Self::of(Settings { ahead: false, ..self.settings() })
     }
 
-    /// Returns an empty cache with the same limits and store, whose times of refresh depend only on `seed`. Use it for
-    /// tests that must be repeatable. By default the times are random, so that programs that started together do not
-    /// send requests together.
+    /// Returns an empty cache with the same limits and store, whose times of refresh depend only on `seed`. Use this
+    /// setting for tests that must be repeatable. By default the times are random, so that programs that started
+    /// together do not send requests together.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         Self::of(Settings { seed: Some(seed), ..self.settings() })
@@ -145,7 +145,7 @@ impl TokenCache {
         self.inner.settings.store.as_deref()
     }
 
-    /// Returns the number of tokens in memory. It includes expired tokens that were not removed yet.
+    /// Returns the number of tokens in memory. The number includes expired tokens that were not removed yet.
     pub fn len(&self) -> usize {
         self.inner.memory.len()
     }
@@ -172,7 +172,7 @@ impl TokenCache {
     }
 
     /// Waits until the store has saved every token so far or failed to save it, for at most five seconds. Without a
-    /// store it returns at once.
+    /// store the function returns at once.
     ///
     /// Call `flush` before a program ends: tokens are saved in the background, after their callers have got them. A
     /// token that is not saved in time is saved later, even if the last clone of the cache is dropped. The runtime must

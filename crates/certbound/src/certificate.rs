@@ -1,4 +1,5 @@
-//! The binding certificate: a chain with the private key of its leaf. Loading checks that they belong together.
+//! The binding certificate: a chain with the private key of its leaf. Loading checks that the chain and the key belong
+//! together.
 
 mod blame;
 mod encrypted;
@@ -51,15 +52,16 @@ use crate::error::{BindingCertificateError, CertificateNotValid};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ChainHash(Thumbprint);
 
-/// A certificate chain with the private key of its leaf. A token is bound to it, and TLS presents it.
+/// A certificate chain with the private key of its leaf. A token is bound to the certificate, and TLS presents the
+/// certificate.
 ///
-/// It is cheap to clone and never changes: a rotation creates a new certificate. Loading checks that the key belongs to
-/// the certificate. It does not check dates: each acquisition checks them. No function returns the key, except in a
-/// build with the cargo feature `foreign-tls`. RSA and EC keys (P-256, P-384, P-521) can be used for bound tokens. A
-/// Bearer token needs an RSA key, which signs the assertion.
+/// A clone is cheap. The certificate never changes: a rotation creates a new certificate. Loading checks that the key
+/// belongs to the certificate. Loading does not check the dates: each acquisition checks the dates. No function returns
+/// the key, except in a build with the cargo feature `foreign-tls`. RSA and EC keys (P-256, P-384, P-521) can be used
+/// for bound tokens. A Bearer token needs an RSA key, which signs the assertion.
 ///
-/// The connections that use it are closed when the last clone of the certificate is dropped. A certificate that is
-/// loaded again has its own connections.
+/// The connections that use the certificate are closed when its last clone is dropped. A certificate that is loaded
+/// again has its own connections.
 ///
 /// ```no_run
 /// use certbound::BindingCertificate;
@@ -383,8 +385,8 @@ impl BindingCertificate {
         self.inner.opened.key()
     }
 
-    /// Returns whether this is the same certificate as `known` with another handle of its key. The handle of `known`
-    /// may no longer work.
+    /// Returns whether this is the same certificate as `known` with a different handle of its key. The handle of
+    /// `known` may no longer work.
     pub(crate) fn is_reopening_of(&self, known: &Self) -> bool {
         self.key_id() != known.key_id() && self.thumbprint() == known.thumbprint()
     }
@@ -453,7 +455,7 @@ impl fmt::Debug for BindingCertificate {
 }
 
 /// Returns whether the key belongs to the certificate. A key that cannot return its public key is refused, because
-/// nothing proves that it belongs to the certificate.
+/// nothing proves that the key belongs to the certificate.
 fn belongs(key: &dyn SigningKey, chain: &CertificateChain) -> bool {
     key.public_key().is_some_and(|public| public.as_ref() == chain.public_key_info())
 }

@@ -28,14 +28,13 @@ use crate::token::{BearerToken, BoundToken};
 
 /// A confidential client: one application at one authority, with one kind of credential.
 ///
-/// It is cheap to clone, and clones share cache and connections. `Client<ByCertificate>` runs the direct flow and can
-/// be a Leg 1. `Client<ByAssertion>` is Leg 2. `Client<BySecret>` and `Client<ByUnboundAssertion>` get only Bearer
-/// tokens.
+/// A clone is cheap, and clones share cache and connections. `Client<ByCertificate>` runs the direct flow and can be a
+/// Leg 1. `Client<ByAssertion>` is Leg 2. `Client<BySecret>` and `Client<ByUnboundAssertion>` get only Bearer tokens.
 #[derive(Clone)]
 pub struct Client<C> {
     pub(crate) issuer: TokenService,
-    /// The owner of the background tasks. They are aborted when the last clone and the last resource of this client are
-    /// dropped.
+    /// The owner of the background tasks. The tasks are aborted when the last clone and the last resource of this
+    /// client are dropped.
     pub(crate) background: Arc<Background>,
     pub(crate) credential: C,
 }
@@ -90,7 +89,7 @@ impl Client<ByCertificate> {
         AcquireLeg1::new(self)
     }
 
-    /// Returns the certificate of the client. For watched files, it is the certificate that is in use now.
+    /// Returns the certificate of the client. For watched files, the result is the certificate that is in use now.
     pub fn binding(&self) -> BindingCertificate {
         self.credential.certificate.current()
     }

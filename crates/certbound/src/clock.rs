@@ -5,13 +5,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use certbound_core::time::UnixTime;
 
-/// The time source of a client. Implement it to run against your own clock, for example in tests.
+/// The time source of a client. Implement this trait to use your own clock, for example in tests.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current time of day in whole seconds. Each cache hit calls this function once.
     fn now(&self) -> UnixTime;
 
-    /// Returns the time since an arbitrary fixed moment. It never decreases. The library uses it only for durations and
-    /// time limits.
+    /// Returns the time since an arbitrary fixed moment. The result never decreases. The library uses the result only
+    /// for durations and time limits.
     fn monotonic(&self) -> Duration;
 
     /// Returns a future that completes after `time`. The library uses the future for the wait before a retry and for
@@ -34,7 +34,7 @@ async fn by_thread(time: Duration) {
     });
     match waiting {
         Ok(_) => waits.await.unwrap_or_default(),
-        // No thread can be started. There is no runtime here, so blocking this thread delays no other task.
+        // No thread can be started. This code runs outside of a runtime, so blocking this thread delays no other task.
         Err(_) => std::thread::sleep(time),
     }
 }

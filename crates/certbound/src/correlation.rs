@@ -19,8 +19,8 @@ impl CorrelationId {
     }
 }
 
-/// Returns a unique number that another process cannot guess. It is not a secret, so the operating system's randomness
-/// is read only once per process and not for each request.
+/// Returns a unique number that another process cannot guess. The number is not a secret, so the operating system's
+/// randomness is read only once per process and not for each request.
 fn numbers() -> u128 {
     static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
     static MADE: AtomicU64 = AtomicU64::new(0);

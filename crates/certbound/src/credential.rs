@@ -83,7 +83,7 @@ mod sealed {
         fn lasting_thumbprint(&self, _kind: Kind) -> Option<Thumbprint> {
             None
         }
-        /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
+        /// Returns the certificate in use, if it is the certificate `known` with a different handle of its key.
         fn reopened(&self, _known: &BindingCertificate) -> Option<BindingCertificate> {
             None
         }
@@ -95,7 +95,7 @@ mod sealed {
         fn presents(&self, _kind: Kind) -> bool {
             false
         }
-        /// Returns the proof for one request. In Leg 2 it runs Leg 1.
+        /// Returns the proof for one request. In Leg 2 the function runs Leg 1.
         fn proof<'a>(
             &'a self,
             certificate: Option<&'a BindingCertificate>,

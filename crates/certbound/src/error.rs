@@ -78,8 +78,9 @@ impl fmt::Display for Leg {
 /// The reason why a call returned no token, or no response of a resource. A failed request adds nothing to the cache.
 ///
 /// `Display` writes the cause, then the host, region and correlation id of the request, and ends with the code in
-/// brackets. `code()` returns MSAL's string if MSAL has one; `docs/errors.md` explains each code. `fix()` returns
-/// advice. `is_transient()` returns whether the same call may succeed later. No variant contains a secret.
+/// brackets. `code()` returns MSAL's string if MSAL has a string for the error; `docs/errors.md` explains each code.
+/// `fix()` returns advice. `is_transient()` returns whether the same call may succeed later. No variant contains a
+/// secret.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -263,8 +264,8 @@ impl Error {
         }
     }
 
-    /// Returns the kind of this failure in the table of recoveries. `None` if the calling code, a part of the
-    /// application or the platform failed, or if the response broke the protocol. A throttled request has
+    /// Returns the kind of this failure in the table of recoveries. The result is `None` if the calling code, a part of
+    /// the application or the platform failed, or if the response broke the protocol. A throttled request has
     /// [`Failure::TooManyRequests`], because it was not sent.
     pub fn failure(&self) -> Option<Failure> {
         match self {
@@ -348,8 +349,8 @@ impl Error {
         }
     }
 
-    /// Returns the same error without the client's own secrets. Some services repeat them in responses, and errors are
-    /// shown and logged.
+    /// Returns the same error without the client's own secrets. Some services repeat these secrets in responses, and
+    /// programs show and log errors.
     pub(crate) fn without(mut self, secrets: &OwnSecrets) -> Self {
         match &mut self {
             Self::Refused { answer, .. } => Arc::make_mut(answer).redact(secrets),

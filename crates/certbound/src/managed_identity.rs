@@ -49,7 +49,7 @@ pub use crate::error::machine_key::KeyStrength;
 use crate::retry::Throttle;
 use crate::token::{BearerToken, BoundToken};
 
-/// A managed identity of the machine or platform on which this program runs. It is cheap to clone.
+/// A managed identity of the machine or platform on which this program runs. A clone is cheap.
 ///
 /// Every platform issues Bearer tokens. Bound tokens, and [Bearer tokens over mutual
 /// TLS](ManagedIdentityBuilder::bearer_over_mtls), need version 2 of IMDS, which issues certificates. A managed
@@ -70,8 +70,8 @@ use crate::token::{BearerToken, BoundToken};
 #[derive(Clone)]
 pub struct ManagedIdentity {
     pub(crate) platform: Platform,
-    /// The owner of the background tasks. They are aborted when the last clone and the last resource of this identity
-    /// are dropped.
+    /// The owner of the background tasks. The tasks are aborted when the last clone and the last resource of this
+    /// identity are dropped.
     pub(crate) background: Arc<Background>,
 }
 
@@ -82,8 +82,8 @@ pub(crate) struct Machine {
     pub(crate) endpoint: Endpoint,
     pub(crate) capabilities: Vec<String>,
     pub(crate) certificates: MachineCertificates,
-    /// The cell of this identity's certificate in `certificates`, once it is known. Each cache hit reads it without a
-    /// lock.
+    /// The cell of this identity's certificate in `certificates`, once it is known. Each cache hit reads the cell
+    /// without a lock.
     cell: ArcSwapOption<CertificateCell>,
     pub(crate) keys: Arc<dyn AnyKeys>,
     provider: ProviderId,

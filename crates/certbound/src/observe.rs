@@ -18,7 +18,7 @@ pub use self::completed::{
 pub use crate::correlation::{CorrelationId, NotACorrelationId};
 use crate::error::Leg;
 
-/// An observer of token requests and acquisitions. It cannot change them.
+/// An observer of token requests and acquisitions. An observer cannot change requests or acquisitions.
 ///
 /// An acquisition can have an observer ([`Acquire::observe`](crate::Acquire::observe)), and so can a client or a
 /// managed identity (`with_observer` of its builder). The observer is called on the task of the acquisition, so it must

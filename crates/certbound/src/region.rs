@@ -27,20 +27,20 @@ type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// The detection of the region in which the program runs. Clones share its result.
 ///
-/// A client uses it before a token request, if the region of its authority is
+/// A client uses the detection before a token request, if the region of its authority is
 /// [`Region::detect`](crate::Region::detect). The detection returns the first region that one of these sources names:
 ///
 /// 1. the environment variable `REGION_NAME`,
 /// 2. the environment variable `COSMIC_LOCATION`,
 /// 3. the metadata service of the machine.
 ///
-/// The metadata service must answer within two seconds, and the request to it never uses a proxy. Its address is
-/// `http://169.254.169.254`, unless `AZURE_POD_IDENTITY_AUTHORITY_HOST` names a different address.
+/// The metadata service must answer within two seconds, and the request to it never uses a proxy. The address of the
+/// service is `http://169.254.169.254`, unless `AZURE_POD_IDENTITY_AUTHORITY_HOST` names a different address.
 ///
 /// Parallel callers share one detection. The [`RetryPolicy`] of the client that starts the detection determines whether
 /// requests to the metadata service are repeated, and the observer of this client sees these requests. After a success,
 /// the detection does not run again. After a failure, requests use the global endpoint, and five minutes later the next
-/// request detects again. If all callers are dropped, the detection ends, and nothing is remembered.
+/// request detects again. If all callers are dropped, the detection ends without a result.
 #[derive(Clone)]
 pub struct RegionDetector(Arc<Inner>);
 

@@ -5,7 +5,7 @@ use std::fmt;
 use certbound_core::certificate::Thumbprint;
 use certbound_core::secret::Secret;
 
-/// The SHA-256 of an access token. With it `.rejected(..)` replaces exactly that token and no newer token.
+/// The SHA-256 of an access token. With this hash, `.rejected(..)` replaces exactly that token and no newer token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 

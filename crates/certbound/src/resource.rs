@@ -1,4 +1,5 @@
-//! Calls of a resource. The token determines both the header and the TLS certificate, so they always belong together.
+//! Calls of a resource. The token determines both the header and the TLS certificate, so the header and the certificate
+//! always belong together.
 
 mod challenge;
 mod prepare;
@@ -25,11 +26,12 @@ use crate::span::{self, Target};
 use crate::token::{BoundToken, Scheme};
 use crate::transport::{AnyTransport, TlsFacts, Via};
 
-/// A resource that is called with bound tokens. It is cheap to clone.
+/// A resource that is called with bound tokens. A clone is cheap.
 ///
 /// Every call uses TLS with the token's own certificate. The token is sent only if the resource requested the
-/// certificate in the handshake. A `Resource` does not follow redirects: it returns a response with any status. It does
-/// not stream: bodies are complete in memory, and the network configuration limits the size of responses.
+/// certificate in the handshake. A `Resource` does not follow redirects: it returns a response with any status. A
+/// `Resource` does not stream: bodies are complete in memory, and the network configuration limits the size of
+/// responses.
 ///
 /// ```no_run
 /// # use certbound::credential::ByAssertion;
@@ -171,11 +173,12 @@ impl Resource {
         self.send(again, &renewed, &profile, attempt + 1).await
     }
 
-    /// Returns a token for another handle of the key, or for a replacement of the certificate, after the handle of the
-    /// key did not sign in the handshake. Nothing of the request was sent then.
+    /// Returns a token for a different handle of the key, or for a replacement of the certificate, after the handle of
+    /// the key did not sign in the handshake. No part of the request was sent.
     ///
     /// # Errors
-    /// `error` itself, if it has another cause, if there is no replacement, or if the caller chose the token.
+    /// `error` itself, if the error has a different cause, if there is no replacement, or if the caller chose the
+    /// token.
     async fn token_of_new_handle(&self, token: &BoundToken, error: Error) -> Result<BoundToken, Error> {
         let Some(is_gone) = error.not_signed() else { return Err(error) };
         match &self.tokens {

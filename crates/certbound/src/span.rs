@@ -53,7 +53,7 @@ pub(crate) fn leg(leg: Leg) -> Span {
     )
 }
 
-/// Runs Leg 1 within its span, and records its error there.
+/// Runs Leg 1 within its span, and records the error of Leg 1 in the span.
 pub(crate) async fn in_leg1<T>(leg1: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let span = leg(Leg::One);
     let result = leg1.instrument(span.clone()).await;

@@ -17,13 +17,13 @@ use self::folder::Folder;
 pub(crate) use self::folder::Lock;
 use crate::error::StateError;
 
-/// A folder that only its owner can read, for files that the next process needs. It is cheap to clone.
+/// A folder that only its owner can read, for files that the next process needs. A clone is cheap.
 ///
-/// It writes nothing by itself: pass it to
+/// A `StateDirectory` writes nothing by itself: pass it to
 /// [`MachineCertificates::kept_in`](crate::managed_identity::MachineCertificates::kept_in) and
-/// [`SoftwareKeys::kept_in`](crate::managed_identity::SoftwareKeys::kept_in). Several processes may share it: each file
-/// is replaced as a whole, under a lock. A file that is damaged, or that belongs to another user, is ignored with a
-/// warning and replaced. On systems other than Unix it cannot be opened.
+/// [`SoftwareKeys::kept_in`](crate::managed_identity::SoftwareKeys::kept_in). Several processes may share the folder:
+/// each file is replaced as a whole, under a lock. A file that is damaged, or that belongs to another user, is ignored
+/// with a warning and replaced. On systems other than Unix the folder cannot be opened.
 ///
 /// ```no_run
 /// use certbound::ManagedIdentity;
@@ -103,7 +103,7 @@ impl StateDirectory {
         }
     }
 
-    /// Takes the lock for writing a file. Returns `None` if another process holds it.
+    /// Takes the lock for writing a file. Returns `None` if another process holds the lock.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<Lock>, StateError> {
         self.inner.folder.try_lock(name).map_err(|error| StateError::unusable(&self.inner.path, error))
     }

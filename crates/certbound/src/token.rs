@@ -18,8 +18,9 @@ use crate::transport::AnyTransport;
 
 /// An access token that is usable only on a TLS connection with its certificate (`token_type=mtls_pop`; RFC 8705).
 ///
-/// It is cheap to clone. It contains its certificate, so it cannot be used with a different certificate. It does not
-/// renew itself. Acquire a token before each use: the acquisition is a cache hit while the cached token is fresh.
+/// A clone is cheap. The token contains its certificate, so it cannot be used with a different certificate. The token
+/// does not renew itself. Acquire a token before each use: the acquisition is a cache hit while the cached token is
+/// fresh.
 #[derive(Clone)]
 pub struct BoundToken {
     stored: Arc<CachedToken<BindingCertificate>>,

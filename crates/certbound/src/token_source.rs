@@ -18,9 +18,9 @@ use crate::token::{BearerToken, BoundToken};
 /// A source of tokens: every [`Client`], a [`ManagedIdentity`](crate::ManagedIdentity), or an
 /// [`AnyClient`].
 ///
-/// Use it in code that accepts any source, as `&dyn TokenSource`. If the type of the credential is known, use the
-/// client itself. The compiler then refuses a request for a bound token with a credential that has no certificate. With
-/// this trait, the request is an error of the acquisition.
+/// Use this trait in code that accepts any source, as `&dyn TokenSource`. If the type of the credential is known, use
+/// the client itself. The compiler then refuses a request for a bound token with a credential that has no certificate.
+/// With this trait, the request is an error of the acquisition.
 ///
 /// ```no_run
 /// use certbound::{Error, ResourceScope, TokenSource};
@@ -46,7 +46,7 @@ pub trait TokenSource: Send + Sync + fmt::Debug + sealed::Sealed {
     fn resource(&self, scope: &ResourceScope) -> Resource;
 }
 
-/// A [`TokenSource`] whose credential is chosen at run time. It is cheap to clone.
+/// A [`TokenSource`] whose credential is chosen at run time. A clone is cheap.
 ///
 /// ```no_run
 /// # fn example(by_flag: bool) -> Result<(), Box<dyn std::error::Error>> {

@@ -35,8 +35,8 @@ use crate::error::TransportError;
 
 /// Sends one HTTPS request and returns its response.
 ///
-/// Implement it to use a different HTTP library or a test double. A transport does not retry, follow redirects or
-/// interpret bodies.
+/// Implement this trait to use a different HTTP library or a test double. A transport does not retry, follow redirects
+/// or interpret bodies.
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request` with the certificate that `via` names, if any.
     ///

@@ -23,7 +23,7 @@ pub(crate) struct AcquireParameters<'a> {
     pub(crate) options: Options,
 }
 
-/// The object-safe form of [`Issuer`]. Every issuer implements it.
+/// The object-safe form of [`Issuer`]. Every issuer implements this trait.
 pub(crate) trait AnyIssuer: Send + Sync {
     fn context(&self) -> &Context;
 
@@ -33,7 +33,7 @@ pub(crate) trait AnyIssuer: Send + Sync {
     /// must wait for the certificate.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
-    /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
+    /// Returns the certificate in use, if it is the certificate `known` with a different handle of its key.
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
 
     /// Looks for a replacement of a certificate after the handle of its key did not sign. The future owns its data.

@@ -23,10 +23,10 @@ use crate::transport::{Sending, Via};
 
 /// The time limit of each attempt to get a document.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The time for which a caller waits for the request of a different caller. It is longer than two attempts with the
-/// wait between them.
+/// The time for which a caller waits for the request of a different caller. This time is longer than two attempts with
+/// the wait between them.
 const SHARED_LIMIT: Duration = Duration::from_secs(30);
-/// The number of authorities that one client remembers, for each kind of document.
+/// The maximum number of authorities whose documents one client caches, for each kind of document.
 const REMEMBERED: u64 = 256;
 /// The time after which a document is requested again.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -97,9 +97,9 @@ impl Discovery {
     }
 }
 
-/// Returns the remembered value, or fetches it once for all parallel callers. Failures are not remembered. If the
-/// future of the caller that fetches the value is not polled, the other callers wait for at most 30 seconds and then
-/// fetch the value themselves.
+/// Returns the cached value, or fetches it once for all parallel callers. Failures are not cached. If the future of the
+/// caller that fetches the value is not polled, the other callers wait for at most 30 seconds and then fetch the value
+/// themselves.
 async fn known<V: Clone + Send + Sync + 'static, F: Future<Output = Result<V, Error>>>(
     remembered: &moka::future::Cache<String, V>,
     key: String,

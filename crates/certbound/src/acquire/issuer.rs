@@ -59,7 +59,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     /// must wait for the certificate.
     fn thumbprint_now(&self, kind: Kind) -> Option<Option<Thumbprint>>;
 
-    /// Returns the certificate in use, if it is the certificate `known` with another handle of its key.
+    /// Returns the certificate in use, if it is the certificate `known` with a different handle of its key.
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
 
     /// Returns the thumbprint in the cache key of a token of this kind. The function requests no new certificate from

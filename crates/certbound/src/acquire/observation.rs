@@ -18,16 +18,16 @@ use crate::error::{Error, Leg};
 use crate::observe::{AcquisitionResult, CompletedAcquisition, Observer, Observers, Parts, TokenOrigin};
 use crate::span::{self, CANCELLED, FAILURE, SUCCESS};
 
-/// Observes one acquisition from its start to its result, or until its future is dropped. It owns its data, because the
-/// acquisition is moved into a load.
+/// Observes one acquisition from its start to its result, or until its future is dropped. The value owns its data,
+/// because the acquisition is moved into a load.
 pub(super) struct Observation {
     kind: Kind,
     leg: Option<Leg>,
     id: CorrelationId,
     api: Api,
-    /// It is `None` until a look-up finds no fresh token in the cache.
+    /// The reason is `None` until a look-up finds no fresh token in the cache.
     reason: Option<RefreshReason>,
-    /// It is disabled until [`Observation::open`], because a cache hit has no span.
+    /// The span is disabled until [`Observation::open`], because a cache hit has no span.
     span: Span,
     observers: [Option<Arc<dyn Observer>>; 2],
     client: Arc<str>,
@@ -35,7 +35,8 @@ pub(super) struct Observation {
     clock: Arc<dyn Clock>,
     /// The monotonic time of the start. It is zero if there is no observer.
     started: Duration,
-    /// Whether the acquisition is a refresh ahead. Observers do not see it, because no caller waits for it.
+    /// Whether the acquisition is a refresh ahead. Observers do not see a refresh ahead, because no caller waits for
+    /// it.
     is_ahead: bool,
     has_ended: bool,
 }

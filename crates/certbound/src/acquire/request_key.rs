@@ -6,8 +6,8 @@ use crate::cache::Kind;
 use crate::cache::key::Extras;
 
 /// The facts in which two token requests of one client must be equal. The key does not contain the client or its
-/// credential, because each client stores its own responses. It does not contain the text of an assertion either: each
-/// request has a new assertion, for an identity that these facts determine.
+/// credential, because each client stores its own responses. The key does not contain the text of an assertion either:
+/// each request has a new assertion, for an identity that these facts determine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestKey {
     /// The URL of the token endpoint. It contains the host, the region and the tenant.

@@ -18,7 +18,7 @@ use crate::token::Token;
 
 /// An acquisition that has not started: add options, then await it.
 ///
-/// The cache is read when the acquisition is awaited. A hit without options allocates nothing.
+/// The acquisition reads the cache when it is awaited. A hit without options allocates nothing.
 ///
 /// A managed identity supports only [`claims`](Acquire::claims), [`force_refresh`](Acquire::force_refresh),
 /// [`rejected`](Acquire::rejected), [`correlation_id`](Acquire::correlation_id) and [`observe`](Acquire::observe). With
@@ -176,8 +176,8 @@ impl<'a, T> Acquire<'a, T> {
     /// Adds a query parameter to the token endpoint. Tokens are cached separately for each value. The text is sent
     /// unchanged, so it must already be percent-encoded.
     ///
-    /// `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` are not sent as parameters. They become part of the
-    /// telemetry header.
+    /// `caller-sdk-id`, `caller-sdk-ver` and `ManagedCert` become part of the telemetry header, and are not sent as
+    /// parameters.
     ///
     /// # Errors
     /// When awaited: `invalid_query_parameter`, if a name or value cannot be part of a URL, or if the name is reserved

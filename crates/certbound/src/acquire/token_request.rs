@@ -1,7 +1,7 @@
 //! One request to the token service, with the checks of its response.
 //!
-//! [`Exchange::run`] sends every request to the token service, in both legs, and repeats it after a failure. The span
-//! and the logs of a request belong there. `managed_identity/bearer.rs` requests the Bearer tokens of a platform.
+//! [`Exchange::run`] sends every request to the token service, in both legs, and repeats it after a failure. Add spans
+//! and logs of a request to this function. `managed_identity/bearer.rs` requests the Bearer tokens of a platform.
 
 use std::sync::Arc;
 use std::time::Duration;

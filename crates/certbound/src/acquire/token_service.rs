@@ -77,7 +77,7 @@ impl Issuer for TokenService {
     }
 
     /// Refuses an authority that this client can never use. The check precedes the look-up in the cache, so the cache
-    /// returns no token for such an authority.
+    /// returns no token for an authority of this kind.
     fn check(&self, options: &Options) -> Result<(), Misuse> {
         options.authority.as_ref().map_or(Ok(()), |other| overriding(&self.client, other).map(drop))
     }
@@ -147,8 +147,8 @@ impl Issuer for TokenService {
 }
 
 impl TokenService {
-    /// Returns whether a replacement of the certificate is in use: another certificate or, if its handle did not sign,
-    /// another handle of its key. If no replacement is in use yet, the credential looks for a replacement.
+    /// Returns whether a replacement of the certificate is in use: a different certificate or, if the handle of the key
+    /// did not sign, a different handle. If no replacement is in use yet, the credential looks for a replacement.
     async fn is_replaced(&self, failed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         if let Blame::NotSigned { .. } = blame
             && self.credential.reopened(failed).is_some_and(|in_use| in_use.is_reopening_of(failed))
@@ -158,8 +158,8 @@ impl TokenService {
         self.credential.replace(failed, blame).await
     }
 
-    /// Returns the certainty with which an error blames the certificate of this acquisition. `None` if a different
-    /// certificate would not help.
+    /// Returns the certainty with which an error blames the certificate of this acquisition. The result is `None` if a
+    /// different certificate would not help.
     fn blame_of(&self, certificate: &BindingCertificate, error: &Error) -> Option<Blame> {
         let presented = error.target().and_then(|target| target.certificate);
         match (self.leg(), error.leg()) {

@@ -79,7 +79,8 @@ impl TokenCache {
         }
     }
 
-    /// Removes the token for `key` from memory, and in the background from the store. Returns whether it was in memory.
+    /// Removes the token for `key` from memory, and in the background from the store. Returns whether the token was in
+    /// memory.
     pub(crate) fn remove(&self, key: &KeyRef<'_>, now: UnixTime) -> bool {
         let known = self.inner.memory.remove(key);
         if let Some(store) = self.store_of(key.head.client) {
@@ -88,7 +89,8 @@ impl TokenCache {
         known
     }
 
-    /// Returns the store. `None` if the cache has no store, or if no later process can find the tokens of the client.
+    /// Returns the store. The result is `None` if the cache has no store, or if no later process can find the tokens of
+    /// the client.
     fn store_of(&self, client: &ClientKey) -> Option<&StoreAdapter> {
         self.store().filter(|_| !client.is_ephemeral())
     }

@@ -102,7 +102,8 @@ impl Payload {
     }
 }
 
-/// A report on the requests for a token. Only the callers that waited for the token get the report. It is not cached.
+/// A report on the requests for a token. Only the callers that waited for the token get the report. The report is not
+/// cached.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) legs: Vec<LegReport>,
@@ -247,8 +248,8 @@ mod tests {
         }
     }
 
-    /// If only one origin were remembered, each token of a client that alternates between both kinds would have an
-    /// origin of its own.
+    /// If only one origin were remembered, the tokens of a client that alternates between both kinds would not share
+    /// their origins.
     #[test]
     fn tokens_of_two_kinds_share_two_origins() {
         let (origins, connections) = (Origins::default(), Connections(Arc::new(Nowhere)));

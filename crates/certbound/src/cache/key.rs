@@ -149,8 +149,9 @@ impl ClientKey {
     }
 }
 
-/// Returns the hash function. It is the same for all caches of a process, so that a hash can be stored beside the
-/// hashed value. It differs in each process, so that no attacker can choose scopes or tenants whose hashes collide.
+/// Returns the hash function. The function is the same for all caches of a process, so that a hash can be stored beside
+/// the hashed value. It differs between processes, so that no attacker can choose scopes or tenants whose hashes
+/// collide.
 fn hasher() -> SeedableRandomState {
     SeedableRandomState::with_seed(0, SharedSeed::global_random())
 }
@@ -184,7 +185,7 @@ pub(crate) struct Extras {
     pub(crate) user: Option<TokenHash>,
 }
 
-/// The part of a key that does not depend on certificate and options. For repeated requests it is hashed once.
+/// The part of a key that does not depend on certificate and options. For repeated requests this part is hashed once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyHead<'a> {
     pub(crate) client: &'a Arc<ClientKey>,

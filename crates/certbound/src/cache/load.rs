@@ -22,8 +22,8 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// The inputs of the cache for finding or loading a token.
 pub(crate) struct LoadRequest {
     pub(crate) key: LoadKey,
-    /// Returns the thumbprints of the earlier certificates, newest first. It is a function because the list can change
-    /// during a load.
+    /// Returns the thumbprints of the earlier certificates, newest first. This field is a function because the list can
+    /// change during a load.
     pub(crate) earlier: Box<dyn Fn() -> Vec<Thumbprint> + Send + Sync>,
     /// Whether an error blames the certificate. If a new certificate is not registered at the service yet, tokens of
     /// earlier certificates remain usable.

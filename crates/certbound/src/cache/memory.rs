@@ -1,4 +1,5 @@
-//! The tokens in memory. Lookups take no lock. The memory is limited, and expired tokens are removed after an hour.
+//! The tokens in memory. Lookups take no lock. The memory is limited, and the insertion of a token removes tokens that
+//! expired more than an hour ago.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;

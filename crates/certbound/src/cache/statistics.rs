@@ -28,8 +28,8 @@ pub struct CacheStatistics {
     pub from_store: u64,
     /// Failures of the store.
     pub store_failures: u64,
-    /// Acquisitions that waited for the unavailable token service and then got an older token: a token in its last five
-    /// minutes, or a token of an earlier certificate.
+    /// Acquisitions that got an older token because the issuer was unavailable or refused a new certificate. The older
+    /// token is in its last five minutes, or belongs to an earlier certificate.
     pub in_outage: u64,
 }
 

@@ -10,18 +10,18 @@ use crate::error::Error;
 pub enum Blame {
     /// The token service or its TLS server refused the certificate.
     Refused {
-        /// The number by which the token service refused it. `None` for a TLS alert, and for a refusal without a
-        /// number.
+        /// The number by which the token service refused the certificate. `None` for a TLS alert, and for a refusal
+        /// without a number.
         aadsts: Option<u32>,
     },
-    /// The certificate may be the cause. The connection ended after it was sent, or the token service refused an
-    /// assertion of Leg 1 or another request of the exchange.
+    /// The certificate may be the cause. The connection ended after the certificate was sent, or the token service
+    /// refused an assertion of Leg 1 or another request of the exchange.
     Suspected {
         /// The number of the refusal. `None` if the connection ended, and for a refusal without a number.
         aadsts: Option<u32>,
     },
     /// The certificate is good, but the handle of its key did not sign, for example because its hardware token was
-    /// taken out. Nothing was sent. The same certificate with a key that was opened again is a replacement.
+    /// taken out. The client sent no request. The same certificate with a key that was opened again is a replacement.
     NotSigned {
         /// Whether the handle will never sign again ([`KeyError::handle_gone`](crate::error::KeyError::handle_gone)).
         /// If this is false, the handle can perhaps sign later.

@@ -37,7 +37,7 @@ pub(super) fn key(
 ) -> Result<PrivateKeyDer<'static>, BindingCertificateError> {
     let sections = sections(pem)?;
     let mut keys = Vec::new();
-    // The PEM reader skips encrypted keys, so they are read here.
+    // The PEM reader skips encrypted keys, so this function reads the encrypted keys.
     for encrypted in encrypted::sections(pem)? {
         keys.push(encrypted::open(&encrypted, password)?);
     }
@@ -85,8 +85,8 @@ const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
 type Section = (SectionKind, Zeroizing<Vec<u8>>);
 
-/// Returns the sections of the text. A text with a key in OpenSSL's own encryption is refused here, because the PEM
-/// reader would report the headers of that key as bad base64.
+/// Returns the sections of the text. This function refuses a text with a key in OpenSSL's own encryption, because the
+/// PEM reader would report the headers of that key as bad base64.
 fn sections(
     pem: &[u8],
 ) -> Result<impl Iterator<Item = Result<Section, BindingCertificateError>> + '_, BindingCertificateError> {

@@ -16,7 +16,7 @@ use super::signer::SignatureScheme;
 /// The number of characters of a line in PEM (RFC 7468, section 2).
 const LINE: usize = 64;
 
-/// The schemes of requests. Many CAs do not accept RSA-PSS in a request.
+/// The schemes that can sign a request, in the order of preference. Many CAs do not accept RSA-PSS in a request.
 const PREFERRED: [SignatureScheme; 4] = [
     SignatureScheme::RsaPkcs1Sha256,
     SignatureScheme::EcdsaP256Sha256,
@@ -41,7 +41,7 @@ pub enum CertificateRequestError {
     Encoding,
 }
 
-/// A certificate request (PKCS#10) whose signature is still missing. It has no attributes: the CA chooses the
+/// A certificate request (PKCS#10) whose signature is still missing. The request has no attributes: the CA chooses the
 /// extensions.
 ///
 /// Only the CA checks that the key which signs is the key in the request.

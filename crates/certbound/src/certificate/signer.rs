@@ -18,11 +18,12 @@ use crate::error::{BindingCertificateError, KeyError};
 /// [`BindingCertificate::from_signer`](super::BindingCertificate::from_signer) joins a signer with a certificate.
 /// [`MachineKey::new`](crate::managed_identity::MachineKey::new) makes a signer the key of a managed identity.
 ///
-/// `sign` blocks until the signature is complete. It is called on threads for blocking work of the async runtime: in
-/// TLS handshakes of the default transport, for signed assertions and for certificate requests. So a slow signature
-/// delays no other task. A signer should have a time limit of its own, because a signature cannot be cancelled. A
-/// signer that uses an async client must run it on a thread or runtime of its own and wait for the result: blocking on
-/// the caller's own runtime can deadlock. `sign` can be called from several threads at the same time.
+/// `sign` blocks until the signature is complete. The library calls it on threads for blocking work of the async
+/// runtime: in TLS handshakes of the default transport, for signed assertions and for certificate requests. A slow
+/// signature therefore delays no other task. A signer should limit the time of a signature, because the library cannot
+/// cancel a signature. A signer that uses an async client must run the client on a separate thread or runtime and wait
+/// for the result: blocking on the caller's own runtime can deadlock. `sign` can be called from several threads at the
+/// same time.
 pub trait Signer: Any + Send + Sync {
     /// Returns the schemes that the key supports, in the order of preference. All of them must be for the same key.
     fn schemes(&self) -> &[SignatureScheme];
@@ -30,7 +31,7 @@ pub trait Signer: Any + Send + Sync {
     /// Signs `message` with one of the schemes that [`Signer::schemes`] returns. The message is not hashed yet.
     ///
     /// # Errors
-    /// [`KeyError`], if the key cannot be used now. [`KeyError::handle_gone`] tells the client to ask the source of the
+    /// [`KeyError`], if the key cannot be used now. After [`KeyError::handle_gone`] the client asks the source of the
     /// certificate for a new handle.
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError>;
 }
@@ -41,7 +42,7 @@ pub trait Signer: Any + Send + Sync {
 pub enum SignatureScheme {
     /// RSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes. TLS 1.3 accepts only RSA-PSS from RSA keys.
     RsaPssSha256,
-    /// RSA PKCS #1 v1.5 with SHA-256. Some servers with TLS 1.2 need it.
+    /// RSA PKCS #1 v1.5 with SHA-256. Some servers with TLS 1.2 need this scheme.
     RsaPkcs1Sha256,
     /// ECDSA on P-256 with SHA-256. The signature is DER of an `Ecdsa-Sig-Value`.
     EcdsaP256Sha256,
@@ -87,7 +88,7 @@ pub(crate) struct SignerKey {
 }
 
 impl SignerKey {
-    /// Joins a signer with a certificate. One signature proves that they belong together.
+    /// Joins a signer with a certificate. One signature proves that the signer and the certificate belong together.
     pub(super) fn of_chain(
         signer: Arc<dyn Signer>,
         chain: &CertificateChain,

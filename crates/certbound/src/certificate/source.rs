@@ -130,7 +130,7 @@ impl<S: CertificateSource> CertificateSource for Arc<S> {
     }
 }
 
-/// The time limit of one search for a replacement. All callers whose certificate was refused wait for it.
+/// The time limit of one search for a replacement. All callers whose certificate was refused wait for the search.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 
 /// The certificate source of one client. Clones share it.

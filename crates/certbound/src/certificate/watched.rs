@@ -24,10 +24,10 @@ use crate::error::ProviderError;
 /// A certificate and its key in files, which are replaced while the program runs. Clones share the certificate and are
 /// cheap.
 ///
-/// A thread watches the files. It needs no async runtime. It also polls them, because not every file system reports
-/// changes. A new certificate is used if it can be parsed, its key belongs to it, it is valid now, and it has the
-/// subject of the current certificate. Until then the current certificate remains in use. A `WatchedCertificate` sends
-/// nothing over the network and does not renew certificates.
+/// A thread watches the files. The thread needs no async runtime. It also polls the files, because not every file
+/// system reports changes. A new certificate is used if it can be parsed, its key belongs to it, it is valid now, and
+/// it has the subject of the current certificate. Until then the current certificate remains in use. A
+/// `WatchedCertificate` sends nothing over the network and does not renew certificates.
 ///
 /// Watching ends when the last clone is dropped. Clients contain clones.
 ///
@@ -57,14 +57,14 @@ pub struct CertificateWatch {
 }
 
 impl WatchedCertificate {
-    /// Watches one PEM file with chain and key. It refuses a PFX in every build, with and without the cargo feature
-    /// `pfx`.
+    /// Watches one PEM file with chain and key. The function refuses a PFX in every build, with and without the cargo
+    /// feature `pfx`.
     pub fn file(path: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::File(path.into()))
     }
 
-    /// Watches one file with chain and key. At each change it may be PEM or PFX. The cargo feature `pfx` adds this
-    /// function.
+    /// Watches one file with chain and key. At each change the file may be PEM or PFX. The cargo feature `pfx` adds
+    /// this function.
     #[cfg(feature = "pfx")]
     pub fn pem_or_pfx_file(path: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::PemOrPfx(path.into()))

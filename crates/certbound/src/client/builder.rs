@@ -163,9 +163,9 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// Registers an observer of all acquisitions and requests of this client, for example for metrics. It also sees the
-    /// requests of refreshes in the background. Do not pass the same observer to `observe` too, because it would be
-    /// called twice. By default, there is no observer.
+    /// Registers an observer of all acquisitions and requests of this client, for example for metrics. The observer
+    /// also sees the requests of refreshes in the background. Do not pass the same observer to `observe` too, because
+    /// the observer would be called twice. By default, there is no observer.
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.context.observer = Some(observer);
         self

@@ -15,7 +15,7 @@ use crate::certificate::BindingCertificate;
 use crate::error::{ASSERTION_MARGIN, AssertionError, Misuse};
 use crate::observe::LegReport;
 
-/// An assertion of Leg 1 with the certificate that it is bound to. Leg 2 exchanges it.
+/// An assertion of Leg 1 with the certificate that it is bound to. Leg 2 exchanges the assertion.
 ///
 /// The assertion and the certificate are one value, so that neither can be replaced alone. The value is not `Clone`,
 /// and as a [`Leg1`](super::Leg1) it can be exchanged once. The library does not verify the signature of the assertion:
@@ -96,7 +96,7 @@ impl BoundAssertion {
         self.inner.expires_at
     }
 
-    /// Returns the report of the request that returned the assertion, if this process sent it.
+    /// Returns the report of the request that returned the assertion, if this process sent the request.
     pub fn report(&self) -> Option<&LegReport> {
         self.inner.leg.as_ref()
     }

@@ -15,8 +15,8 @@ use crate::credential::{AnyLeg1, AssertionRequest, BoundAssertion};
 use crate::error::{Error, Leg, Misuse};
 use crate::span;
 
-/// A client that authenticates by assertions of a Leg 1. It presents them as `jwt-pop`, over TLS with their
-/// certificate.
+/// A client that authenticates by assertions of a Leg 1. The client presents the assertions as `jwt-pop`, over TLS with
+/// their certificate.
 #[derive(Clone)]
 pub struct ByAssertion {
     pub(crate) leg1: Arc<dyn AnyLeg1>,

@@ -19,8 +19,8 @@ use crate::observe::Observer;
 
 /// A source of assertions for Leg 2.
 ///
-/// A client with a certificate, a single [`BoundAssertion`] (for one exchange) and [`leg1_fn`] implement this trait,
-/// and your own types can implement it too. `binding()` is called in every acquisition and must be cheap.
+/// A client with a certificate, a single [`BoundAssertion`] (for one exchange) and the result of [`leg1_fn`] implement
+/// this trait, and your own types can implement it too. `binding()` is called in every acquisition and must be cheap.
 /// `assertion_for()` is called only when a token must be requested. It must return an assertion that is bound to
 /// exactly the given certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
 pub trait Leg1: Send + Sync + 'static {
@@ -54,11 +54,11 @@ pub trait Leg1: Send + Sync + 'static {
     /// distinguishes these two cases, and has the AADSTS number of a refusal. A suspected certificate can still be
     /// valid. A client also calls this function if the handle of the key did not sign ([`Blame::NotSigned`]): the same
     /// certificate with a key that was opened again is then a replacement too. If several callers call this function at
-    /// the same time, it must look only once for each certificate. If it returns true, the exchange or the call of a
-    /// resource is repeated with the replacement. By default, it returns false.
+    /// the same time, the function must look only once for each certificate. If the function returns true, the client
+    /// repeats the exchange or the call of a resource with the replacement. By default, the function returns false.
     ///
     /// # Errors
-    /// An error, if it cannot be determined whether a replacement is in use. The caller gets this error.
+    /// An error, if the function cannot determine whether a replacement is in use. The caller gets this error.
     fn replace(
         &self,
         blamed: &BindingCertificate,
@@ -217,7 +217,7 @@ impl Leg1 for BoundAssertion {
         Some(BoundAssertion::binding(self).clone())
     }
 
-    /// Returns the subject and issuer of the assertion. They are the same in the next assertion for the same identity.
+    /// Returns the subject and issuer of the assertion. Both are the same in the next assertion for the same identity.
     fn identity(&self) -> Option<String> {
         let claims = jws::unverified_claims(self.secret().expose()).ok()?;
         Some(format!("{} of {}", claims.string("sub")?, claims.string("iss")?))

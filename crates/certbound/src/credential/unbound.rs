@@ -1,4 +1,5 @@
-//! The credential by unbound assertions, for example federated tokens of Kubernetes. It is for Bearer tokens.
+//! The credential by unbound assertions, for example federated tokens of Kubernetes. The client gets only Bearer
+//! tokens.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ use crate::rejected::TokenHash;
 /// A source of unbound assertions (RFC 7523, section 2.2), such as a workload's federated token.
 ///
 /// The source is called once for each token request and never on a cache hit. Its assertion is sent unchanged except
-/// for white space at the ends. The token service verifies the assertion. A [`Secret`] (always the same text),
-/// [`AssertionFile`] and [`unbound_fn`] implement this trait.
+/// for white space at the ends. The token service verifies the assertion. A [`Secret`] (always the same text), an
+/// [`AssertionFile`] and the result of [`unbound_fn`] implement this trait.
 pub trait UnboundAssertions: Send + Sync + 'static {
     /// Returns the assertion for one request.
     fn assertion(

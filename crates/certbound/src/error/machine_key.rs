@@ -52,19 +52,20 @@ impl KeyError {
     /// Creates the error of a handle that will never sign again, for example because its hardware token was taken out.
     /// A client then asks the source of its certificate for a replacement
     /// ([`Blame::NotSigned`](crate::certificate::Blame::NotSigned)), and repeats the request once with the replacement.
-    /// Nothing of the request was sent.
+    /// No part of the request was sent.
     pub fn handle_gone(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { is_gone: true, ..Self::new(reason) }
     }
 
-    /// Says that the key store may be usable again later without a change, for example after an outage. A managed identity then
-    /// uses its certificate as long as it is valid, instead of failing. By default an error is not transient.
+    /// Sets whether the key store may be usable again later without a change, for example after an outage. After a
+    /// transient error, a managed identity uses its certificate while the certificate is valid, instead of failing. By
+    /// default an error is not transient.
     pub fn transient(self, is_transient: bool) -> Self {
         Self { is_transient, ..self }
     }
 
-    /// Sets the advice for this error, which the errors of the client return as their `fix()`. It must not contain any part of
-    /// the key.
+    /// Sets the advice for this error, which the errors of the client return as their `fix()`. The advice must not
+    /// contain any part of the key.
     pub fn with_fix(self, fix: &'static str) -> Self {
         Self { fix: Some(fix), ..self }
     }
@@ -74,7 +75,7 @@ impl KeyError {
         self.is_transient
     }
 
-    /// Returns the advice of the key store, if it gave one.
+    /// Returns the advice of the key store, if the key store gave advice.
     pub fn fix(&self) -> Option<&'static str> {
         self.fix
     }

@@ -85,7 +85,7 @@ pub enum PlatformError {
     ))]
     NoCertificates,
     /// A bound token, or a Bearer token over mutual TLS, was requested, but the environment disables version 2 of the
-    /// metadata service. Nothing was sent.
+    /// metadata service. No request was sent.
     #[error(
         "the environment variable MSAL_MI_DISABLE_IMDS_V2 disables version 2 of the metadata service, which issues certificates{}",
         unmet(*.required)

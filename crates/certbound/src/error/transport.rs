@@ -165,8 +165,8 @@ pub enum TransportError {
         #[source]
         reason: Cause,
     },
-    /// The server did not request the certificate in the first handshake. To present it later, the transport needs the
-    /// bytes of the private key, and a signer has the key. Nothing was sent.
+    /// The server did not request the certificate in the first handshake. To present the certificate later, the
+    /// transport needs the bytes of the private key, but a signer has the key. The request was not sent.
     #[error(
         "{host} did not request the certificate in the first handshake; OpenSSL can present it later only with the bytes of the private key, which this program does not have; nothing was sent"
     )]
@@ -218,8 +218,8 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// Returns the kind of this failure in the table of recoveries. `None` if the caller or the signer of the key
-    /// failed.
+    /// Returns the kind of this failure in the table of recoveries. The result is `None` if the caller or the signer of
+    /// the key failed.
     pub(super) fn failure(&self) -> Option<Failure> {
         match self {
             Self::CertificateRefused { .. } => Some(Failure::CertificateAlert),
@@ -268,7 +268,7 @@ impl TransportError {
     }
 
     /// Returns the stable name of this error of a managed identity's token request. MSAL.NET has one name for every
-    /// failure of the connection. It has no name for a failure that only certbound reports.
+    /// failure of the connection. MSAL.NET has no name for a failure that only certbound reports.
     pub(super) fn code_of_managed_identity(&self) -> &'static str {
         match self {
             Self::TimedOut { phase: Phase::Connect, .. }
@@ -325,9 +325,9 @@ impl TransportError {
         }
     }
 
-    /// Returns whether the host could not be reached. The result is true if a proxy refuses to open the tunnel. It is
-    /// false for a failed TLS handshake, because the host was reached. It is true for a handshake that exceeds the time
-    /// limit of the connection, because `Phase::Connect` includes the handshake.
+    /// Returns whether the host could not be reached. The result is true if a proxy refuses to open the tunnel. The
+    /// result is false for a failed TLS handshake, because the host was reached. It is true for a handshake that
+    /// exceeds the time limit of the connection, because `Phase::Connect` includes the handshake.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(
             self,

@@ -93,7 +93,7 @@ fn open(_: &std::ffi::OsStr, _: &Path) -> Result<std::fs::File, PlatformError> {
 }
 
 /// Checks that the response names the requested identity. An old agent ignores the selector and returns the machine's
-/// own token without a name. A new agent names the identity.
+/// own token without a name. A newer agent names the identity.
 pub(super) fn confirm(id: &IdentityId, answer: &BearerAnswer) -> Result<(), PlatformError> {
     let [client, object, resource] = &answer.identity;
     let (asked, found) = match id {

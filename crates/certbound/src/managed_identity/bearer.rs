@@ -44,7 +44,8 @@ pub(super) async fn token(
     Ok(answer)
 }
 
-/// Returns the platform's secret and the key that answers a challenge. Some platforms repeat them in their responses.
+/// Returns the platform's secret and the key that answers a challenge. Some platforms repeat these secrets in their
+/// responses.
 pub(super) fn secrets_of(headers: &HeaderMap) -> OwnSecrets {
     let sensitive = headers.values().filter(|value| value.is_sensitive());
     let texts = sensitive.filter_map(|value| str::from_utf8(value.as_bytes()).ok());

@@ -66,8 +66,8 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Reads environment variables with the function `variable`. The default reads the variables of the process. They
-    /// are read once, by [`ManagedIdentityBuilder::build`].
+    /// Reads environment variables with the function `variable`. The default reads the variables of the process.
+    /// [`ManagedIdentityBuilder::build`] reads the variables once.
     ///
     /// `MSAL_MI_DISABLE_IMDS_V2`, if it is `true` in any case or `1`, disables version 2 of the metadata service: bound
     /// tokens and Bearer tokens over mutual TLS are refused before any request.
@@ -79,9 +79,9 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Declares the capabilities of the application, such as `cp1` for claims challenges. They are sent in requests for
-    /// bound tokens, and to Service Fabric. The other platforms do not accept them. By default, no capabilities are
-    /// declared.
+    /// Declares the capabilities of the application, such as `cp1` for claims challenges. The client sends the
+    /// capabilities in requests for bound tokens, and to Service Fabric. The other platforms do not accept
+    /// capabilities. By default, no capabilities are declared.
     pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
         self.capabilities = capabilities.into_iter().map(Into::into).collect();
         self
@@ -121,9 +121,9 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Registers an observer of all acquisitions and requests of this identity, for example for metrics. It also sees
-    /// the requests of refreshes in the background. Do not pass the same observer to `observe` too, because it would be
-    /// called twice. By default, there is no observer.
+    /// Registers an observer of all acquisitions and requests of this identity, for example for metrics. The observer
+    /// also sees the requests of refreshes in the background. Do not pass the same observer to `observe` too, because
+    /// the observer would be called twice. By default, there is no observer.
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.context.observer = Some(observer);
         self

@@ -20,7 +20,7 @@ use crate::retry;
 pub struct Capabilities {
     /// The source of the tokens.
     pub origin: MachineSource,
-    /// The newest version of IMDS on the machine. It is `None` on other platforms.
+    /// The newest version of IMDS on the machine. The field is `None` on other platforms.
     pub imds: Option<ImdsVersion>,
     /// Whether the source can bind tokens to a certificate.
     pub binds: bool,
@@ -58,7 +58,7 @@ impl ManagedIdentity {
     /// parallel callers. It sends no request if the environment or the builder names a different platform. It creates
     /// no key.
     ///
-    /// The result is not remembered, and requests for tokens do not need it. The call has no time limit of its own:
+    /// The result is not cached, and requests for tokens do not need it. The whole call has no time limit;
     /// [`capabilities_within`](ManagedIdentity::capabilities_within) has a time limit.
     ///
     /// # Errors
@@ -88,8 +88,9 @@ impl ManagedIdentity {
     /// environment or the builder names a different platform, nothing is requested, and the limit has no effect.
     ///
     /// # Errors
-    /// [`PlatformError::DiscoveryTimedOut`], whose code is `request_timeout`, if the limit is exceeded. Nothing is
-    /// remembered, so the next call starts a new search. Otherwise the errors of [`ManagedIdentity::capabilities`].
+    /// [`PlatformError::DiscoveryTimedOut`], whose code is `request_timeout`, if the limit is exceeded. The client
+    /// stores no result, so the next call starts a new search. Otherwise the errors of
+    /// [`ManagedIdentity::capabilities`].
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -110,15 +111,15 @@ impl ManagedIdentity {
         }
         match select(Box::pin(self.capabilities()), self.machine().context.clock.wait(limit)).await {
             Either::Left((found, _)) => found,
-            // The dropped future ends the search, unless another caller waits for it too.
+            // Dropping the future ends the search, unless another caller waits for the search too.
             Either::Right(((), _)) => Err(timed_out()),
         }
     }
 }
 
 impl Machine {
-    /// Returns the version of IMDS and the key strength. Version 2 is probed first, because it answers the probe of
-    /// version 1 too. If the environment disables version 2, only version 1 is probed.
+    /// Returns the version of IMDS and the key strength. Version 2 is probed first, because a service with version 2
+    /// answers the probe of version 1 too. If the environment disables version 2, only version 1 is probed.
     async fn discover(&self) -> Result<(ImdsVersion, Option<KeyStrength>), PlatformError> {
         let id = CorrelationId::random();
         let v2 = ("/metadata/identity/getplatformmetadata", ("cred-api-version", "2.0"));

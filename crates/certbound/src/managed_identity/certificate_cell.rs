@@ -36,7 +36,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// The cell of an identity's certificate.
 #[derive(Default)]
 pub(crate) struct CertificateCell {
-    /// The newest certificate. Each cache hit reads it without a lock.
+    /// The newest certificate. Each cache hit reads the certificate without a lock.
     current: ArcSwapOption<IssuedCertificate>,
     past: Mutex<Past>,
     /// The time at which the next renewal may start, in seconds of Unix time.

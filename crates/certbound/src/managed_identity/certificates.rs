@@ -85,7 +85,7 @@ impl MachineCertificates {
 
     /// Returns a store that writes its certificates to a folder for the next process.
     ///
-    /// A certificate is usable only with its key. So store the key too, in hardware or by
+    /// A certificate is usable only with its key. Therefore store the key too, in hardware or by
     /// [`SoftwareKeys::kept_in`](super::SoftwareKeys::kept_in). Processes that share the folder request one certificate
     /// for each identity. This store writes no private keys.
     pub fn kept_in(state: &StateDirectory) -> Self {
@@ -112,7 +112,7 @@ impl MachineCertificates {
         self.len() == 0
     }
 
-    /// Returns the cell of an identity's certificate, if it is known by the application's name of the identity.
+    /// Returns the cell of an identity's certificate, if the cell is known by the application's name of the identity.
     pub(super) fn find(&self, asked: &Name) -> Option<Arc<CertificateCell>> {
         lock(&self.inner.names).get(asked).cloned()
     }

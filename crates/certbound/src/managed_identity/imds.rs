@@ -29,7 +29,7 @@ use crate::retry::{self, Attempts, Table, retry_after};
 use crate::span::Target;
 use crate::transport::Sending;
 
-/// IMDS answers five requests for identities at the same time and refuses more.
+/// The maximum number of parallel requests for identities. IMDS refuses a sixth request at the same time.
 const CALLS: usize = 5;
 /// The longest wait for one of these requests. The limit is needed if the runtime of an earlier caller does not poll
 /// its tasks.
@@ -170,7 +170,7 @@ impl Machine {
         let url = self.credential_url("/metadata/identity/issuecredential", more);
         let builder = Request::post(url).header(CONTENT_TYPE, "application/json; charset=utf-8");
         let request = self.request(builder, correlation_id, body.bytes())?;
-        // The body has a new signature each time, so it is no part of the comparison.
+        // The body has a new signature each time, so the comparison ignores the body.
         let secrets = OwnSecrets::new().and(attestation.map(Secret::expose).unwrap_or_default());
         let answer = self.ask_unless_throttled(request, Bytes::new(), &secrets).await?;
         if answer.status() != 200 {
@@ -235,8 +235,8 @@ fn unless_sent(answer: &Response<Bytes>, error: PlatformError) -> PlatformError 
     }
 }
 
-/// Returns the stored form of a response: at most 64 KiB of text, without the secrets of its own request. A later
-/// request could not redact these secrets.
+/// Returns the stored form of a response: at most 64 KiB of text, without the secrets of the request that caused it. A
+/// later request could not redact these secrets.
 fn to_keep(answer: &Response<Bytes>, secrets: &OwnSecrets) -> Response<Bytes> {
     let text = String::from_utf8_lossy(answer.body());
     let mut text = secrets.redacted(&text).into_owned();

@@ -24,8 +24,9 @@ use crate::error::{Error, KeyError, Leg, PlatformError};
 use crate::span;
 
 impl Machine {
-    /// Returns the thumbprint of the certificate for a cache lookup, if it is known without waiting. Starts a renewal
-    /// if it is due. Every cache hit calls this function. After the cell was found once, the function takes no lock.
+    /// Returns the thumbprint of the certificate for a cache lookup, if it is known without waiting. Starts the renewal
+    /// if the renewal is due. Every cache hit calls this function. After the cell was found once, the function takes no
+    /// lock.
     pub(crate) fn current_thumbprint(self: &Arc<Self>, now: UnixTime) -> Option<Thumbprint> {
         self.check_binds().ok()?;
         match self.cell.load().as_deref() {
@@ -67,7 +68,7 @@ impl Machine {
         self.known_cell()?.usable(now)
     }
 
-    /// Returns the certificate for new tokens, if it is fresh. Starts a renewal if it is due.
+    /// Returns the certificate for new tokens, if it is fresh. Starts the renewal if the renewal is due.
     ///
     /// # Errors
     /// The errors of [`Machine::check_binds`].
@@ -116,7 +117,7 @@ impl Machine {
         }
     }
 
-    /// Sends one request for a certificate for all callers that wait for it.
+    /// Sends one request for a certificate for all callers that wait for the certificate.
     pub(super) async fn shared_mint(
         self: &Arc<Self>,
         not: Option<Thumbprint>,
@@ -144,7 +145,8 @@ impl Machine {
         kind == Kind::Bound || self.bearer_over_mtls
     }
 
-    /// Refuses a source that issues no certificates, and a key that is too weak, before any request.
+    /// Returns an error, before any request, if the source issues no certificates, if the environment disables version
+    /// 2 of IMDS, or if the key is too weak.
     pub(crate) fn check_binds(&self) -> Result<(), PlatformError> {
         let origin = self.endpoint.origin();
         if !origin.binds() {
@@ -203,9 +205,10 @@ impl Machine {
         replacement.await.map_err(blame(leg))?.ok_or(error)
     }
 
-    /// Returns a certificate other than the blamed certificate. It is a certificate that another caller obtained in the
-    /// meantime, or a new certificate. No new certificate is requested if a replacement a short time ago did not help.
-    /// If only the handle of the key did not sign, the result is the same certificate with another handle.
+    /// Returns a certificate other than the blamed certificate. The result is a certificate that another caller
+    /// obtained in the meantime, or a new certificate. No new certificate is requested if a replacement a short time
+    /// ago did not help. If only the handle of the key did not sign, the result is the same certificate with a
+    /// different handle.
     pub(super) async fn replacement(
         self: &Arc<Self>,
         blamed: &BindingCertificate,

@@ -81,8 +81,8 @@ impl IssuedCertificate {
         &self.key
     }
 
-    /// Returns the same certificate with another handle of its key. The result is `None` if the certificate is for a
-    /// different key.
+    /// Returns the same certificate with a different handle of its key. The result is `None` if the certificate is for
+    /// a different key.
     pub(super) fn with_handle(&self, key: &MachineKey) -> Option<Self> {
         let leaf = self.binding.chain().ders().first()?.clone();
         Some(Self {

@@ -16,7 +16,7 @@ use crate::certificate::{KeyPlace, SignatureScheme, Signer, SignerKey};
 use crate::error::{KeyError, KeyStrength};
 use crate::state::StateDirectory;
 
-/// An RSA key of a machine. It signs and returns its public key. It is cheap to clone.
+/// An RSA key of a machine: a signer with its public key. A clone is cheap.
 #[derive(Clone)]
 pub struct MachineKey(SignerKey);
 
@@ -25,7 +25,7 @@ const MIN_BITS: usize = 2048;
 
 impl MachineKey {
     /// Joins a signer, in software or in hardware, with its public key: DER of a `SubjectPublicKeyInfo` with
-    /// `rsaEncryption`. The platform verifies that they belong together.
+    /// `rsaEncryption`. The platform verifies that the signer and the public key belong together.
     ///
     /// # Errors
     /// [`KeyError`], if the public key is not an RSA key of at least 2048 bits, or if the signer does not support
@@ -84,7 +84,7 @@ impl fmt::Debug for MachineKey {
     }
 }
 
-/// A key provider: it gives a managed identity its key. Implement it for a key store in hardware.
+/// The source of a managed identity's key. Implement this trait for a key store in hardware.
 ///
 /// The provider must return the same key each time, because certificates are renewed for the same key. `key()` is
 /// awaited when a certificate may be requested, at the same time as the platform metadata, and when a signature failed

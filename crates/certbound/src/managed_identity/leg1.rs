@@ -151,8 +151,8 @@ impl Leg1 for ManagedIdentity {
     }
 
     /// Requests a new certificate, unless a certificate was replaced a short time ago. A suspected certificate can
-    /// still be used for its valid tokens. If only the handle of the key did not sign, the key provider is asked for
-    /// another handle.
+    /// still be used for its valid tokens. If only the handle of the key did not sign, the function asks the key
+    /// provider for a different handle.
     async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         if let Blame::Refused { .. } = blame {
             self.machine().refuse(blamed.thumbprint()).await;

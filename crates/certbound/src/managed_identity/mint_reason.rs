@@ -5,7 +5,7 @@ use crate::certificate::Blame;
 /// The reason why a certificate is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MintReason {
-    /// There is no usable certificate, or its renewal is due.
+    /// There is no usable certificate, or the renewal of the certificate is due.
     Needed,
     /// The caller forced a refresh.
     Forced,

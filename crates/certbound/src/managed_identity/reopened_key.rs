@@ -12,15 +12,16 @@ use crate::certificate::{BindingCertificate, KeyId};
 use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 
-/// Running requests to key providers for another handle, by the identity's name and the handle that did not sign. The
-/// runtime is part of the key for the reason that `MintKey` names.
+/// Running requests to key providers for a different handle, by the identity's name and the handle that did not sign.
+/// The runtime is part of the key for the reason that `MintKey` names.
 pub(super) type Openings =
     SingleFlight<(Name, KeyId, Option<tokio::runtime::Id>), Option<Arc<IssuedCertificate>>>;
 
 impl Machine {
     /// Returns the certificate `known` with a new handle of its key, after the handle of `known` did not sign. If the
-    /// provider has another key, the result is a new certificate. The result is `None` if the provider returns no key,
-    /// or the handle that did not sign. An error is logged. All callers that wait share one request to the provider.
+    /// provider has a different key, the result is a new certificate. The result is `None` if the provider returns no
+    /// key, or the handle that did not sign. An error is logged. All callers that wait share one request to the
+    /// provider.
     pub(super) async fn with_new_handle(
         self: &Arc<Self>,
         known: &BindingCertificate,
@@ -66,7 +67,7 @@ impl Machine {
     }
 }
 
-/// Returns whether a certificate has another handle of the key than the handle that did not sign.
+/// Returns whether a certificate has a handle of the key other than the handle that did not sign.
 fn is_other(found: &IssuedCertificate, known: &BindingCertificate) -> bool {
     found.binding.key_id() != known.key_id()
 }

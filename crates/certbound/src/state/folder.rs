@@ -1,5 +1,5 @@
-//! The files of the folder, which are opened by its file descriptor. So a path that is replaced in the meantime has no
-//! effect.
+//! The files of the folder, which are opened by its file descriptor. A path that is replaced in the meantime therefore
+//! has no effect.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! The folder on systems other than Unix, where it cannot be opened.
+//! The folder on systems other than Unix, where no folder can be opened.
 
 use std::convert::Infallible;
 use std::io;

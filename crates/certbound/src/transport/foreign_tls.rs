@@ -39,8 +39,8 @@ impl Dialer {
     /// Opens a TCP connection to the host of `url`, or a tunnel through the proxy.
     ///
     /// # Errors
-    /// [`TransportError`], if the host or the proxy cannot be reached. This function has no time limit of its own: use
-    /// [`Dialer::in_time_to_connect`].
+    /// [`TransportError`], if the host or the proxy cannot be reached. This function has no time limit. To limit the
+    /// time, call it within [`Dialer::in_time_to_connect`].
     pub async fn dial(&self, url: &http::Uri) -> Result<TcpStream, TransportError> {
         let host = url.host().unwrap_or_default().to_owned();
         https::dial(&self.options, url).await.map_err(|error| explain(host, error))

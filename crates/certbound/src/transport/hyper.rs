@@ -25,12 +25,13 @@ use crate::error::{NetworkError, TransportError};
 
 /// The transport that sends real HTTPS over TCP.
 ///
-/// Every binding certificate has its own TLS configurations and connections. They are created once and never changed,
-/// because a live connection would still use the old certificate. The transport finds them by the certificate and its
-/// opened key. It keeps them for the [`HyperTransport::MAX_BINDINGS`] certificates that were used last. They end when
-/// the last clone of the certificate is dropped.
+/// Every binding certificate has its own TLS configurations and connections. The transport creates a configuration once
+/// and never changes it, because a live connection would still use the old certificate. The transport finds the
+/// connections by the certificate and its opened key. It keeps the connections of at least the
+/// [`HyperTransport::MAX_BINDINGS`] certificates that were used last in one runtime. The connections of a certificate
+/// end when its last clone is dropped.
 ///
-/// Connections belong to the runtime in which they were opened. They end with that runtime.
+/// A connection belongs to the runtime in which it was opened, and ends with that runtime.
 pub struct HyperTransport {
     trust: ServerTrust,
     options: Options,
@@ -41,7 +42,8 @@ pub struct HyperTransport {
 const LOCAL_CONNECT: Duration = Duration::from_secs(1);
 
 impl HyperTransport {
-    /// The maximum number of binding certificates whose connections are kept.
+    /// The number of binding certificates whose connections are kept, if each certificate has connections to a token
+    /// service and to a resource. The limit of HTTP clients is twice this number.
     pub const MAX_BINDINGS: usize = 512;
 
     pub(crate) fn new(
@@ -131,7 +133,7 @@ pub(super) fn explain(host: String, error: https::Error) -> TransportError {
             TransportError::TimedOut { host, phase, limit, proxy }
         }
         https::Error::Connect { reason } => TransportError::Connect { host, reason },
-        // The configuration refuses a proxy of another kind, so this error does not occur.
+        // The configuration refuses a proxy of a different kind, so this error does not occur.
         https::Error::ProxyKind => TransportError::Proxy {
             host,
             proxy: "of an unsupported kind".to_owned(),

@@ -57,15 +57,15 @@ impl Network {
         Arc::clone(&self.transport)
     }
 
-    /// Returns the part of this configuration that a transport with another TLS library needs. The cargo feature
+    /// Returns the part of this configuration that a transport with a different TLS library needs. The cargo feature
     /// `foreign-tls` adds this function.
     #[cfg(feature = "foreign-tls")]
     pub fn dialer(&self) -> Dialer {
         Dialer::new(self.transport.options().clone(), self.roots.clone())
     }
 
-    /// Returns host and port of the proxy that requests to `url` use. `None` if they use no proxy. The user name and
-    /// the password of the proxy are omitted.
+    /// Returns host and port of the proxy that requests to `url` use. The result is `None` if the requests use no
+    /// proxy. The user name and the password of the proxy are omitted.
     pub fn proxy_for(&self, url: &http::Uri) -> Option<String> {
         self.transport.proxy_for(url)
     }
@@ -171,7 +171,7 @@ impl NetworkBuilder {
 }
 
 /// The names of the proxy variables. In each pair the first variable that is set is used, as in curl. An empty value
-/// means no proxy.
+/// counts as no value of its pair.
 const PROXY_VARIABLES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
 
 /// Refuses an unusable proxy URL in the environment. The proxy matcher would ignore this URL, and requests would use no
@@ -195,7 +195,7 @@ fn check_proxy(url: &str) -> Result<(), ()> {
     if usable { Ok(()) } else { Err(()) }
 }
 
-/// The largest accepted file of trusted roots, in bytes. A system's own file has a quarter of a megabyte.
+/// The largest accepted file of trusted roots, in bytes. The file of a Linux distribution has about 0.25 MiB.
 const MAX_TRUST_FILE: u64 = 16 * 1024 * 1024;
 
 /// Refuses an unusable file of trusted roots. The trust store would read any file to its end, even a device, and its

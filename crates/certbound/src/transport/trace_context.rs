@@ -143,7 +143,7 @@ fn is_value(value: &str) -> bool {
 /// The requests that get the headers of a [`TraceContext`]: requests to resources, and other requests only if the
 /// application selects them.
 ///
-/// A token service or a platform that gets the headers can relate requests of one user of the program to each other.
+/// A token service or a platform that gets the headers can learn which requests belong to the same user of the program.
 /// The builders of clients and of managed identities take this value in `with_trace_context`.
 #[derive(Clone)]
 pub struct TracePropagation {
@@ -201,7 +201,7 @@ impl AnyTransport for Propagating {
         via: Via<'a>,
     ) -> Pin<Box<dyn Future<Output = Result<Answer, TransportError>> + Send + 'a>> {
         Box::pin(async move {
-            // The hook runs here, because this code runs within the span of the request.
+            // This transport calls the hook, because this code runs within the span of the request.
             if self.propagation.includes(via)
                 && let Some(headers) = self.propagation.hook.headers()
             {

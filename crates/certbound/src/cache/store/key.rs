@@ -7,7 +7,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::cache::key::KeyRef;
 
-/// The version must change when the parts of a key change. Entries of older versions are then not found.
+/// The version of the name. Change the version when the parts of a key change, so that entries of older versions are
+/// not found.
 const VERSION: u32 = 2;
 
 /// The name under which a store keeps one token. It is the SHA-256 of the facts that distinguish this token from other
@@ -60,8 +61,8 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-/// The SHA-256 of the bytes that `Hash` writes. By the contract of `Hash` they are never the beginning of another
-/// value's bytes. Numbers are written in the same way on every machine.
+/// The SHA-256 of the bytes that `Hash` writes. By the contract of `Hash` these bytes are never the beginning of
+/// another value's bytes. Numbers are written in the same way on every machine.
 struct Digest(Context);
 
 impl Digest {

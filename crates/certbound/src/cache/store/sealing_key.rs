@@ -10,7 +10,8 @@ use super::StoreError;
 use crate::state::{Lock, StateDirectory};
 
 const FILE: &str = "tokens.key";
-/// The first bytes of an encrypted file, which name its form. They are authenticated together with the content.
+/// The first bytes of an encrypted file, which name its form. AES-256-GCM authenticates these bytes together with the
+/// content.
 const FORM: &[u8] = b"certbound tokens 1\n";
 
 /// A key for AES-256-GCM. It is wiped when it is dropped, and `Debug` does not show it.
@@ -41,8 +42,8 @@ impl SealingKey {
         &self.0
     }
 
-    /// Returns the key in a file of the folder. If the file does not exist, the function creates it under a lock. All
-    /// processes therefore get the same key.
+    /// Returns the key in a file of the folder. If the file does not exist, the function creates it under a lock.
+    /// Therefore all processes get the same key.
     pub(super) fn beside(
         folder: &StateDirectory,
         lock: impl FnOnce(&StateDirectory, &str) -> Result<Lock, StoreError>,

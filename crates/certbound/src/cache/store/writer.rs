@@ -23,7 +23,7 @@ pub(super) struct Writer {
     jobs: Mutex<Jobs>,
     /// One task writes at a time, so that the last job for a name is applied last.
     turn: tokio::sync::Mutex<()>,
-    /// Whether the cache was dropped, so that no caller will request the waiting tokens.
+    /// Whether the cache was dropped, so no caller will request the waiting tokens.
     pub(super) is_abandoned: AtomicBool,
     failures: AtomicU64,
 }

@@ -33,7 +33,8 @@ pub(super) enum Paths {
     Directory(PathBuf),
 }
 
-/// The content of the files. It is compared by its hash. The bytes are dropped after they are parsed.
+/// The content of the files. Two contents are equal if their hashes are equal. The bytes are dropped after they are
+/// parsed.
 #[derive(Clone)]
 pub(super) struct Contents {
     hash: Result<Vec<u8>, BindingCertificateError>,
@@ -76,8 +77,8 @@ impl Place {
         }
     }
 
-    /// Reads the files. If they differ from `known`, it reads them again until two results are equal. Otherwise it
-    /// could return files of two generations in the middle of a change.
+    /// Reads the files. If the files differ from `known`, the function reads them again until two results are equal.
+    /// Otherwise the function could return files of two generations in the middle of a change.
     pub(super) fn read(&self, known: Option<&Contents>) -> Contents {
         settled(known, || self.look())
     }

@@ -19,7 +19,7 @@ pub(super) struct Succession {
     pub(super) other_subjects: bool,
     pub(super) current: RotatingCertificate,
     /// The lock is held while the files are read and parsed, which can take long. Only other readers of the files wait
-    /// for it.
+    /// for this lock.
     pub(super) files: Mutex<Files>,
     /// The last certificate that the service refused and for which the files were then read.
     pub(super) read_for: Mutex<Option<ChainHash>>,

@@ -48,9 +48,9 @@ type ClientKey = (Peer, Option<Id>);
 
 /// A bounded number of clients. If the maximum is reached, the least recently used client is removed.
 ///
-/// The client for a binding certificate contains the private key. So the client and its idle connections are dropped
-/// with the last clone of the certificate; a connection in use ends with its request. A `moka` cache is not used,
-/// because it drops removed values later and would keep the private key in memory.
+/// The client for a binding certificate contains the private key. Therefore the client and its idle connections are
+/// dropped with the last clone of the certificate; a connection in use ends with its request. A `moka` cache is not
+/// used, because it drops removed values later and would keep the private key in memory.
 pub(super) struct Clients {
     known: Mutex<Known>,
     at_most: usize,
