@@ -127,8 +127,8 @@ impl JournalEntry {
         }
     }
 
-    /// Writes a line to the log about a request and its answer: a warning if the answer is a refusal, otherwise a line of
-    /// the level debug.
+    /// Writes a line to the log about a request and its answer: a warning if the answer is a refusal, otherwise a line
+    /// of the level debug.
     pub(crate) fn log(&self, response: &Response<Bytes>) {
         let (method, host, path) = (&self.method, one_line(&self.host), one_line(&self.path));
         let client_id = self.parameter("client_id").map(shown);
@@ -170,7 +170,8 @@ impl JournalEntry {
     }
 }
 
-/// The recorded members of an answer with a token. Platforms write `expires_in` as a text, and faults can write anything.
+/// The recorded members of an answer with a token. Platforms write `expires_in` as a text, and faults can write
+/// anything.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TokenAnswer {

@@ -213,8 +213,8 @@ impl Server {
         });
     }
 
-    /// Accepts connections until `shutdown` is called or the server is dropped. Then the answers in progress have the time
-    /// [`Limits::stop`], and all connections are closed.
+    /// Accepts connections until `shutdown` is called or the server is dropped. Then the answers in progress have the
+    /// time [`Limits::stop`], and all connections are closed.
     fn accept<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         listener: TcpListener,

@@ -136,8 +136,8 @@ impl TpmKey {
         self.run(None, move |context, object, _| sign(context, object, handle, &digest, in_tpm))
     }
 
-    /// Runs repeatable `work` with the object at the handle, which must still be this key. Without `limit` the limit of one
-    /// command applies.
+    /// Runs repeatable `work` with the object at the handle, which must still be this key. Without `limit` the limit of
+    /// one command applies.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         limit: Option<Duration>,

@@ -1,4 +1,5 @@
-//! The keys whose authorization the TPM has demanded. The process does not try them again, because each attempt can lock the TPM.
+//! The keys whose authorization the TPM has demanded. The process does not try them again, because each attempt can
+//! lock the TPM.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};

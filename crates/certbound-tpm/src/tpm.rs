@@ -71,8 +71,8 @@ impl Tpm {
     /// The address of the resource manager of the Linux kernel.
     pub const DEFAULT_ADDRESS: &'static str = "device:/dev/tpmrm0";
 
-    /// Opens the TPM at an address, and reads its properties. The address has the form of the TPM Software Stack, as in the
-    /// variable `TPM2TOOLS_TCTI`: `device:/dev/tpmrm0`, `tabrmd`, `swtpm:host=127.0.0.1,port=2321`.
+    /// Opens the TPM at an address, and reads its properties. The address has the form of the TPM Software Stack, as in
+    /// the variable `TPM2TOOLS_TCTI`: `device:/dev/tpmrm0`, `tabrmd`, `swtpm:host=127.0.0.1,port=2321`.
     ///
     /// The function blocks. In an async function call it on a thread for blocking work.
     ///
@@ -90,9 +90,9 @@ impl Tpm {
     }
 
     /// Returns whether the keys of this TPM count as keys in hardware. The result is false if the address names a
-    /// simulator, or if the vendor string is empty or that of a software TPM, unless [`TpmOptions::trust_as_hardware`] is set.
-    /// The TPM that Hyper-V gives to a virtual machine counts as hardware: the host protects it. The function does not verify that
-    /// the TPM is genuine.
+    /// simulator, or if the vendor string is empty or that of a software TPM, unless [`TpmOptions::trust_as_hardware`]
+    /// is set. The TPM that Hyper-V gives to a virtual machine counts as hardware: the host protects it. The function
+    /// does not verify that the TPM is genuine.
     pub fn is_hardware(&self) -> bool {
         let is_simulator = SIMULATORS.iter().any(|simulator| self.address().starts_with(simulator));
         let is_software = is_simulator || self.vendor().is_empty() || self.vendor() == SOFTWARE;

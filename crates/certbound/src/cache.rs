@@ -46,8 +46,9 @@ use crate::error::Error;
 /// The cache limits the number of tokens and their memory in bytes. If it is full, it evicts the tokens that expire
 /// first. It returns a token without a request while more than five minutes of the lifetime are left. For a lifetime
 /// under ten minutes the limit is half of the lifetime. While the token service is unavailable, the cache returns a
-/// token until it expires. It writes nothing to disk without [a store](TokenCache::with_store). It never mixes tokens
-/// of different certificates, tenants, clients, scopes or kinds. Use a cache and its clients in one async runtime only.
+/// token until it expires. The cache writes nothing to disk without [a store](TokenCache::with_store). It never mixes
+/// tokens of different certificates, tenants, clients, scopes or kinds. Use a cache and its clients in one async
+/// runtime only.
 ///
 /// ```
 /// use certbound::TokenCache;

@@ -59,7 +59,7 @@ mod sealed {
 
     use super::*;
 
-    /// The proof of one request. It owns its data until the request is encoded.
+    /// The proof of one request. The proof owns its data until the request is encoded.
     pub enum Proof {
         CertificateOnly,
         Bound(BoundAssertion),
@@ -78,8 +78,8 @@ mod sealed {
         fn thumbprint_now(&self) -> Option<Option<Thumbprint>> {
             Some(None)
         }
-        /// Returns the thumbprint for the cache keys of tokens that remain usable after a rotation. It is `None` if
-        /// tokens of this kind do not remain usable. It does not change while the client exists.
+        /// Returns the thumbprint for the cache keys of tokens that remain usable after a rotation. The result is
+        /// `None` if tokens of this kind do not remain usable. The result does not change while the client exists.
         fn lasting_thumbprint(&self, _kind: Kind) -> Option<Thumbprint> {
             None
         }
@@ -87,7 +87,7 @@ mod sealed {
         fn reopened(&self, _known: &BindingCertificate) -> Option<BindingCertificate> {
             None
         }
-        /// Returns the certificate of this acquisition. It is `None` for a credential without a certificate.
+        /// Returns the certificate of this acquisition. The result is `None` for a credential without a certificate.
         fn certificate(&self) -> Boxed<'_, Option<BindingCertificate>> {
             Box::pin(async { Ok(None) })
         }

@@ -205,8 +205,8 @@ impl Error {
         }
     }
 
-    /// Returns the host to which the request was sent or should have been sent. It is `None` if the error is not about
-    /// a request.
+    /// Returns the host to which the request was sent or should have been sent. The result is `None` if the error is
+    /// not about a request.
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::Transport { cause, .. } => cause.host(),
@@ -230,8 +230,8 @@ impl Error {
         self.target()?.region.as_ref()
     }
 
-    /// Returns the way in which the region of the request was determined. It is `None` if no request to a token service
-    /// was sent.
+    /// Returns the way in which the region of the request was determined. The result is `None` if no request to a token
+    /// service was sent.
     pub fn region_outcome(&self) -> Option<&RegionOutcome> {
         self.target().map(|target| &target.region_outcome)
     }

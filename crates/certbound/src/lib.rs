@@ -2,9 +2,9 @@
 //!
 //! A stolen Bearer token works for every program that has it. A certificate-bound token works only on a TLS connection
 //! that presents the certificate named in the token by its SHA-256. This library gets certificate-bound tokens directly
-//! by a certificate, or by the **FIC two-leg flow**: Leg 1 gets an assertion bound to a certificate, and Leg 2
-//! exchanges it on a TLS connection with the same certificate for the resource's token. The library caches the tokens
-//! and calls resources with them.
+//! by a certificate, or by the **FIC two-leg flow**. In this flow Leg 1 gets an assertion that is bound to a
+//! certificate. Leg 2 exchanges the assertion for the resource's token, on a TLS connection with the same certificate.
+//! The library caches the tokens and calls resources with them.
 //!
 //! ```no_run
 //! use bytes::Bytes;

@@ -53,8 +53,9 @@ use crate::token::{BearerToken, BoundToken};
 ///
 /// Every platform issues Bearer tokens. Bound tokens, and [Bearer tokens over mutual
 /// TLS](ManagedIdentityBuilder::bearer_over_mtls), need version 2 of IMDS, which issues certificates. A managed
-/// identity can be a Leg 1: pass it to [`ClientBuilder::with_assertions`](crate::ClientBuilder::with_assertions). It
-/// cannot be a Leg 2. An acquisition sends no probes: the environment or the builder names the platform.
+/// identity can be a Leg 1: pass it to [`ClientBuilder::with_assertions`](crate::ClientBuilder::with_assertions). A
+/// managed identity cannot be a Leg 2. An acquisition sends no probes: the environment or the builder names the
+/// platform.
 ///
 /// ```no_run
 /// use certbound::{Cloud, ManagedIdentity, ResourceScope};
@@ -149,8 +150,8 @@ impl ManagedIdentity {
 
     /// Returns whether the source and the environment allow bound tokens. The result is false if the source issues no
     /// certificates, or if the environment disables them (`MSAL_MI_DISABLE_IMDS_V2`). The function does not check the
-    /// key strength that `min_strength` requires. It sends no request, so the result does not show whether the metadata
-    /// service of this machine issues certificates: see [`ManagedIdentity::capabilities`].
+    /// key strength that `min_strength` requires. The function sends no request, so the result does not show whether
+    /// the metadata service of this machine issues certificates: see [`ManagedIdentity::capabilities`].
     pub fn may_bind(&self) -> bool {
         self.origin().binds() && !self.machine().imds_v2_disabled
     }

@@ -29,13 +29,13 @@ use crate::error::TransportError;
 /// * if the response does not arrive in time;
 /// * if the connection cannot be opened, so that no byte of the request was sent.
 ///
-/// A token request is not sent again after any other status, 408 and 429 included. It is also not sent again if a
-/// connection breaks while it is used, or if the request's bound assertion would have expired. A request for the
-/// metadata of an OpenID issuer, or to an AD FS server that confirms its name, is repeated by the same rules. Instance
-/// discovery at Entra is never repeated. Requests to the platform of a managed identity have more retries. A request
-/// for the region of the machine is repeated once, after a second: after status 410, 429 and 500 to 599, within the
-/// time limit of the [detection](crate::region::RegionDetector). A call of a resource has no retries; after a claims
-/// challenge it is repeated with a new token under every policy.
+/// A token request is not sent again after any other status, 408 and 429 included. A token request is also not sent
+/// again if a connection breaks while the request uses it, or if the request's bound assertion would have expired. A
+/// request for the metadata of an OpenID issuer, or to an AD FS server that confirms its name, is repeated by the same
+/// rules. Instance discovery at Entra is never repeated. Requests to the platform of a managed identity have more
+/// retries. A request for the region of the machine is repeated once, after a second: after status 410, 429 and 500 to
+/// 599, within the time limit of the [detection](crate::region::RegionDetector). A call of a resource has no retries;
+/// after a claims challenge it is repeated with a new token under every policy.
 ///
 /// A retry ends when its caller drops the call. [`LegReport::attempts`](crate::observe::LegReport::attempts) and
 /// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) contain the number of attempts.

@@ -71,8 +71,9 @@ pub struct Details {
     pub endpoint: String,
     /// The region of the token endpoint, if it has a region.
     pub region: Option<Region>,
-    /// The way in which the region was determined: named, detected, or the reason for the global endpoint. It is `None`
-    /// for a token that a platform issued, and for a token from a store, because a store does not contain this fact.
+    /// The way in which the region was determined: named, detected, or the reason for the global endpoint. The field is
+    /// `None` for a token that a platform issued, and for a token from a store, because a store does not contain this
+    /// fact.
     pub region_outcome: Option<RegionOutcome>,
     /// The tenant of the request. It is empty if the authority has no tenant.
     pub tenant: String,
@@ -87,12 +88,12 @@ pub struct Details {
     pub binding_observed: bool,
     /// The token type as the service spelled it.
     pub token_type: String,
-    /// The other members of the service's response, as texts. They contain no token.
+    /// The other members of the service's response, as texts. The texts contain no token.
     pub additional: BTreeMap<String, String>,
     /// The time at which the service suggests a new token, if it suggests a time.
     pub refresh_at: Option<UnixTime>,
-    /// The requests of the acquisition: one request, or Leg 1 (if this process sent it) and Leg 2. It is empty for a
-    /// token from the cache.
+    /// The requests of the acquisition: one request, or Leg 1 (if this process sent it) and Leg 2. The list is empty
+    /// for a token from the cache.
     pub legs: Vec<LegReport>,
     /// The duration of the last HTTP request. It is zero for a token from the cache.
     pub in_http: Duration,
@@ -131,8 +132,8 @@ impl BoundToken {
     /// scheme.
     pub const SCHEME: &'static str = "mtls_pop";
 
-    /// Returns the scheme of the `Authorization` header, unless the resource's profile has a different scheme. It is
-    /// [`BoundToken::SCHEME`], or `Bearer` for a token of an OpenID issuer (RFC 8705, section 3).
+    /// Returns the scheme of the `Authorization` header, unless the resource's profile has a different scheme. The
+    /// scheme is [`BoundToken::SCHEME`], or `Bearer` for a token of an OpenID issuer (RFC 8705, section 3).
     pub fn scheme(&self) -> Scheme {
         match self.stored.origin.token_type.eq_ignore_ascii_case("Bearer") {
             true => Scheme::Bearer,

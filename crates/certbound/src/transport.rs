@@ -105,8 +105,8 @@ pub struct TlsFacts {
     pub resumed: bool,
 }
 
-/// The object-safe form of [`Transport`], so that a client can store any transport. It reports a refused certificate in
-/// the same way for every transport.
+/// The object-safe form of [`Transport`], so that a client can store any transport. This trait reports a refused
+/// certificate in the same way for every transport.
 pub(crate) trait AnyTransport: Send + Sync {
     fn send<'a>(
         &'a self,

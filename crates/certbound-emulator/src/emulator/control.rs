@@ -50,8 +50,8 @@ impl Emulator {
         Arc::clone(&self.journal)
     }
 
-    /// Returns the last requests, oldest first, and removes them from the journal. Use it in a program that runs for long:
-    /// no request is missing between two calls, unless the journal was full.
+    /// Returns the last requests, oldest first, and removes them from the journal. Use it in a program that runs for
+    /// long: no request is missing between two calls, unless the journal was full.
     pub fn take_journal(&self) -> Vec<JournalEntry> {
         self.journal.take()
     }

@@ -7,9 +7,9 @@ use super::FaultResult;
 impl FaultResult {
     /// Returns the faults of the token service that cause this failure at a client.
     ///
-    /// The list is empty if no fault of the token service causes the failure. A status of 500 or above, and a delay, are
-    /// a failure only if the client's retries fail too. `ConnectionReset` is [`Failure::EndedAfterCertificate`] only on a
-    /// connection that was just opened. The condition of [`FaultResult::ClientCertificateRefused`] and
+    /// The list is empty if no fault of the token service causes the failure. A status of 500 or above, and a delay,
+    /// are a failure only if the client's retries fail too. `ConnectionReset` is [`Failure::EndedAfterCertificate`]
+    /// only on a connection that was just opened. The condition of [`FaultResult::ClientCertificateRefused`] and
     /// [`FaultResult::Unreachable`] can have only the host.
     pub fn causing(failure: Failure) -> Vec<Self> {
         let refusals = |numbers: &[u32]| numbers.iter().map(|number| Self::refusal(*number)).collect();

@@ -41,7 +41,7 @@ pub enum FaultResult {
         /// `Retry-After`, in seconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u32>,
-        /// Headers by name. They replace headers of the same name.
+        /// Headers by name. These headers replace headers of the same name.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "headers")]
         headers: BTreeMap<String, String>,
     },
@@ -135,12 +135,12 @@ pub enum FaultResult {
     /// This is a fault of the handshake. A condition with `leg` or `path_contains` never matches, because a handshake
     /// has neither a leg nor a path.
     ClientCertificateRefused,
-    /// The proxy opens no connection to the host, and answers CONNECT with status 502. This is a fault of the connection:
-    /// it applies before any handshake, so its condition can name the host only.
+    /// The proxy opens no connection to the host, and answers CONNECT with status 502. This is a fault of the
+    /// connection: it applies before any handshake, so its condition can name the host only.
     Unreachable,
 }
 
-/// The part of a fault that the transport has to carry out. It is an extension of the response.
+/// The part of a fault that the transport has to carry out. The part is an extension of the response.
 ///
 /// [`crate::serve`] carries out this effect. A direct caller of [`crate::Emulator::handle`] has to carry out the effect
 /// itself.

@@ -1,5 +1,5 @@
-//! The emulator's certificate authority. It exists only in memory. It is valid for seven days, and only for the
-//! emulated host names.
+//! The emulator's certificate authority. The authority exists only in memory. It is valid for seven days, and only for
+//! the emulated host names.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -59,8 +59,8 @@ impl IssueOptions {
         Self { not_before: Some(not_before), not_after: Some(not_after), ..self }
     }
 
-    /// Sets the serial number. If the authority comes from a seed, and key and dates are set too, the result is always the
-    /// same certificate.
+    /// Sets the serial number. If the authority comes from a seed, and key and dates are set too, the result is always
+    /// the same certificate.
     #[must_use]
     pub fn with_serial(self, serial: u64) -> Self {
         Self { serial: Some(serial), ..self }
@@ -74,8 +74,8 @@ pub enum KeyKind {
     Rsa2048,
     /// A new elliptic-curve key on P-256.
     P256,
-    /// This key, PKCS#8 PEM. A token is bound to a certificate, not to a key, so a renewed certificate with the same
-    /// key needs new tokens.
+    /// An existing key, PKCS#8 PEM. A token is bound to a certificate, not to a key, so a renewed certificate with the
+    /// same key needs new tokens.
     Existing(String),
 }
 

@@ -1,5 +1,5 @@
-//! The token service of a Service Fabric node. It uses TLS with a self-signed certificate. Programs get the thumbprint
-//! of this certificate from their environment.
+//! The token service of a Service Fabric node. The service uses TLS with a self-signed certificate. Programs get the
+//! thumbprint of this certificate from their environment.
 
 use bytes::Bytes;
 use certbound_core::request::ReceivedForm;

@@ -67,8 +67,8 @@ pub(super) async fn carry_out(
     Ok(response.map(ResponseBody::whole))
 }
 
-/// Removes the body of an answer to HEAD, and keeps the length of the body in a header (RFC 9110, section 9.3.2). The HTTP
-/// library does this for HTTP/1.1 only. With HTTP/2 a client treats a body as an error.
+/// Removes the body of an answer to HEAD, and keeps the length of the body in a header (RFC 9110, section 9.3.2). The
+/// HTTP library does this for HTTP/1.1 only. With HTTP/2 a client treats a body as an error.
 pub(super) fn without_body(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
         response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());

@@ -19,7 +19,7 @@ pub struct CurrentEmulator {
     late_tls: Option<Arc<dyn LateTls>>,
 }
 
-/// An emulator with the TLS configurations of its hosts. Both are replaced together.
+/// An emulator with the TLS configurations of its hosts. The emulator and the configurations are replaced together.
 pub(super) struct Running {
     pub(super) emulator: Arc<Emulator>,
     pub(super) tls: Configurations,

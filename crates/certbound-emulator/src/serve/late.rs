@@ -1,4 +1,5 @@
-//! Hosts that request the client certificate after a request, as the real Key Vault does: by a renegotiation of TLS 1.2.
+//! Hosts that request the client certificate after a request, as the real Key Vault does: by a renegotiation of TLS
+//! 1.2.
 //!
 //! rustls cannot renegotiate, so a different TLS library serves these hosts. This module defines the interface of that
 //! library.
@@ -65,8 +66,8 @@ pub trait LateClient: Send + Sync {
     /// Returns the server name that the client sent.
     fn server_name(&self) -> Option<String>;
 
-    /// Renegotiates and requests the client's certificate. Every certificate is accepted: the handshake proves only that
-    /// the client has its key.
+    /// Renegotiates and requests the client's certificate. Every certificate is accepted: the handshake proves only
+    /// that the client has its key.
     fn request_certificate(&self) -> Requesting<'_>;
 
     /// Renegotiates, requests the client's certificate and refuses it by the TLS alert `certificate_revoked`. A client

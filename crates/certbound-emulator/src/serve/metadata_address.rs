@@ -163,8 +163,8 @@ fn loopback_with_real_address(address: SocketAddr) -> Result<String, MetadataAdd
 }
 
 /// Decides by the addresses, each with its label, and by the asset tag of the machine's firmware. Linux labels an IPv4
-/// address with the name of its interface, or with this name and a suffix (`lo:imds`). An interface is loopback if it has
-/// an address of loopback.
+/// address with the name of its interface, or with this name and a suffix (`lo:imds`). An interface is loopback if it
+/// has an address of loopback.
 #[cfg(any(target_os = "linux", test))]
 fn decide(all: &[(String, IpAddr)], asset_tag: &str) -> Result<String, MetadataAddressError> {
     /// The tag of each virtual machine of Azure.

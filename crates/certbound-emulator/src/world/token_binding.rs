@@ -1,5 +1,5 @@
-//! The rules of a vault for bound tokens, as in the property `tokenBindingParameters` of a real vault, and the strength of a
-//! token's binding.
+//! The rules of a vault for bound tokens, as in the property `tokenBindingParameters` of a real vault, and the strength
+//! of a token's binding.
 
 use serde::{Deserialize, Serialize};
 

@@ -107,7 +107,7 @@ pub(crate) struct Telemetry<'a> {
     pub(crate) caller: [&'a str; 3],
 }
 
-/// Names of headers outside the HTTP standard. They are constants, so that the names are not parsed for each request.
+/// Names of headers outside the HTTP standard. The names are constants, so that they are not parsed for each request.
 mod name {
     use http::HeaderName;
 

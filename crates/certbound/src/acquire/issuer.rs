@@ -30,7 +30,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
 
     fn context(&self) -> &Context;
 
-    /// Returns the leg of the issuer's requests. It is `None` if one request is enough for the token.
+    /// Returns the leg of the issuer's requests. The leg is `None` if one request is enough for the token.
     fn leg(&self) -> Option<Leg>;
 
     /// Returns the flow of an acquisition with these options.
@@ -43,7 +43,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         self.thumbprint_now(kind).is_some()
     }
 
-    /// Returns the certificate for this acquisition. It is `None` for a credential without a certificate.
+    /// Returns the certificate for this acquisition. The result is `None` for a credential without a certificate.
     fn certificate(
         &self,
         kind: Kind,
@@ -155,11 +155,11 @@ pub(crate) struct FetchRequest<'a> {
 pub(crate) struct Fetched {
     pub(crate) token: Accepted,
     pub(crate) endpoint: Box<str>,
-    /// The tenant of the request. It is empty if the issuer has no tenant.
+    /// The tenant of the request. The text is empty if the issuer has no tenant.
     pub(crate) tenant: Box<str>,
     pub(crate) region: Option<Region>,
-    /// The way in which the region was determined. It is `None` for a token of a platform, because platforms have no
-    /// region.
+    /// The way in which the region was determined. The field is `None` for a token of a platform, because platforms
+    /// have no region.
     pub(crate) region_outcome: Option<RegionOutcome>,
     /// Whether the request named the bare resource instead of a scope, as managed identities do.
     pub(crate) by_resource: bool,

@@ -109,8 +109,8 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Requests a new token if the cached token is the token that a resource rejected. It cannot be combined with
-    /// [`Acquire::force_refresh`].
+    /// Requests a new token if the cached token is the token that a resource rejected. This option cannot be combined
+    /// with [`Acquire::force_refresh`].
     pub fn rejected(mut self, token: TokenHash) -> Self {
         self.option().rejected = Some(token);
         self
@@ -189,7 +189,7 @@ impl<'a, T> Acquire<'a, T> {
     }
 
     /// Registers an observer, which sees each request to a token service before it is sent. The observer also sees Leg
-    /// 1 if this process sends that request. It does not see requests to the platform of a managed identity.
+    /// 1 if this process sends that request. The observer does not see requests to the platform of a managed identity.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.option().observer = Some(observer);
         self

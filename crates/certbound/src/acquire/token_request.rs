@@ -141,7 +141,7 @@ impl Exchange<'_> {
         self.assertion_expires_at.is_none_or(|expires_at| sent_at.plus(ASSERTION_MARGIN) < expires_at)
     }
 
-    /// Returns the certificate that the token must name. It is `None` for a Bearer token.
+    /// Returns the certificate that the token must name. The result is `None` for a Bearer token.
     pub(super) fn binds_to(&self) -> Option<&BindingCertificate> {
         self.certificate.filter(|_| self.kind == Kind::Bound)
     }

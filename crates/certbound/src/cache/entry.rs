@@ -1,4 +1,4 @@
-//! A cached token. It is one allocation, which all clones of the token share.
+//! A cached token. All clones of a token share one allocation.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -142,7 +142,7 @@ impl Expiry {
         true
     }
 
-    /// Returns the seconds since `from`. It is `None` if the clock was set back to a time before `from`.
+    /// Returns the seconds since `from`. The result is `None` if the clock was set back to a time before `from`.
     fn age(&self, now: UnixTime) -> Option<u32> {
         let age = now.as_secs().checked_sub(self.from.as_secs())?;
         Some(u32::try_from(age).unwrap_or(NEVER - 1))

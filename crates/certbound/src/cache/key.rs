@@ -35,12 +35,12 @@ impl Kind {
     }
 }
 
-/// The part of a cache key that is the same for all requests of a client. It is hashed once.
+/// The part of a cache key that is the same for all requests of a client. This part is hashed once.
 #[derive(Debug)]
 pub(crate) struct ClientKey {
     hash: u64,
     /// The authority in the form of [`Authority::for_cache`]: without a region, and the same for all aliases of a host.
-    /// It is `None` for a managed identity, which has no authority.
+    /// The field is `None` for a managed identity, which has no authority.
     authority: Option<Authority>,
     client_id: Arc<str>,
     credential: &'static str,
@@ -174,7 +174,8 @@ pub(crate) struct Extras {
     pub(crate) authority: Option<Authority>,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) fmi_path: Option<String>,
-    /// The `fmi_path` of the request of Leg 1. It changes the token although it is not part of the request of Leg 2.
+    /// The `fmi_path` of the request of Leg 1. The path changes the token although it is not part of the request of Leg
+    /// 2.
     pub(crate) assertion_fmi_path: Option<String>,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) body: Vec<(String, String)>,

@@ -80,7 +80,7 @@ pub trait TokenStore: Send + Sync + 'static {
     fn remove(&self, key: &StoreKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A token in the form for a store: bytes that only the cache reads. They are wiped when the entry is dropped, and
+/// A token in the form for a store: bytes that only the cache reads. The bytes are wiped when the entry is dropped, and
 /// `Debug` does not show them.
 #[derive(Clone)]
 pub struct StoreEntry {
@@ -94,7 +94,7 @@ impl StoreEntry {
         Self { bytes: Zeroizing::new(bytes), expires_at }
     }
 
-    /// Returns the bytes to store. They contain the token.
+    /// Returns the bytes to store. The bytes contain the token.
     pub fn expose(&self) -> &[u8] {
         &self.bytes
     }

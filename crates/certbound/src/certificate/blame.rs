@@ -30,8 +30,8 @@ pub enum Blame {
 }
 
 impl Blame {
-    /// Returns the certainty with which an error blames the certificate of a client. It is `None` if a different
-    /// certificate would not help.
+    /// Returns the certainty with which an error blames the certificate of a client. The result is `None` if a
+    /// different certificate would not help.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         Self::by(error, |row| row.source)
     }
@@ -58,7 +58,8 @@ impl Blame {
         }
     }
 
-    /// Returns the blame of a certificate that is perhaps not the certificate that was refused.
+    /// Returns this blame for a certificate that may differ from the refused certificate: a refusal becomes a
+    /// suspicion.
     pub(crate) fn of_another(self) -> Self {
         match self {
             Self::Refused { aadsts } | Self::Suspected { aadsts } => Self::Suspected { aadsts },

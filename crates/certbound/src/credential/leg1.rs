@@ -21,8 +21,8 @@ use crate::observe::Observer;
 ///
 /// A client with a certificate, a single [`BoundAssertion`] (for one exchange) and the result of [`leg1_fn`] implement
 /// this trait, and your own types can implement it too. `binding()` is called in every acquisition and must be cheap.
-/// `assertion_for()` is called only when a token must be requested. It must return an assertion that is bound to
-/// exactly the given certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
+/// `assertion_for()` is called only when a token must be requested. The assertion must be bound to exactly the given
+/// certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
 pub trait Leg1: Send + Sync + 'static {
     /// Returns the certificate in use, if it is known without waiting. If so, the look-up in the cache needs no future,
     /// and a cache hit opens no span.
@@ -127,8 +127,8 @@ impl fmt::Debug for AssertionRequest {
 /// [`BoundAssertion::from_jwt`]. If the certificate is replaced in the meantime, and the assertion is bound to the new
 /// certificate, the exchange is repeated once and the function is called again.
 ///
-/// An error of the function is kept as the source of [`Error::Provider`]. It is transient unless the function returns
-/// [`ProviderError::permanent`]: the cache hides a transient error while a token is still valid.
+/// An error of the function is kept as the source of [`Error::Provider`]. The error is transient unless the function
+/// returns [`ProviderError::permanent`]: the cache hides a transient error while a token is still valid.
 ///
 /// ```no_run
 /// use certbound::credential::leg1_fn;

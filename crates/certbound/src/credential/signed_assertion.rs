@@ -108,7 +108,7 @@ pub(crate) async fn sign(signing: Signing) -> Result<Secret, Misuse> {
     signed.unwrap_or(Err(Misuse::Certificate(BindingCertificateError::KeyUnusable)))
 }
 
-/// Parses the caller's own claims. They must be an object without any claim that the library writes.
+/// Parses the caller's own claims. The text must be a JSON object without any claim that the library writes.
 pub(crate) fn extra_claims(text: &str) -> Result<Map<String, Value>, Misuse> {
     const OURS: [&str; 6] = ["aud", "iss", "sub", "nbf", "exp", "jti"];
     let refused = |reason: String| Misuse::AssertionClaims { reason };

@@ -40,7 +40,7 @@ pub trait UnboundAssertions: Send + Sync + 'static {
 /// A file with an assertion, which is read for each request because another program rotates it. An example is
 /// `AZURE_FEDERATED_TOKEN_FILE` of Kubernetes workload identity.
 ///
-/// The file may have at most 64 KiB. It is read on a thread for blocking work.
+/// The file may have at most 64 KiB. The client reads the file on a thread for blocking work.
 ///
 /// ```no_run
 /// use certbound::credential::AssertionFile;
@@ -118,8 +118,8 @@ impl UnboundAssertions for Secret {
 
 /// Returns a source of unbound assertions from a function, which is called once for each token request.
 ///
-/// An error of the function is kept as the source of [`Error::Provider`]. It is transient unless the function returns
-/// [`ProviderError::permanent`]: the cache hides a transient error while a token is still valid.
+/// An error of the function is kept as the source of [`Error::Provider`]. The error is transient unless the function
+/// returns [`ProviderError::permanent`]: the cache hides a transient error while a token is still valid.
 ///
 /// ```
 /// use certbound::credential::unbound_fn;

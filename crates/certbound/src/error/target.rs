@@ -28,7 +28,7 @@ pub struct RequestTarget {
     /// The subject of that certificate.
     pub certificate_subject: Option<String>,
     /// The seconds by which this machine's clock is ahead of the server's. The number is negative if the clock is
-    /// behind. It is `None` if the response had no date.
+    /// behind. The field is `None` if the response had no date.
     pub clock_ahead: Option<i64>,
     /// Whether the request was for a token of a managed identity. MSAL has other codes for the failures of these
     /// requests.

@@ -326,8 +326,8 @@ impl TransportError {
     }
 
     /// Returns whether the host could not be reached. The result is true if a proxy refuses to open the tunnel. The
-    /// result is false for a failed TLS handshake, because the host was reached. It is true for a handshake that
-    /// exceeds the time limit of the connection, because `Phase::Connect` includes the handshake.
+    /// result is false for a failed TLS handshake, because the host was reached. The result is true for a handshake
+    /// that exceeds the time limit of the connection, because `Phase::Connect` includes the handshake.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(
             self,

@@ -40,8 +40,8 @@ async fn challenged<B>(answer: &Response<B>, folder: &Path) -> Result<Secret, Pl
     read.unwrap_or(Err(PlatformError::ShuttingDown))
 }
 
-/// Reads a key file. It must be in the agent's folder itself, its name must end with `.key`, it must be a regular file
-/// and not a link, and it may have at most 4096 bytes.
+/// Reads a key file. The file must be in the agent's folder itself, and its name must end with `.key`. The file must be
+/// a regular file and not a link, and may have at most 4096 bytes.
 fn read_key(path: &Path, folder: &Path) -> Result<Secret, PlatformError> {
     use std::io::Read as _;
 

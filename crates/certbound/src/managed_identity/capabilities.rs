@@ -29,8 +29,8 @@ pub struct Capabilities {
     /// is `None`.
     pub strength: Option<KeyStrength>,
     /// Whether the environment disables version 2 of IMDS (`MSAL_MI_DISABLE_IMDS_V2`). Version 2 was then not probed,
-    /// so `imds` is version 1, and `strength` is `None`. It is false for other sources, which the variable does not
-    /// affect.
+    /// so `imds` is version 1, and `strength` is `None`. The field is false for other sources, which the variable does
+    /// not affect.
     pub imds_v2_disabled: bool,
 }
 
@@ -55,8 +55,8 @@ impl fmt::Display for ImdsVersion {
 
 impl ManagedIdentity {
     /// Returns the capabilities of this machine for the identity. The function probes IMDS, each version once for all
-    /// parallel callers. It sends no request if the environment or the builder names a different platform. It creates
-    /// no key.
+    /// parallel callers. The function sends no request if the environment or the builder names a different platform.
+    /// The function creates no key.
     ///
     /// The result is not cached, and requests for tokens do not need it. The whole call has no time limit;
     /// [`capabilities_within`](ManagedIdentity::capabilities_within) has a time limit.
@@ -162,7 +162,7 @@ impl Machine {
         })
     }
 
-    /// Returns [`ComputeMetadata::guards_keys`] of this machine. It is false if the metadata cannot be read.
+    /// Returns [`ComputeMetadata::guards_keys`] of this machine. The result is false if the metadata cannot be read.
     async fn guards_keys(&self, id: CorrelationId) -> bool {
         self.compute_metadata(id).await.is_some_and(|machine| machine.guards_keys())
     }

@@ -21,8 +21,8 @@ use crate::state::StateDirectory;
 /// The certificates of a machine's identities. Clones share them. By default all identities of the process share them.
 ///
 /// There is one certificate for each identity and key, even if the identity has several names and several callers need
-/// the certificate. It is renewed in the background after half of its lifetime. A token remains bound to the
-/// certificate for which it was issued. The certificates are only in memory, unless they are
+/// the certificate. The certificate is renewed in the background after half of its lifetime. A token remains bound to
+/// the certificate for which it was issued. The certificates are only in memory, unless they are
 /// [`kept_in`](MachineCertificates::kept_in) a folder.
 #[derive(Clone, Default)]
 pub struct MachineCertificates {

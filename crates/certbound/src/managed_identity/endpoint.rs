@@ -159,7 +159,7 @@ impl Endpoint {
         self.endpoint.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 
-    /// Returns the base URL of the endpoint. It distinguishes machines in tests.
+    /// Returns the base URL of the endpoint. The URL distinguishes machines in tests.
     pub(crate) fn base(&self) -> &str {
         self.endpoint.as_str().trim_end_matches('/')
     }
@@ -169,8 +169,8 @@ impl Endpoint {
         self.pin.as_ref()
     }
 
-    /// Returns the connection to the platform. It uses no proxy, and it checks the server's certificate if the platform
-    /// names its thumbprint.
+    /// Returns the connection to the platform. The connection uses no proxy, and checks the server's certificate if the
+    /// platform names its thumbprint.
     pub(crate) fn via(&self) -> Via<'_> {
         self.pin.as_ref().map_or(Via::Local, Via::Pinned)
     }

@@ -88,7 +88,7 @@ impl fmt::Debug for MachineKey {
 ///
 /// The provider must return the same key each time, because certificates are renewed for the same key. `key()` is
 /// awaited when a certificate may be requested, at the same time as the platform metadata, and when a signature failed
-/// in a TLS handshake. It may take one minute at most. While a handle of the key works, return clones of one
+/// in a TLS handshake. `key()` may take one minute at most. While a handle of the key works, return clones of one
 /// [`MachineKey`]. If the handle does not work any more, return a new [`MachineKey`] for the same key: the identity
 /// then uses its certificates with the new handle, on new connections. To share a provider, pass it in an `Arc`.
 pub trait KeyProvider: Send + Sync + 'static {

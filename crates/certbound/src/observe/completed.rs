@@ -119,7 +119,7 @@ pub struct CompletedAcquisition<'a> {
     /// The flow: `client_credentials`, `on_behalf_of`, `system_assigned_identity` or `user_assigned_identity`.
     pub api: &'static str,
     /// The reason why the cache did not answer: `forced_or_claims`, `no_cached_token`, `expired`, `proactive` or
-    /// `cache_disabled`. It is `None` if the acquisition ended before the look-up in the cache.
+    /// `cache_disabled`. The reason is `None` if the acquisition ended before the look-up in the cache.
     pub refresh_reason: Option<&'static str>,
     /// The origin of the token, the error, or the cancellation.
     pub result: AcquisitionResult<'a>,
@@ -129,7 +129,7 @@ pub struct CompletedAcquisition<'a> {
     pub certificate_expires_at: Option<UnixTime>,
     /// The duration of the acquisition.
     pub took: Duration,
-    /// The durations of the parts. It is `None` if the acquisition sent no request and read no store.
+    /// The durations of the parts. The field is `None` if the acquisition sent no request and read no store.
     pub parts: Option<Parts>,
 }
 
@@ -138,10 +138,10 @@ pub struct CompletedAcquisition<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Parts {
-    /// The last HTTP request for the token.
+    /// The duration of the last HTTP request for the token.
     pub http: Duration,
-    /// Leg 1. It is zero in the direct flow.
+    /// The duration of Leg 1. It is zero in the direct flow.
     pub leg1: Duration,
-    /// The look-up in the cache and its store, before the request.
+    /// The duration of the look-up in the cache and its store, before the request.
     pub cache: Duration,
 }

@@ -14,8 +14,8 @@ pub(crate) struct Table {
     statuses: &'static [RangeInclusive<u16>],
     /// Whether the request is sent again if the answer does not arrive in time.
     after_timeout: bool,
-    /// Whether the request is sent again if the connection cannot be opened. It is false for services on this machine,
-    /// because they are either present or absent.
+    /// Whether the request is sent again if the connection cannot be opened. The field is false for services on this
+    /// machine, because these services are either present or absent.
     if_unsent: bool,
     /// The seconds before each retry.
     waits: &'static [u64],

@@ -86,8 +86,8 @@ impl HyperTransport {
         Client::new(identity, self.options.clone())
     }
 
-    /// Creates the client for the platform's own service. It uses no proxy, because there is no proxy between a program
-    /// and its platform.
+    /// Creates the client for the platform's own service. The client uses no proxy, because there is no proxy between a
+    /// program and its platform.
     fn local_client(&self) -> Result<Client, rustls::Error> {
         let limits = self.options.limits;
         let tcp_limit = Some(limits.connect.min(LOCAL_CONNECT));
@@ -95,8 +95,8 @@ impl HyperTransport {
         Ok(Client::new(self.trust.anonymous()?, to_platform))
     }
 
-    /// Creates the client for a pinned server. It resumes no sessions, so that each connection shows the server's
-    /// certificate.
+    /// Creates the client for a pinned server. The client resumes no sessions, so that each connection shows the
+    /// server's certificate.
     fn pinned_client(&self, pin: ServerThumbprint) -> Result<Client, rustls::Error> {
         let identity = ServerTrust::pinned(pin).anonymous()?.without_sessions();
         Ok(Client::new(identity, Options { limits: self.options.limits, ..Options::default() }))

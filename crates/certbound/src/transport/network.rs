@@ -34,7 +34,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Returns the default configuration of the process. It is created at first use and then shared.
+    /// Returns the default configuration of the process. The configuration is created at first use and then shared.
     ///
     /// # Errors
     /// [`NetworkError`] if the environment's proxy or the system's trust store cannot be used.

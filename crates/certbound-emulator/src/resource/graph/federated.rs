@@ -56,7 +56,8 @@ impl Graph<'_> {
         Ok(Answer::Created(self.entity(&collection(application), &Value::Object(shown(&created)))))
     }
 
-    /// Changes a credential. With the header `Prefer: create-if-missing`, creates the credential if its name is unknown.
+    /// Changes a credential. With the header `Prefer: create-if-missing`, creates the credential if its name is
+    /// unknown.
     pub(super) fn update_federated_credential(
         &self,
         key: &Key,

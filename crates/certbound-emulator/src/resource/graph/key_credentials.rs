@@ -43,7 +43,7 @@ pub(super) fn shown(credential: &KeyCredential, with_certificate: bool) -> Value
 }
 
 /// Returns the certificates after a PATCH, which sends the whole list. The PATCH names a present certificate by its
-/// `keyId`. It can repeat the certificate's other properties, but not change them.
+/// `keyId`. The PATCH can repeat the certificate's other properties, but cannot change them.
 pub(super) fn changed(present: &[Arc<KeyCredential>], sent: &[Value]) -> Result<Credentials, GraphError> {
     let mut after: Credentials = Vec::new();
     for entry in sent {

@@ -1,5 +1,5 @@
-//! The rules of a vault for bound tokens (`tokenBindingParameters`). The verifier has already refused a Bearer token at a
-//! vault that enforces the binding.
+//! The rules of a vault for bound tokens (`tokenBindingParameters`). The verifier has already refused a Bearer token at
+//! a vault that enforces the binding.
 
 use std::str::FromStr as _;
 

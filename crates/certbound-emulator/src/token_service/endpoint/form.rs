@@ -93,8 +93,8 @@ pub(super) enum TokenType {
     Unnamed,
 }
 
-/// Returns the type of token. `bearer` is accepted on mutual-TLS hosts only. Any other value is refused, because a Bearer
-/// token would be a silent downgrade.
+/// Returns the type of token. `bearer` is accepted on mutual-TLS hosts only. Any other value is refused, because a
+/// Bearer token would be a silent downgrade.
 pub(super) fn token_type(form: &ReceivedForm, mutual_tls: bool) -> Result<TokenType, Refusal> {
     match (form.has("token_type"), form.value("token_type")) {
         (false, _) => Ok(TokenType::Unnamed),

@@ -28,10 +28,10 @@ const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// A [`TokenStore`] in one file of a private folder, encrypted with AES-256-GCM.
 ///
-/// Several processes may share the file. It is replaced as a whole, under a lock. A file is ignored with a warning, and
-/// later replaced, if it is damaged, encrypted with a different key or of a different version. The file contains at
-/// most 128 tokens in 256 KiB. If the key is in a file of the same folder, the encryption protects no better than the
-/// permissions of the folder: every user that can read the folder can read the tokens.
+/// Several processes may share the file. Each process replaces the file as a whole, under a lock. A file is ignored
+/// with a warning, and later replaced, if it is damaged, encrypted with a different key or of a different version. The
+/// file contains at most 128 tokens in 256 KiB. If the key is in a file of the same folder, the encryption adds no
+/// protection: every user that can read the folder can read the tokens.
 ///
 /// ```no_run
 /// use certbound::TokenCache;
@@ -154,7 +154,8 @@ impl TokenStore for SealedStore {
 }
 
 impl Inner {
-    /// Returns the content of the file. It is empty if the file cannot be opened with this key and version.
+    /// Returns the content of the file. The result is empty if the file cannot be decrypted with this key, or has a
+    /// different version.
     fn read(&self) -> Tokens {
         let Some(mut content) = self.state.read(self.file) else { return Tokens::default() };
         let tokens = self.key.open(&mut content).and_then(|text| serde_json::from_slice(text).ok());

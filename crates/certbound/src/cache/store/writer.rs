@@ -1,4 +1,5 @@
-//! The jobs for a store. They run one after another in the background, after the waiting callers have got their token.
+//! The jobs for a store. The jobs run one after another in the background, after the waiting callers have got their
+//! token.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,8 +39,8 @@ struct Jobs {
     writing: HashSet<Id>,
     /// The names of tokens that a caller removed and that the store may still contain.
     forgotten: HashSet<StoreKey>,
-    /// The last time at which the limit `FORGOTTEN` was exceeded. It is `None` if the limit was never exceeded. A
-    /// stored token whose lifetime began at this time or earlier is not used.
+    /// The last time at which the limit `FORGOTTEN` was exceeded. The field is `None` if the limit was never exceeded.
+    /// A stored token whose lifetime began at this time or earlier is not used.
     ignored_until: Option<UnixTime>,
 }
 
