@@ -27,9 +27,9 @@ use crate::error::{NetworkError, TransportError};
 ///
 /// Every binding certificate has its own TLS configurations and connections. The transport creates a configuration once
 /// and never changes it, because a live connection would still use the old certificate. The transport finds the
-/// connections by the certificate and its opened key. It keeps the connections of at least the
-/// [`HyperTransport::MAX_BINDINGS`] certificates that were used last in one runtime. The connections of a certificate
-/// end when its last clone is dropped.
+/// connections by the certificate and its opened key. It keeps a limited number of HTTP clients
+/// ([`HyperTransport::MAX_BINDINGS`]), and first removes the client that was used least recently. The connections of a
+/// certificate end when its last clone is dropped.
 ///
 /// A connection belongs to the runtime in which it was opened, and ends with that runtime.
 pub struct HyperTransport {
