@@ -66,7 +66,7 @@ pub struct Answer {
     message: Cow<'static, str>,
     grpc: bool,
     nested: bool,
-    /// The value of `Retry-After`, in seconds.
+    /// The value of `Retry-After`, in seconds. gRPC has its own header in milliseconds.
     retry_after: Option<u64>,
     close: bool,
 }
@@ -170,10 +170,16 @@ impl Answer {
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert("grpc-status", HeaderValue::from_static(status));
         // The message is a fixed text in ASCII without `%`, so it needs no encoding.
         if let Ok(message) = HeaderValue::from_str(&self.message) {
             headers.insert("grpc-message", message);
+        }
+        // gRPC clients do not read `Retry-After`. They read this header as a signed number of 32 bits (gRFC A6).
+        if let Some(seconds) = self.retry_after {
+            let milliseconds = i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX);
+            headers.insert("grpc-retry-pushback-ms", HeaderValue::from(milliseconds));
         }
         response
     }

@@ -334,15 +334,18 @@ fn a_challenge_comes_with_401_and_grpc_has_its_own_statuses() {
             refusals.iter().map(|refusal| Answer::new(refusal, &style).challenge().is_some()).collect();
         assert_eq!(challenged, expected, "{style:?}");
     }
-    let grpc: Vec<String> = refusals
+    let grpc: Vec<_> = refusals
         .iter()
         .map(|refusal| {
             let answer = Answer::new(refusal, &AnswerStyle::Grpc).response();
             assert_eq!((answer.status().as_u16(), answer.body().len()), (200, 0));
-            answer.headers()["grpc-status"].to_str().unwrap().to_owned()
+            assert_eq!(answer.headers()["cache-control"], "no-store");
+            let header = |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            (header("grpc-status").unwrap(), header("grpc-retry-pushback-ms"))
         })
         .collect();
-    assert_eq!(grpc, ["16", "7", "14"]);
+    let expected = [("16", None), ("7", None), ("14", Some("20000"))];
+    assert_eq!(grpc, expected.map(|(status, wait)| (status.to_owned(), wait.map(str::to_owned))));
     let retry = |refusal: &Refusal| {
         Answer::new(refusal, &AnswerStyle::MtlsPop).response().headers().contains_key("retry-after")
     };
