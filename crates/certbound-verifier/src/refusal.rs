@@ -15,8 +15,7 @@ pub use self::forwarded::ForwardedError;
 pub(crate) use self::forwarded::MAX_CERTIFICATE_HEADER;
 
 /// The reason why the verifier refuses a request. If there are several reasons, the verifier uses the first reason in
-/// the order of these variants. [`Refusal::TokenInUrl`] is an exception: it precedes the refusals of the
-/// `Authorization` header.
+/// the order of these variants.
 ///
 /// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, but never the
 /// token. The caller gets [`Refusal::description`], which contains nothing of the request.
@@ -32,6 +31,12 @@ pub enum Refusal {
         fix = "the caller, or the proxy in front of the resource, must send only one of Content-Length and Transfer-Encoding"
     ))]
     AmbiguousLength,
+    /// The URL has a token. RFC 6750, section 2.3, allows this form and discourages its use.
+    #[error("the URL has an access_token parameter")]
+    #[strum(props(code = "token_in_url"))]
+    #[strum(props(description = "a token must not be in the URL"))]
+    #[strum(props(fix = "the caller must send the token in one Authorization header and nowhere else"))]
+    TokenInUrl,
     /// The request has no `Authorization` header.
     #[error("the request has no Authorization header")]
     #[strum(props(code = "no_credentials"))]
@@ -56,12 +61,6 @@ pub enum Refusal {
     #[strum(props(description = "the Authorization header is malformed"))]
     #[strum(props(fix = "the caller must send the token in one Authorization header and nowhere else"))]
     MalformedAuthorization,
-    /// The URL has a token. RFC 6750, section 2.3, allows this form and discourages its use.
-    #[error("the URL has an access_token parameter")]
-    #[strum(props(code = "token_in_url"))]
-    #[strum(props(description = "a token must not be in the URL"))]
-    #[strum(props(fix = "the caller must send the token in one Authorization header and nowhere else"))]
-    TokenInUrl,
     /// The header by which a vault's callers opt in is missing, occurs more than once, or is not `true`.
     #[error("the request must have the header x-ms-tokenboundauth exactly once, with the value true")]
     #[strum(props(code = "opt_in_missing"))]
