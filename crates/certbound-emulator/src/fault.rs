@@ -80,8 +80,12 @@ const fn once() -> Option<u32> {
 pub(crate) struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
-    /// Adds a rule after the existing rules. Returns false if there are already [`MAX_RULES`] rules.
+    /// Adds a rule after the existing rules. Returns false if there are already [`MAX_RULES`] rules. A rule with the
+    /// count 0 never applies, so it is not added.
     pub(crate) fn add(&self, fault: Fault) -> bool {
+        if fault.count == Some(0) {
+            return true;
+        }
         let mut rules = self.rules();
         let room = rules.len() < MAX_RULES;
         if room {
@@ -117,10 +121,13 @@ impl Faults {
 
     fn first(&self, asked: &RequestFacts<'_>, of_kind: impl Fn(&FaultResult) -> bool) -> Option<FaultResult> {
         let mut rules = self.rules();
-        rules.retain(|rule| rule.count != Some(0));
-        let rule = rules.iter_mut().find(|rule| of_kind(&rule.result) && rule.condition.fits(asked))?;
-        rule.count = rule.count.map(|left| left - 1);
-        Some(rule.result.clone())
+        let at = rules.iter().position(|rule| of_kind(&rule.result) && rule.condition.fits(asked))?;
+        if rules[at].count == Some(1) {
+            return Some(rules.remove(at).result);
+        }
+        // A rule in the list has no count, or a count of at least 1.
+        rules[at].count = rules[at].count.map(|left| left - 1);
+        Some(rules[at].result.clone())
     }
 
     fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
@@ -143,8 +150,15 @@ mod tests {
             RequestFacts { host: "h", path: "/p", leg: Some(LegKind::Leg2), ..RequestFacts::default() };
         let taken: Vec<_> = (0..4).map(|_| faults.take(&asked).map(|result| result.name())).collect();
         assert_eq!(taken, [Some("no_cnf"), Some("no_cnf"), Some("delay"), Some("delay")]);
+        assert!(faults.add(rule(r#"{"result":"no_cnf","count":0}"#)));
+        let left: Vec<_> = faults.list().iter().map(|rule| rule.result.name()).collect();
+        assert_eq!(left, ["delay", "redirect307"], "a rule that never applies again is not listed");
         faults.clear();
         assert_eq!(faults.take(&asked), None);
+        (0..MAX_RULES).for_each(|_| assert!(faults.add(rule(r#"{"result":"no_cnf"}"#))));
+        assert!(!faults.add(rule(r#"{"result":"no_cnf"}"#)));
+        faults.take(&asked);
+        assert!(faults.add(rule(r#"{"result":"no_cnf"}"#)), "a used rule leaves room for another rule");
         assert!(serde_json::from_str::<Fault>(r#"{"result":"no_such"}"#).is_err());
         assert!(serde_json::from_str::<Fault>(r#"{"result":"no_cnf","cuont":2}"#).is_err());
         let spelt =

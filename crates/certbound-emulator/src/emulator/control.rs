@@ -61,12 +61,13 @@ impl Emulator {
         self.journal.clear();
     }
 
-    /// Adds a rule after the others. If there are already 1000 rules, returns false and adds nothing.
+    /// Adds a rule after the others. If there are already 1000 rules, returns false and adds nothing. A rule with the
+    /// count 0 never applies, so it is not added.
     pub fn add_fault(&self, fault: Fault) -> bool {
         self.faults.add(fault)
     }
 
-    /// Returns the rules with their remaining counts. A rule with the count 0 stays in the list until the next request.
+    /// Returns the rules that still apply, with their remaining counts.
     pub fn faults(&self) -> Vec<Fault> {
         self.faults.list()
     }
