@@ -370,8 +370,8 @@ impl Emulator {
     }
 }
 
-/// Returns whether the request names the host of the TLS handshake. RFC 9112 requires the name in `Host`. Some callers
-/// also put the name in the URI.
+/// Returns whether the request names no other host than the TLS handshake. The name is in `Host`, in the URI, or in
+/// both. The server refuses an HTTP/1.1 request without `Host` before this check.
 fn names_host(request: &Request<Bytes>, name: &str) -> bool {
     let mut stated = request.headers().get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
     let same = |host: &str| host.strip_suffix(":443").unwrap_or(host).eq_ignore_ascii_case(name);

@@ -42,7 +42,7 @@ pub(super) async fn whole(
 
 /// Returns an empty answer. An HTTP/1.1 connection closes after this answer, because the rest of the request was not
 /// read. With HTTP/2 the rest of the request is ignored.
-fn last(status: StatusCode) -> Response<ResponseBody> {
+pub(super) fn last(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::whole(Bytes::new()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use certbound_core::shown::shown;
 use certbound_serve::{Body, Connection};
-use http::header::DATE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{DATE, HOST};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::connection::{Resettable, ResponseBody, carry_out, whole, without_body};
+use super::connection::{Resettable, ResponseBody, carry_out, last, whole, without_body};
 use super::current::CurrentEmulator;
 use super::fetch;
 use super::late;
@@ -196,6 +196,16 @@ pub(super) enum Client {
     Late(late::Peer),
 }
 
+/// Whether the request has as many `Host` headers as its version of HTTP requires. RFC 9112, section 3.2, requires the
+/// status 400 for any other number.
+fn has_right_hosts(request: &Request<Body>) -> bool {
+    match (request.version(), request.headers().get_all(HOST).iter().count()) {
+        (_, 1) => true,
+        (Version::HTTP_11, _) => false,
+        (_, hosts) => hosts == 0,
+    }
+}
+
 /// Answers a request to an emulated host.
 pub(super) async fn respond(
     request: Request<Body>,
@@ -204,6 +214,10 @@ pub(super) async fn respond(
     reset: Arc<AtomicBool>,
 ) -> io::Result<Response<ResponseBody>> {
     let is_head = request.method() == Method::HEAD;
+    if !has_right_hosts(&request) {
+        tracing::warn!("a request was refused: it must have the header Host exactly once");
+        return Ok(last(StatusCode::BAD_REQUEST));
+    }
     let request = match whole(request).await {
         Ok(request) => request,
         Err(response) => return Ok(response),

@@ -43,3 +43,26 @@ async fn s77_a_trailer_is_no_parameter_and_framing_that_can_be_read_two_ways_is_
     }
     assert_eq!(fixture.emulator.journal().len(), answered, "neither was looked at");
 }
+
+#[tokio::test]
+async fn a_request_must_have_the_header_host_once() {
+    let fixture = start().await;
+    let request = |version: &str, hosts: &str| {
+        let length = LEG_1.len();
+        format!(
+            "POST /{TENANT}/oauth2/v2.0/token HTTP/{version}\r\n{hosts}connection: close\r\ncontent-length: {length}\r\n\
+             content-type: application/x-www-form-urlencoded\r\n\r\n{LEG_1}"
+        )
+    };
+    let host = format!("host: {MTLS}\r\n");
+    for (version, hosts, status) in [
+        ("1.1", String::new(), 400),
+        ("1.1", host.repeat(2), 400),
+        ("1.0", host.repeat(2), 400),
+        ("1.1", host, 200),
+        ("1.0", String::new(), 200),
+    ] {
+        let answer = raw(&fixture, &request(version, &hosts)).await;
+        assert_eq!(answer.split(' ').nth(1), Some(&*status.to_string()), "{version} {hosts}: {answer}");
+    }
+}
