@@ -5,6 +5,8 @@ mod custom;
 mod graph;
 mod vault;
 
+use std::error::Error;
+
 use bytes::Bytes;
 use certbound_core::environment::Cloud;
 use certbound_core::tenant::TenantId;
@@ -102,7 +104,7 @@ impl ResourceServer<'_> {
             // A leaf that cannot be parsed cannot be the token's certificate.
             Some(leaf) => PeerCertificate::from_der(leaf).map_err(|_| Refusal::NoCertificate)?,
         };
-        let (verifier, keys) = self.verifier().ok_or_else(misconfigured)?;
+        let (verifier, keys) = self.verifier()?;
         let verified = verifier.check(&keys, &authorization, &peer, self.now)?;
         if verified.roles().next().is_none() {
             return Err(Refusal::NoPermission);
@@ -115,12 +117,15 @@ impl ResourceServer<'_> {
     }
 
     /// Returns a verifier that accepts tokens of this world's tenants in every cloud, whose audience is this resource.
-    fn verifier(&self) -> Option<(Verifier, KeySet)> {
+    ///
+    /// # Errors
+    /// [`Refusal::KeysUnavailable`] if no verifier can be built from the world.
+    fn verifier(&self) -> Result<(Verifier, KeySet), Refusal> {
         let tenants = self.world.tenants.iter().filter_map(|tenant| TenantId::parse(&tenant.id).ok());
         let tenants: Vec<TenantId> = tenants.collect();
         let (mut builder, mut keys) = (Verifier::builder(), KeySet::new());
         for cloud in Cloud::ALL {
-            let issuer = Issuer::entra(*cloud, tenants.clone()).ok()?;
+            let issuer = Issuer::entra(*cloud, tenants.clone()).map_err(|error| misconfigured(&error))?;
             for key in self.keys.live() {
                 keys = keys.with_key(&issuer, key.kid(), key.public().clone());
             }
@@ -139,12 +144,16 @@ impl ResourceServer<'_> {
         };
         let policy = if requires_bound { BindingPolicy::Required } else { BindingPolicy::WhenBound };
         // The verifier accepts every caller. `ResourceServer::check` then requires a role.
-        builder.binding(policy).dangerous_any_caller().build().ok().map(|verifier| (verifier, keys))
+        let verifier = builder.binding(policy).dangerous_any_caller().build();
+        verifier.map(|verifier| (verifier, keys)).map_err(|error| misconfigured(&error))
     }
 }
 
-fn misconfigured() -> Refusal {
-    let reason = "the world has no tenant with an id".to_owned();
+/// Returns the refusal of a resource whose verifier cannot be built from the world. The response does not contain the
+/// reason, so this function writes it to the log.
+fn misconfigured(error: &dyn Error) -> Refusal {
+    tracing::warn!(%error, "no verifier can be built from the world of the emulator");
+    let reason = format!("no verifier can be built from the world of the emulator: {error}");
     let retry_after = std::time::Duration::from_secs(30);
     Refusal::KeysUnavailable { reason, host: None, is_transient: false, retry_after }
 }
