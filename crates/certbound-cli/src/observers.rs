@@ -94,19 +94,22 @@ impl Observer for Trace {
     }
 }
 
-/// Reports that Leg 1 is done, before Leg 2 uses the assertion. The report is the same for an existing assertion, for
-/// which Leg 1 did not run in this command.
-pub(crate) struct Stations;
+/// Reports the assertion, before Leg 2 uses it.
+pub(crate) struct Stations {
+    /// Whether this command runs Leg 1. Otherwise a file contains the assertion.
+    pub(crate) runs_leg1: bool,
+}
 
 impl Observer for Stations {
     fn before_request(&self, request: &ObservedRequest) {
         // Leg 1's request has no assertion: a certificate or the platform authenticates it.
         let Some(ObservedValue::Redacted(length)) = request.parameter("client_assertion") else { return };
+        let leg1 = if self.runs_leg1 { "Leg 1 done" } else { "Leg 1 not run, the assertion exists" };
         tell(&match request.presents {
-            Some(thumbprint) => format!(
-                "Leg 1 done: token type mtls_pop, certificate {thumbprint}, assertion of {length} bytes"
-            ),
-            None => format!("Leg 1 done: token type Bearer, assertion of {length} bytes"),
+            Some(thumbprint) => {
+                format!("{leg1}: token type mtls_pop, certificate {thumbprint}, assertion of {length} bytes")
+            }
+            None => format!("{leg1}: token type Bearer, assertion of {length} bytes"),
         });
         tell(&format!("Assertion provided for: {}", request.token_endpoint));
     }

@@ -59,9 +59,10 @@ async fn acquire_and_call<T: Transport + Clone>(
     terminal: Terminal,
 ) -> Result<(), Failure> {
     let (client, two_legs) = client(flags, kind, reach)?;
+    let stations = Stations { runs_leg1: flags.leg1.assertion_file.is_none() };
     let observer = Observers::default()
         .and_if(flags.client.run.trace, Trace)
-        .and_if(two_legs && terminal.tells_stations(), Stations);
+        .and_if(two_legs && terminal.tells_stations(), stations);
     let token = plan::acquire(&client, &scope, kind, Arc::new(observer)).await?;
     tell_unseen(&token);
     if two_legs && terminal.tells_stations() {

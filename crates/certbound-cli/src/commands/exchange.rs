@@ -33,10 +33,11 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
     let reach = reach.seeing_bindings(flags.kind.require_observed_binding);
     let plan = plan::two_legs(&flags.client, &flags.leg1, kind, &reach)?;
     let report = Arc::new(JwtPopReport::default());
+    let stations = Stations { runs_leg1: flags.leg1.assertion_file.is_none() };
     let observer = Observers::default()
         .and(Arc::clone(&report) as _)
         .and_if(flags.client.run.trace, Trace)
-        .and_if(terminal.tells_stations(), Stations);
+        .and_if(terminal.tells_stations(), stations);
     let token = plan::acquire(&plan.client, &scope, kind, Arc::new(observer)).await?;
     if terminal.tells_stations() {
         tell_leg_2(&token);

@@ -68,8 +68,16 @@ fn leg_2_alone_with_an_assertion_made_elsewhere() {
         (Some("mtls_pop"), 43)
     );
 
-    let exchange =
-        ["exchange", "--scope", VAULT, "--assertion-file", "-", "--certificate", emulator.certificate()];
+    let exchange = [
+        "exchange",
+        "-v",
+        "--scope",
+        VAULT,
+        "--assertion-file",
+        "-",
+        "--certificate",
+        emulator.certificate(),
+    ];
     let mut child = emulator
         .certbound()
         .args(exchange)
@@ -79,11 +87,17 @@ fn leg_2_alone_with_an_assertion_made_elsewhere() {
         .spawn()
         .unwrap();
     writeln!(child.stdin.take().unwrap(), "{assertion}").unwrap();
-    let result = json(&child.wait_with_output().unwrap());
+    let output = child.wait_with_output().unwrap();
+    let (result, told) = (json(&output), stderr(&output));
     assert_eq!(
         (result["tokenType"].as_str(), result["legs"].as_array().unwrap().len()),
         (Some("mtls_pop"), 1)
     );
+    assert!(
+        told.contains("Leg 1 not run, the assertion exists: token type mtls_pop, certificate "),
+        "{told}"
+    );
+    assert!(!told.contains("Leg 1 done") && told.contains("Leg 2 done"), "{told}");
 
     // Leg 1 does not run here, so the environment's certificate is that of Leg 2.
     let directory = tempfile::tempdir().unwrap();
