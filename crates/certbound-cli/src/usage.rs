@@ -29,6 +29,14 @@ pub(crate) enum Usage {
     #[error("{one} and {other} cannot be used together")]
     #[strum(props(code = "usage", fix = "leave one of the two out, or unset its environment variable"))]
     Conflict { one: &'static str, other: &'static str },
+    #[error(
+        "a certificate that is given as a PKCS#11 URI uses the key in its token, and another key is given"
+    )]
+    #[strum(props(code = "usage"))]
+    #[strum(props(
+        fix = "leave --certificate-key (for Leg 1 --leg1-certificate-key) out, or give the certificate as a file"
+    ))]
+    TwoKeys,
     #[error("no certificate is given")]
     #[strum(props(code = "certificate_required"))]
     #[strum(props(

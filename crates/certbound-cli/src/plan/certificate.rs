@@ -30,10 +30,7 @@ pub(crate) fn load(
     password_env: Option<&str>,
 ) -> Result<(BindingCertificate, String), Failure> {
     match (token_uri::text(path), key.and_then(token_uri::text)) {
-        (Some(_), _) if key.is_some() => {
-            let (one, other) = ("--certificate with a PKCS#11 URI", "--certificate-key");
-            return Err(Usage::Conflict { one, other }.into());
-        }
+        (Some(uri), _) if key.is_some() && !token_uri::is_tpm(uri) => return Err(Usage::TwoKeys.into()),
         (Some(uri), _) => return hardware::certificate(uri, password_env),
         (None, Some(uri)) => return hardware::certificate_of_file(path, uri, password_env),
         (None, None) => {}

@@ -59,6 +59,21 @@ fn a_mistake_in_the_command_line_has_a_tip() {
 }
 
 #[test]
+fn a_second_key_for_a_certificate_in_a_token_is_refused_for_either_leg() {
+    let (identity, uri) = (["--tenant", TENANT, "--client-id", APP], "pkcs11:token=app;object=client");
+    for (command, certificate, key) in [
+        ("token", "--certificate", "--certificate-key"),
+        ("exchange", "--leg1-certificate", "--leg1-certificate-key"),
+    ] {
+        let args = [command, "--scope", VAULT, certificate, uri, key, "client.key"];
+        for said in both(&[&args[..], &identity].concat()) {
+            assert!(said.contains("[usage]") || said.contains(r#""code":"usage""#), "{said}");
+            assert!(said.contains("--certificate-key (for Leg 1 --leg1-certificate-key)"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn verify_names_the_flags_that_it_needs() {
     let [said, _] = both(&["verify", "abc", "--tenant", TENANT, "--audience", "x"]);
     assert!(said.contains("fix: give --require-role, --require-scope or --allow-client"), "{said}");

@@ -154,6 +154,10 @@ fn bad_uris_are_mistakes_of_the_command_line() {
         (vec!["--certificate", &good, "--certificate-key", &good], "usage"),
         (vec!["--certificate", "tpm:0x81300001"], "tpm_has_no_certificate"),
         (
+            vec!["--certificate", "tpm:0x81300001", "--certificate-key", "tpm:0x81300001"],
+            "tpm_has_no_certificate",
+        ),
+        (
             vec!["--certificate", emulator.certificate(), "--certificate-key", "tpm:0x81300001"],
             "tpm_not_built_in",
         ),
