@@ -23,6 +23,8 @@ pub use certbound_core::region::{DetectedRegion, DetectionFailure, RegionOutcome
 const PAUSE: Duration = Duration::from_secs(300);
 
 type Detected = Result<DetectedRegion, DetectionFailure>;
+/// The result of a detection, and whether an earlier detection found it.
+type Found = (Detected, bool);
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// The detection of the region in which the program runs. Clones share its result.
@@ -55,7 +57,7 @@ pub(crate) struct Requester {
 struct Inner {
     variable: Box<Variables>,
     known: Mutex<Option<Known>>,
-    under_way: SingleFlight<Option<tokio::runtime::Id>, Detected>,
+    under_way: SingleFlight<Option<tokio::runtime::Id>, Found>,
 }
 
 /// The result of the last detection, and the time of its end.
@@ -103,21 +105,17 @@ impl RegionDetector {
 
     /// Returns the region, and whether it is the result of an earlier detection. `requester` is called if this caller
     /// starts a detection.
-    pub(crate) async fn detect(
-        &self,
-        clock: &dyn Clock,
-        requester: impl FnOnce() -> Requester,
-    ) -> (Detected, bool) {
+    pub(crate) async fn detect(&self, clock: &dyn Clock, requester: impl FnOnce() -> Requester) -> Found {
         if let Some(known) = self.0.known(clock.now()) {
             return (known, true);
         }
         let inner = Arc::clone(&self.0);
-        let load = move || -> Load<Detected> {
+        let load = move || -> Load<Found> {
             let requester = requester();
             Box::pin(async move {
                 // Another detection may have ended in the meantime.
                 match inner.known(requester.clock.now()) {
-                    Some(known) => known,
+                    Some(known) => (known, true),
                     None => {
                         let detected = inner.find(&requester).await;
                         inner.remember(detected, requester.clock.now())
@@ -125,8 +123,8 @@ impl RegionDetector {
                 }
             })
         };
-        let (detected, _) = self.0.under_way.run(this_runtime(), load).await;
-        (detected.unwrap_or(Err(DetectionFailure::Interrupted)), false)
+        let (found, _) = self.0.under_way.run(this_runtime(), load).await;
+        found.unwrap_or((Err(DetectionFailure::Interrupted), false))
     }
 }
 
@@ -156,11 +154,11 @@ impl Inner {
     }
 
     /// Keeps the result and returns it. If a detection in another runtime has already found a region, that region is
-    /// kept and returned instead.
-    fn remember(&self, detected: Detected, at: UnixTime) -> Detected {
+    /// kept and returned instead, as the result of an earlier detection.
+    fn remember(&self, detected: Detected, at: UnixTime) -> Found {
         let mut known = self.lock();
         if let Some(Known { detected: Ok(found), .. }) = &*known {
-            return Ok(found.clone());
+            return (Ok(found.clone()), true);
         }
         match &detected {
             Ok(found) => {
@@ -170,7 +168,7 @@ impl Inner {
                 tracing::warn!(%failure, "the region was not detected; the global endpoint is used")
             }
         }
-        known.insert(Known { detected, at }).detected.clone()
+        (known.insert(Known { detected, at }).detected.clone(), false)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Known>> {

@@ -1,8 +1,8 @@
 //! Tests of the detection of the region: its sources, its repetition, and the reports of its result.
 
 use std::future::IntoFuture as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use certbound::credential::ByCertificate;
@@ -10,7 +10,7 @@ use certbound::region::{DetectionFailure, RegionDetector, RegionOutcome, RegionS
 use certbound::{Authority, Client, Cloud, Region, ResourceScope, TenantId};
 use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, PlatformEndpoint, World};
-use certbound_testkit::{AnsweringTransport, GatedTransport, Pair, Seen};
+use certbound_testkit::{AnsweringTransport, GatedTransport, NeverTransport, Pair, Seen};
 use futures_util::future::join_all;
 
 use crate::two_leg::vault;
@@ -96,6 +96,29 @@ async fn the_environment_comes_before_the_metadata_service() {
         assert_eq!(last(&transport), (host, format!("5|1004,1,{region},2,4|0,1,6,,,")));
         assert_eq!(count(&transport), requests, "{set:?}");
     }
+}
+
+#[tokio::test]
+async fn a_region_that_another_runtime_has_found_in_the_meantime_is_not_a_new_detection() {
+    let (shared, is_first) = (Arc::new(OnceLock::<RegionDetector>::new()), AtomicBool::new(true));
+    let in_environment = Arc::clone(&shared);
+    let regions = RegionDetector::with_environment(move |_| {
+        if is_first.swap(false, Ordering::SeqCst) {
+            let other = in_environment.get().unwrap().clone();
+            let detects = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(other.region(NeverTransport)).unwrap();
+            };
+            std::thread::spawn(detects).join().unwrap();
+        }
+        Some("eastus".to_owned())
+    });
+    assert!(shared.set(regions.clone()).is_ok());
+    let (pair, transport) = (Pair::new(), machine(|_| (200, "centralus".to_owned())));
+    let token = client(&pair, &transport, &regions).bound_token(&vault()).await.unwrap();
+    let outcome = RegionOutcome::Detected { source: RegionSource::RegionName, remembered: true };
+    assert_eq!(token.details().region_outcome, Some(outcome));
+    assert_eq!(last(&transport).1, "5|1004,2,eastus,2,4|0,1,6,,,");
 }
 
 #[tokio::test]
