@@ -14,7 +14,8 @@ use super::machine_key::fix_of_signer;
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum ProviderError {
-    /// A function, a file or a Leg 1 of the application returned an error instead of an assertion.
+    /// A function, a file or a Leg 1 of the application returned an error instead of an assertion. A new
+    /// `ProviderError` has this variant: see [`ProviderError::new`].
     #[error("the assertion provider failed: {cause:.512}")]
     #[strum(props(code = "assertion_provider_failed", fix = "see the provider's own error"))]
     Assertion {
@@ -57,9 +58,12 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
-    /// Creates the failure of a provider that may succeed later. If `error` is an [`Error`], the result of
-    /// [`Error::is_transient`] determines whether the failure is transient. A `ProviderError` is returned unchanged, so
-    /// a provider can return [`ProviderError::permanent`].
+    /// Creates the failure of a provider that may succeed later. It is a [`ProviderError::Assertion`], and its text and
+    /// code name the provider of an assertion. If a certificate source returns it, the client turns it into a
+    /// [`ProviderError::Certificate`].
+    ///
+    /// If `error` is an [`Error`], the result of [`Error::is_transient`] determines whether the failure is transient. A
+    /// `ProviderError` is returned unchanged, so a provider can return [`ProviderError::permanent`].
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error = match error.into().downcast::<Self>() {
             Ok(ours) => return *ours,
@@ -70,12 +74,14 @@ impl ProviderError {
         Self::Assertion { cause, is_transient }
     }
 
-    /// Creates the failure of a provider that will not succeed without a change.
+    /// Creates the failure of a provider that will not succeed without a change. Its variant is that of
+    /// [`ProviderError::new`].
     pub fn permanent(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Assertion { cause: Cause::new(error), is_transient: false }
     }
 
-    /// Turns the failure of an unnamed provider into the failure of a certificate source.
+    /// Turns the failure that a certificate source has returned into the failure of a certificate source.
+    /// [`ProviderError::new`] does not know its caller, so its result names the provider of an assertion.
     pub(crate) fn of_certificate(self) -> Self {
         match self {
             Self::Assertion { cause, is_transient } => Self::Certificate { cause, is_transient },
