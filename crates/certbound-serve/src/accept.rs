@@ -27,10 +27,9 @@ pub(crate) enum Stage {
 /// Serves the connections of `listener` until `stop` is ready. Then it stops accepting, waits at most [`Limits::stop`]
 /// for the responses that are in progress, and closes every connection.
 ///
-/// After `stop`, an idle HTTP/1.1 connection is closed at once, and an idle HTTP/2 client gets GOAWAY. A new HTTP/1.1
-/// connection has 250 ms for its first request. A new HTTP/2 connection is closed if the server has read nothing from
-/// it. A connection in the listener's queue counts as new while a place is free. A connection that waits for a place is
-/// closed.
+/// After `stop`, an idle HTTP/1.1 connection is closed at once, and an idle HTTP/2 client gets GOAWAY. A new connection
+/// has 250 ms for its first request. A connection in the listener's queue counts as new while a place is free. A
+/// connection that waits for a place is closed.
 ///
 /// `handle` returns the future that serves one connection. Each future runs as a separate task. Dropping the future of
 /// this function closes every connection at once.

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::accept::Stage;
 use crate::activity::Phase;
 use crate::body::{Body, Protocol};
-use crate::connection::{Connection, LEAST_HEAD_BYTES, answered};
+use crate::connection::{Connection, FIRST_REQUEST, LEAST_HEAD_BYTES, answered};
 use crate::guarded::Guarded;
 
 /// The maximum number of requests that the client has reset before the service saw them. If there are more, hyper
@@ -76,7 +76,16 @@ impl Connection {
             .keep_alive_timeout(limits.ping);
         let stream = TokioIo::new(Guarded::new(stream, self.handle.clone()));
         let mut http = std::pin::pin!(http.serve_connection(stream, service));
-        let (mut stage, mut open, mut ending) = (self.stage.clone(), Vec::<Answering>::new(), false);
+        let mut stage = self.stage.clone();
+        let is_new = || self.handle.activity().moment().phase == Phase::New;
+        let mut stopped = std::pin::pin!(async {
+            // `wait_for` fails if the server was dropped. `serve` then ends the task that runs this code.
+            let _ = stage.wait_for(|stage| *stage != Stage::Running).await;
+            if is_new() {
+                tokio::time::sleep(FIRST_REQUEST).await;
+            }
+        });
+        let (mut open, mut ending) = (Vec::<Answering>::new(), false);
         loop {
             // The connection is polled before its requests, so the data of a request is sent before the request is
             // polled again.
@@ -93,14 +102,13 @@ impl Connection {
                 biased;
                 Some(error) = failure.recv() => return Err(error),
                 ended = served => return ended.map_err(io::Error::other),
-                // `wait_for` fails if the server was dropped. `serve` then ends the task that runs this code.
-                _ = stage.wait_for(|stage| *stage != Stage::Running), if !ending => {}
+                () = &mut stopped, if !ending => {}
                 () = unused => if ending {
                     let late = "the client did not end a connection that it was told to end";
                     return Err(io::Error::new(io::ErrorKind::TimedOut, late));
                 },
             }
-            if self.handle.activity().moment().phase == Phase::New {
+            if is_new() {
                 // The client has sent nothing, so the server sends no GOAWAY.
                 return Ok(());
             }
