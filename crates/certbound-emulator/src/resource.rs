@@ -157,3 +157,42 @@ fn misconfigured(error: &dyn Error) -> Refusal {
     let retry_after = std::time::Duration::from_secs(30);
     Refusal::KeysUnavailable { reason, host: None, is_transient: false, retry_after }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulator::EmulatorKeys;
+
+    #[test]
+    fn the_refusal_of_a_resource_without_a_verifier_names_what_is_wrong() {
+        let now = UnixTime::from_secs(1_800_000_000);
+        let keys = EmulatorKeys::generate(&World::built_in(), now).unwrap();
+        let reason = |change: fn(&mut World)| {
+            let mut world = World::built_in();
+            change(&mut world);
+            let server = ResourceServer {
+                world: &world,
+                keys: &SigningKeys::new(keys.first.clone()),
+                directory: &Directory::new(&world, now),
+                resource: &world.resources[0],
+                token_binding: None,
+                now,
+                tls: &TlsFacts::default(),
+                host: "",
+                since: now,
+                vaults: &Vaults::default(),
+                vault_keys: &keys.vault,
+            };
+            server.verifier().err().map(|refusal| refusal.to_string())
+        };
+        assert_eq!(reason(|_| {}), None);
+        for (change, expected) in [
+            ((|world| world.tenants.clear()) as fn(&mut World), "no tenant is set"),
+            (|world| world.tenants[0].id = "contoso.example".to_owned(), "`contoso.example` is a name"),
+            (|world| world.resources[0].app_id.clear(), "no audience is set"),
+        ] {
+            let reason = reason(change).unwrap();
+            assert!(reason.contains(expected), "{reason}");
+        }
+    }
+}
