@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use certbound::certificate::KeySpec;
 use certbound_core::certificate::Curve;
 
 use crate::error::Pkcs11Error;
-use crate::generate::{KeySpec, generate};
+use crate::generate::generate;
 use crate::key::{TokenKey, only_one};
 use crate::mechanism::KeyKind;
 use crate::module;

@@ -1,6 +1,7 @@
 //! Generates keys in a token: sensitive and not extractable from the beginning.
 
 use aws_lc_rs::rand;
+use certbound::certificate::KeySpec;
 use certbound_core::certificate::Curve;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
@@ -10,22 +11,6 @@ use crate::der::curve_parameters;
 use crate::error::Pkcs11Error;
 use crate::objects::{self, FoundKey};
 use crate::token::Opened;
-
-/// The kind of a key to generate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeySpec {
-    /// RSA with 2048 bits. Managed identities need this kind of key.
-    Rsa2048,
-    /// RSA with 3072 bits.
-    Rsa3072,
-    /// RSA with 4096 bits.
-    Rsa4096,
-    /// EC on P-256. It cannot sign assertions for Bearer tokens.
-    P256,
-    /// EC on P-384. It cannot sign assertions for Bearer tokens.
-    P384,
-}
 
 /// A key pair that this process has just generated.
 pub(crate) struct Generated {

@@ -43,11 +43,11 @@ mod workers;
 pub use self::certificate::TokenCertificate;
 pub use self::contents::{KeyFacts, OpenToken, TokenFacts, list_tokens};
 pub use self::error::Pkcs11Error;
-pub use self::generate::KeySpec;
 pub use self::key::TokenKey;
 pub use self::machine_keys::TokenKeys;
 pub use self::token::TokenOptions;
 pub use self::uri::Pkcs11Uri;
+pub use certbound::certificate::KeySpec;
 
 /// Compiles the example of the page on keys in hardware as a documentation test.
 #[cfg(doctest)]

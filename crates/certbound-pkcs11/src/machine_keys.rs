@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
-use certbound::certificate::SignatureScheme;
+use certbound::certificate::{KeySpec, SignatureScheme};
 use certbound::error::KeyError;
 use certbound::managed_identity::{KeyProvider, KeyStrength, MachineKey};
 
 use crate::error::Pkcs11Error;
-use crate::generate::{KeySpec, generate};
+use crate::generate::generate;
 use crate::key::TokenKey;
 use crate::mechanism::KeyKind;
 use crate::objects::{self, FoundKey, Selector};

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tss_esapi::Context;
-use tss_esapi::attributes::ObjectAttributesBuilder;
 use tss_esapi::constants::CapabilityType;
 use tss_esapi::handles::{KeyHandle as EsysKey, NvIndexHandle, NvIndexTpmHandle, ObjectHandle, TpmHandle};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
@@ -16,9 +15,10 @@ use tss_esapi::structures::{
 };
 use tss_esapi::traits::Marshall as _;
 
-use crate::error::TpmError;
+use crate::error::{TpmError, refused_session};
+use crate::handle::KeyHandle;
 use crate::key::TpmKey;
-use crate::object;
+use crate::{object, refused};
 
 /// The index of the certificate of an RSA-2048 endorsement key (TCG EK Credential Profile, section 2.2.1.4).
 const EK_CERTIFICATE: u32 = 0x01C0_0002;
@@ -78,15 +78,18 @@ impl TpmKey {
             return Err(TpmError::of_value("TPM2_Certify", reason));
         }
         let (nonce, fixed) = (nonce.to_vec(), self.tpm().attestation_key());
+        let (tpm, own) = (self.tpm().clone(), self.handle());
         // Without a fixed key the TPM makes an attestation key first.
         let limit = fixed.is_none().then_some(WITH_NEW_KEY);
         self.run(limit, move |context, key, found| {
             let certified = match fixed {
                 Some(handle) => object::with(context, handle, |context, attester, attesting| {
-                    certify(context, key, attester.into(), attesting.public, &nonce)
+                    refused::once(&tpm, handle, &attesting.name, || {
+                        certify(context, (own, key), (handle, attester.into()), attesting.public, &nonce)
+                    })
                 }),
                 None => with_new_attester(context, |context, attester, public| {
-                    certify(context, key, attester, public, &nonce)
+                    certify(context, (own, key), (own, attester), public, &nonce)
                 }),
             }?;
             let public = found.public.marshall().map_err(|error| TpmError::of("TPMT_PUBLIC", error))?;
@@ -115,10 +118,11 @@ fn with_new_attester<T>(
     result
 }
 
+/// Certifies a key. Each key has its persistent handle for errors; a new attestation key has none, and no authorization.
 fn certify(
     context: &mut Context,
-    key: ObjectHandle,
-    attester: EsysKey,
+    (key_handle, key): (KeyHandle, ObjectHandle),
+    (attester_handle, attester): (KeyHandle, EsysKey),
     attesting: Public,
     nonce: &[u8],
 ) -> Result<TpmAttestation, TpmError> {
@@ -129,7 +133,11 @@ fn certify(
         // `Null` stands for the signature scheme of the attestation key.
         context.certify(key, attester, data, SignatureScheme::Null)
     });
-    let (statement, signature) = certified.map_err(failed)?;
+    let (statement, signature) = certified.map_err(|error| {
+        // The second session is that of the attestation key.
+        let handle = if refused_session(error) == Some(1) { attester_handle } else { key_handle };
+        TpmError::of_key("TPM2_Certify", handle, error)
+    })?;
     Ok(TpmAttestation {
         public: Vec::new(),
         statement: statement.marshall().map_err(failed)?,
@@ -141,15 +149,7 @@ fn certify(
 
 /// Returns the template of the attestation key. The template has no random part, so a TPM makes the same key each time.
 fn attester() -> tss_esapi::Result<Public> {
-    let attributes = ObjectAttributesBuilder::new()
-        .with_fixed_tpm(true)
-        .with_fixed_parent(true)
-        .with_sensitive_data_origin(true)
-        .with_user_with_auth(true)
-        .with_no_da(true)
-        .with_restricted(true)
-        .with_sign_encrypt(true)
-        .build()?;
+    let attributes = object::attributes().with_restricted(true).build()?;
     let parameters = PublicRsaParametersBuilder::new()
         .with_scheme(RsaScheme::RsaSsa(HashScheme::new(HashingAlgorithm::Sha256)))
         .with_key_bits(RsaKeyBits::Rsa2048)

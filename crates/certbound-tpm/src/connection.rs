@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tss_esapi::{Context, TctiNameConf};
 
-use crate::error::TpmError;
+use crate::error::{TpmError, reason_of};
 
 /// The address of a TPM whose text was parsed.
 #[derive(Clone)]
@@ -150,7 +150,7 @@ impl Address {
         {
             return Err(self.unavailable(error));
         }
-        Context::new(self.parsed.clone()).map_err(|error| self.unavailable(error))
+        Context::new(self.parsed.clone()).map_err(|error| self.unavailable(reason_of(error)))
     }
 
     fn unavailable(&self, reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> TpmError {

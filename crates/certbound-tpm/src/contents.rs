@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::error::TpmError;
 use crate::handle::KeyHandle;
 use crate::object::{self, FoundKey, KeyKind};
-use crate::spec::KeySpec;
 use crate::tpm::Tpm;
+use certbound::certificate::KeySpec;
 
 /// The time limit for the generation of a key. Some TPMs need a minute for an RSA key.
 const GENERATION: Duration = Duration::from_secs(300);

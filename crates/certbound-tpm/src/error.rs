@@ -190,7 +190,7 @@ impl TpmError {
 
     /// Makes the error of a command.
     pub(crate) fn of(command: &'static str, error: TssError) -> Self {
-        Self::Command { command, reason: error.to_string(), origin: Origin::of(error) }
+        Self::Command { command, reason: reason_of(error), origin: Origin::of(error) }
     }
 
     /// Makes the error of a value that the TPM has returned, or that a command does not accept.
@@ -240,7 +240,7 @@ impl From<TpmError> for KeyError {
 pub enum Origin {
     /// The TPM or its resource manager has refused the command. The same command would be refused again.
     Refusal,
-    /// The TPM has refused the command for now: it is busy, locked, or has no free memory.
+    /// The TPM has refused the command temporarily: it is busy, locked, or has no free memory.
     Warning,
     /// The connection to the TPM failed. A new connection may help.
     Connection,
@@ -252,33 +252,59 @@ const ANSWERS: [u32; 3] = [0x00, 0x0b, 0x0c];
 /// The severity bit of a code of the TPM: a warning.
 const WARNING: u32 = 0x800;
 
+/// The bit of a code that names a parameter, a handle or a session.
+const FORMAT_ONE: u32 = 0x80;
+
 impl Origin {
     fn of(error: TssError) -> Self {
-        match error {
-            TssError::Tss2Error(Tss2ResponseCode::FormatZero(code)) => Self::of_code(&code.to_string()),
-            TssError::Tss2Error(_) => Self::Refusal,
+        match (error, code_of(error)) {
             // The caller passed a wrong value, or the wrapper does not know a value.
-            TssError::WrapperError(_) => Self::Refusal,
+            (TssError::WrapperError(_), _) => Self::Refusal,
+            (TssError::Tss2Error(_), Some(code)) => Self::of_code(code),
+            (TssError::Tss2Error(_), None) => Self::Connection,
         }
     }
 
-    /// Returns the origin of a code. The library shows the number only in the text of the code, which ends with the
-    /// hexadecimal number.
-    fn of_code(text: &str) -> Self {
-        let number = text.rsplit_once("0x").and_then(|(_, hex)| u32::from_str_radix(hex, 16).ok());
-        match number {
-            Some(code) if ANSWERS.contains(&(code >> 16)) && code & WARNING != 0 => Self::Warning,
-            Some(code) if ANSWERS.contains(&(code >> 16)) => Self::Refusal,
-            _ => Self::Connection,
+    fn of_code(code: u32) -> Self {
+        match ANSWERS.contains(&(code >> 16)) {
+            false => Self::Connection,
+            true if code & FORMAT_ONE == 0 && code & WARNING != 0 => Self::Warning,
+            true => Self::Refusal,
         }
     }
 }
 
-/// Returns whether the TPM has refused an authorization.
+/// Returns the code of an error. The wrapper shows the code only in a text, which ends with the hexadecimal number.
+fn code_of(error: TssError) -> Option<u32> {
+    let text = match error {
+        TssError::Tss2Error(Tss2ResponseCode::FormatZero(code)) => code.to_string(),
+        TssError::Tss2Error(Tss2ResponseCode::FormatOne(code)) => code.to_string(),
+        TssError::Tss2Error(Tss2ResponseCode::Success) | TssError::WrapperError(_) => return None,
+    };
+    u32::from_str_radix(text.rsplit_once("0x")?.1, 16).ok()
+}
+
+/// Returns the text of an error with its code. The wrapper gives wrong texts to codes that are not from the TPM.
+pub(crate) fn reason_of(error: TssError) -> String {
+    match (Origin::of(error), code_of(error)) {
+        (Origin::Connection, Some(code)) => format!("the connection to the TPM failed, code {code:#x}"),
+        (_, Some(code)) => format!("{error}, code {code:#x}"),
+        (_, None) => error.to_string(),
+    }
+}
+
+/// Whether the TPM has refused an authorization.
 fn is_authorization(error: TssError) -> bool {
     let TssError::Tss2Error(code) = error else { return false };
     let refused = [Kind::BadAuth, Kind::AuthFail, Kind::AuthUnavailable, Kind::AuthMissing];
-    code.kind().is_some_and(|kind| refused.contains(&kind))
+    Origin::of(error) != Origin::Connection && code.kind().is_some_and(|kind| refused.contains(&kind))
+}
+
+/// Returns the number of the session whose authorization the TPM has refused, counted from 0 (TPM 2.0 Library, Part 2,
+/// section 6.6.2). The TPM does not always name the session.
+pub(crate) fn refused_session(error: TssError) -> Option<usize> {
+    let code = code_of(error).filter(|code| is_authorization(error) && code & FORMAT_ONE != 0)?;
+    usize::try_from(code >> 8 & 0xf).ok()?.checked_sub(9)
 }
 
 #[cfg(test)]
@@ -288,14 +314,14 @@ mod tests {
     #[test]
     fn a_code_of_the_tpm_is_told_from_a_failed_connection() {
         for (code, origin) in [
-            ("Response code value: 0xa000a", Origin::Connection),
-            ("Response code value: 0x70007", Origin::Connection),
-            ("Response code value: 0x921", Origin::Warning),
-            ("Response code value: 0x14b", Origin::Refusal),
-            ("Response code value: 0xc0921", Origin::Warning),
-            ("another text", Origin::Connection),
+            (0xa000a, Origin::Connection),
+            (0x70007, Origin::Connection),
+            (0x921, Origin::Warning),
+            (0x14b, Origin::Refusal),
+            (0x98e, Origin::Refusal),
+            (0xc0921, Origin::Warning),
         ] {
-            assert_eq!(Origin::of_code(code), origin, "{code}");
+            assert_eq!(Origin::of_code(code), origin, "{code:#x}");
         }
     }
 }

@@ -147,14 +147,12 @@ impl TpmKey {
         if self.is_gone() {
             return Err(TpmError::KeyGone { handle });
         }
-        if refused::contains(self.inner.tpm.address(), &self.inner.name) {
-            return Err(TpmError::Authorization { handle });
-        }
         let this = Arc::clone(&self.inner);
         let limit = limit.unwrap_or(self.inner.tpm.limit());
         let result = self.inner.tpm.run_long(limit, move |context| {
             object::with(context, handle, |context, object, found| match found.name == this.name {
-                true => work(context, object, found),
+                // The thread of the TPM asks and remembers, so that callers at the same time make one attempt together.
+                true => refused::once(&this.tpm, handle, &this.name, || work(context, object, found)),
                 false => Err(TpmError::KeyGone { handle }),
             })
         });
@@ -163,12 +161,8 @@ impl TpmKey {
             TpmError::NoKey { handle: missing } if missing == handle => TpmError::KeyGone { handle },
             other => other,
         });
-        match result {
-            Err(TpmError::KeyGone { .. }) => self.inner.is_gone.store(true, Ordering::Relaxed),
-            Err(TpmError::Authorization { .. }) => {
-                refused::remember(self.inner.tpm.address(), &self.inner.name)
-            }
-            _ => {}
+        if let Err(TpmError::KeyGone { .. }) = result {
+            self.inner.is_gone.store(true, Ordering::Relaxed);
         }
         result
     }

@@ -22,7 +22,7 @@
 //!  3  tpm.rs                        the TPM, with its settings and its properties
 //!  2  connection.rs  refused.rs     the thread that sends commands; the keys that are not tried again
 //!  1  error.rs                      the errors
-//!  0  handle.rs  spec.rs            persistent handles; the kinds of keys
+//!  0  handle.rs                     persistent handles
 //! ```
 #![forbid(unsafe_code)]
 
@@ -35,7 +35,6 @@ mod key;
 mod machine_keys;
 mod object;
 mod refused;
-mod spec;
 mod tpm;
 
 pub use self::attestation::TpmAttestation;
@@ -44,8 +43,8 @@ pub use self::error::{Origin, TpmError};
 pub use self::handle::{HandleError, KeyHandle};
 pub use self::key::TpmKey;
 pub use self::machine_keys::TpmKeys;
-pub use self::spec::KeySpec;
 pub use self::tpm::{Tpm, TpmOptions};
+pub use certbound::certificate::KeySpec;
 
 /// Compiles the examples of the page on keys in a TPM as documentation tests.
 #[cfg(doctest)]

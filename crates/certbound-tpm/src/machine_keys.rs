@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
-use certbound::certificate::SignatureScheme;
+use certbound::certificate::{KeySpec, SignatureScheme};
 use certbound::error::KeyError;
 use certbound::managed_identity::{KeyProvider, KeyStrength, MachineKey};
 use tss_esapi::Context;
@@ -14,7 +14,6 @@ use crate::error::TpmError;
 use crate::handle::KeyHandle;
 use crate::key::TpmKey;
 use crate::object::{self, FoundKey};
-use crate::spec::KeySpec;
 use crate::tpm::Tpm;
 
 /// The time limit for finding or generating the key. A client waits for a key provider for one minute.

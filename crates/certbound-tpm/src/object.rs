@@ -1,7 +1,7 @@
 //! Keys in the TPM: found by their handles, checked, and generated.
 
 use aws_lc_rs::rand;
-use certbound::certificate::SignatureScheme;
+use certbound::certificate::{KeySpec, SignatureScheme};
 use certbound_core::certificate::Curve;
 use certbound_core::key_encoding;
 use tss_esapi::Context;
@@ -21,7 +21,6 @@ use tss_esapi::structures::{
 
 use crate::error::TpmError;
 use crate::handle::KeyHandle;
-use crate::spec::KeySpec;
 
 /// The public exponent of an RSA key whose public area has the exponent 0.
 const DEFAULT_EXPONENT: u32 = 65537;
@@ -237,15 +236,20 @@ pub(crate) fn generate(
     found
 }
 
-fn template(spec: KeySpec) -> tss_esapi::Result<Public> {
-    let attributes = ObjectAttributesBuilder::new()
+/// Returns the attributes of keys that sign and cannot leave the TPM. They have no authorization, so refused authorizations of
+/// other keys do not lock them.
+pub(crate) fn attributes() -> ObjectAttributesBuilder {
+    ObjectAttributesBuilder::new()
         .with_fixed_tpm(true)
         .with_fixed_parent(true)
         .with_sensitive_data_origin(true)
         .with_user_with_auth(true)
         .with_no_da(true)
         .with_sign_encrypt(true)
-        .build()?;
+}
+
+fn template(spec: KeySpec) -> tss_esapi::Result<Public> {
+    let attributes = attributes().build()?;
     let mut random = [0; 32];
     rand::fill(&mut random)
         .map_err(|_| tss_esapi::Error::WrapperError(tss_esapi::WrapperErrorKind::InternalError))?;

@@ -1,22 +1,38 @@
-//! The keys whose authorization the TPM has demanded. The process does not try them again, because each attempt can
+//! The keys whose authorization the TPM has demanded. The process does not try these keys again, because each attempt can
 //! lock the TPM.
 
 use std::collections::HashSet;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use crate::error::TpmError;
+use crate::handle::KeyHandle;
+use crate::tpm::Tpm;
 
 /// The address of a TPM and the name of a key.
 type Key = (String, Vec<u8>);
 
 static REFUSED: LazyLock<Mutex<HashSet<Key>>> = LazyLock::new(Mutex::default);
 
-/// Records a key until the process ends.
-pub(crate) fn remember(address: &str, name: &[u8]) {
-    // No code panics while the lock is held.
-    let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
-    refused.insert((address.to_owned(), name.to_vec()));
+/// Runs `work`, which uses the key, unless the TPM has demanded the authorization of this key before. If the TPM demands it
+/// now, the process remembers the key until it ends.
+pub(crate) fn once<T>(
+    tpm: &Tpm,
+    handle: KeyHandle,
+    name: &[u8],
+    work: impl FnOnce() -> Result<T, TpmError>,
+) -> Result<T, TpmError> {
+    let key = (tpm.address().to_owned(), name.to_vec());
+    if refused().contains(&key) {
+        return Err(TpmError::Authorization { handle });
+    }
+    let result = work();
+    if result.as_ref().is_err_and(|error| *error == TpmError::Authorization { handle }) {
+        refused().insert(key);
+    }
+    result
 }
 
-pub(crate) fn contains(address: &str, name: &[u8]) -> bool {
-    let refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
-    refused.contains(&(address.to_owned(), name.to_vec()))
+fn refused() -> MutexGuard<'static, HashSet<Key>> {
+    // No code panics while the lock is held.
+    REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -33,7 +33,8 @@ impl Default for TpmOptions {
 
 impl TpmOptions {
     /// Sets the time that a caller waits for one command, including the time in the queue. The default is 10 seconds.
-    /// The generation of a key has a separate limit: 40 seconds for the key of a managed identity, otherwise 5 minutes.
+    /// The following operations have separate limits: 40 seconds to find or generate the key of a managed identity, 50
+    /// seconds for an attestation with a new attestation key, and 5 minutes to generate any other key.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self

@@ -5,6 +5,7 @@ mod blame;
 mod encrypted;
 mod file;
 mod key_place;
+mod key_spec;
 mod observed;
 mod opened;
 mod pem;
@@ -34,6 +35,7 @@ use self::file::{Files, read_file};
 pub(crate) use self::key_place::KeyPlace;
 #[cfg(feature = "foreign-tls")]
 pub use self::key_place::PrivateKey;
+pub use self::key_spec::KeySpec;
 pub(crate) use self::observed::observe;
 use self::opened::Opened;
 pub(crate) use self::opened::{ForgetKey, KeyId};

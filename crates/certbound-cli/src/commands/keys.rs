@@ -1,11 +1,11 @@
 //! `keys`: keys in PKCS#11 tokens and in the TPM.
 
 use certbound_core::shown::one_line;
-use certbound_pkcs11::{KeyFacts, KeySpec, OpenToken, Pkcs11Uri, TokenFacts, list_tokens};
+use certbound_pkcs11::{KeyFacts, OpenToken, Pkcs11Uri, TokenFacts, list_tokens};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::flags::{Format, KeyFlag, KeysCommand, KeysCsrFlags, KeysGenerateFlags, KeysListFlags, TokenFlag};
+use crate::flags::{Format, KeysCommand, KeysCsrFlags, KeysGenerateFlags, KeysListFlags, TokenFlag};
 use crate::output::{self, Terminal};
 use crate::tpm::{self, KeyRow};
 use crate::{plan, token_uri};
@@ -67,14 +67,7 @@ fn generate(flags: &KeysGenerateFlags, terminal: Terminal) -> Result<(), Failure
         let key = tpm::generate(&flags.token.uri, flags.kind)?;
         return print_one(format, &key, of_tpm_key, row_of_tpm_key);
     }
-    let spec = match flags.kind {
-        KeyFlag::Rsa2048 => KeySpec::Rsa2048,
-        KeyFlag::Rsa3072 => KeySpec::Rsa3072,
-        KeyFlag::Rsa4096 => KeySpec::Rsa4096,
-        KeyFlag::P256 => KeySpec::P256,
-        KeyFlag::P384 => KeySpec::P384,
-    };
-    let key = open(token_uri::parse(&flags.token.uri)?, &flags.token)?.generate(spec)?;
+    let key = open(token_uri::parse(&flags.token.uri)?, &flags.token)?.generate(flags.kind.into())?;
     print_one(format, &key, of_key, row_of_key)
 }
 

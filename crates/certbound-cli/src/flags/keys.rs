@@ -1,5 +1,6 @@
 //! Flags of `keys`.
 
+use certbound::certificate::KeySpec;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::examples;
@@ -74,4 +75,16 @@ pub(crate) enum KeyFlag {
     Rsa4096,
     P256,
     P384,
+}
+
+impl From<KeyFlag> for KeySpec {
+    fn from(flag: KeyFlag) -> Self {
+        match flag {
+            KeyFlag::Rsa2048 => Self::Rsa2048,
+            KeyFlag::Rsa3072 => Self::Rsa3072,
+            KeyFlag::Rsa4096 => Self::Rsa4096,
+            KeyFlag::P256 => Self::P256,
+            KeyFlag::P384 => Self::P384,
+        }
+    }
 }

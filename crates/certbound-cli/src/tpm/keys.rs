@@ -2,7 +2,7 @@
 
 use certbound::BindingCertificate;
 use certbound::managed_identity::ManagedIdentityBuilder;
-use certbound_tpm::{KeyFacts, KeyHandle, KeySpec, Tpm, TpmError, TpmKeys, TpmOptions};
+use certbound_tpm::{KeyFacts, KeyHandle, Tpm, TpmError, TpmKeys, TpmOptions};
 
 use super::KeyRow;
 use crate::failure::Failure;
@@ -48,14 +48,7 @@ pub(crate) fn list(name: &str) -> Result<Vec<KeyRow>, Failure> {
 /// Generates a key at the handle in the name.
 pub(crate) fn generate(name: &str, kind: KeyFlag) -> Result<KeyRow, Failure> {
     let handle = required(name)?;
-    let spec = match kind {
-        KeyFlag::Rsa2048 => KeySpec::Rsa2048,
-        KeyFlag::Rsa3072 => KeySpec::Rsa3072,
-        KeyFlag::Rsa4096 => KeySpec::Rsa4096,
-        KeyFlag::P256 => KeySpec::P256,
-        KeyFlag::P384 => KeySpec::P384,
-    };
-    Ok(row(open()?.generate(handle, spec)?))
+    Ok(row(open()?.generate(handle, kind.into())?))
 }
 
 /// Returns a certificate request in PEM for the key at the handle in the name.
@@ -74,7 +67,7 @@ fn open() -> Result<Tpm, TpmError> {
 /// Returns the handle in `tpm:HANDLE`, and `None` for `tpm` alone.
 fn handle(name: &str) -> Result<Option<KeyHandle>, TpmError> {
     match name.strip_prefix("tpm:") {
-        None | Some("") => Ok(None),
+        None => Ok(None),
         Some(handle) => Ok(Some(handle.parse::<KeyHandle>()?)),
     }
 }

@@ -120,3 +120,28 @@ fn a_missing_attestation_key_does_not_close_the_signing_key() {
     assert_eq!(opened.attest(NONCE).unwrap_err(), TpmError::NoKey { handle: attester });
     opened.sign(SignatureScheme::EcdsaP256Sha256, b"a message").unwrap();
 }
+
+/// The TPM names the session whose authorization it refused, so the error names the right key of two.
+#[test]
+fn an_authorization_of_the_attestation_key_is_told_from_that_of_the_key() {
+    let swtpm = Swtpm::start();
+    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign";
+    let restricted = ["-G", "rsa2048:rsassa-sha256:null", "-a", attributes];
+    swtpm.put("0x81000003", &[&restricted[..], &["-p", "secret"]].concat());
+    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign";
+    swtpm.put("0x81000004", &["-G", "rsa2048", "-a", attributes, "-p", "secret"]);
+    let attester = KeyHandle::new(0x8100_0003).unwrap();
+    let tpm = Tpm::open(&swtpm.address(), TpmOptions::default().attestation_key(attester)).unwrap();
+    tpm.generate(key(), KeySpec::P256).unwrap();
+    let opened = tpm.key(key()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(opened.attest(NONCE).unwrap_err(), TpmError::Authorization { handle: attester });
+    }
+    opened.sign(SignatureScheme::EcdsaP256Sha256, b"a message").unwrap();
+    drop((tpm, opened));
+
+    let locked = KeyHandle::new(0x8100_0004).unwrap();
+    let tpm = swtpm.open();
+    let error = tpm.key(locked).unwrap().attest(NONCE).unwrap_err();
+    assert_eq!(error, TpmError::Authorization { handle: locked });
+}

@@ -114,6 +114,26 @@ async fn a_key_with_an_authorization_is_refused_by_the_tpm_and_tried_once() {
     assert_eq!(lockout_counter(&swtpm), before + 1, "each attempt counts towards the lockout of the TPM");
 }
 
+/// Each refused authorization counts towards the lockout of the TPM, whoever asks for it.
+#[test]
+fn callers_at_the_same_time_make_one_attempt_together() {
+    let swtpm = Swtpm::start();
+    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign";
+    swtpm.put("0x81000001", &["-G", "rsa2048", "-a", attributes, "-p", "secret"]);
+    let before = lockout_counter(&swtpm);
+    let tpm = swtpm.open();
+    let key = tpm.key(handle(0x8100_0001)).unwrap();
+    std::thread::scope(|scope| {
+        let sign = || key.sign(SignatureScheme::RsaPssSha256, b"a message").unwrap_err();
+        let callers: Vec<_> = (0..8).map(|_| scope.spawn(sign)).collect();
+        for caller in callers {
+            assert!(caller.join().unwrap().to_string().contains("has an authorization"));
+        }
+    });
+    drop((key, tpm));
+    assert_eq!(lockout_counter(&swtpm), before + 1);
+}
+
 fn lockout_counter(swtpm: &Swtpm) -> u32 {
     let shown = swtpm.tool("tpm2_getcap", &["properties-variable"]);
     let line = shown.lines().find(|line| line.starts_with("TPM2_PT_LOCKOUT_COUNTER:")).unwrap();

@@ -1,10 +1,18 @@
 //! The key of a managed identity in the TPM.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use certbound::clock::{Clock as _, UnixTime};
+use certbound::credential::Secret;
 use certbound::error::KeyError;
-use certbound::managed_identity::{IdentityId, KeyProvider as _, KeyStrength, MachineKey};
+use certbound::managed_identity::{
+    Attestation, AttestationRequest, IdentityId, KeyProvider as _, KeyStrength, MachineKey,
+};
 use certbound::{Cloud, ResourceScope};
 use certbound_testkit::Pair;
 use certbound_testkit::emulator::world::builtin;
+use certbound_testkit::emulator::{Emulator, World};
 use certbound_tpm::{KeyHandle, KeySpec, Tpm, TpmKey, TpmKeys, TpmOptions};
 
 use crate::swtpm::Swtpm;
@@ -91,4 +99,37 @@ async fn a_key_that_does_not_fit_is_refused_and_none_takes_its_place() {
         assert!(error.to_string().contains(reason), "{error}");
     }
     assert_eq!(tpm.keys().unwrap().len(), 4);
+}
+
+/// A hook that lets the TPM attest the key, as a real attestation service demands it. The emulator stands for this service.
+struct Hook {
+    emulator: Arc<Emulator>,
+    now: UnixTime,
+    attested: Arc<AtomicUsize>,
+}
+
+impl Attestation for Hook {
+    async fn attest(&self, request: &AttestationRequest) -> Result<Secret, String> {
+        let key = request.key.signer::<TpmKey>().ok_or("the key is not in the TPM")?;
+        let statement = key.attest(b"challenge").map_err(|error| error.to_string())?.statement;
+        assert!(statement.starts_with(&[0xff, 0x54, 0x43, 0x47]), "TPM_GENERATED_VALUE");
+        self.attested.fetch_add(1, Ordering::SeqCst);
+        Ok(Secret::new(self.emulator.attest_for_tests(request.key.public_key(), self.now, "right")))
+    }
+}
+
+#[tokio::test]
+async fn a_machine_attests_its_key_by_the_hook() {
+    let swtpm = Swtpm::start();
+    let mut world = World::built_in();
+    world.machine.attestation_required = true;
+    let pair = Pair::with_world(world);
+    let (vault, attested) = (ResourceScope::key_vault(Cloud::Public), Arc::new(AtomicUsize::new(0)));
+    let unattested = pair.managed_identity(IdentityId::System).with_keys(keys(&swtpm)).build().unwrap();
+    assert_eq!(unattested.bound_token(&vault).await.unwrap_err().code(), "managed_identity_request_failed");
+    let (emulator, now) = (Arc::clone(pair.emulator()), pair.clock().now());
+    let hook = Hook { emulator, now, attested: Arc::clone(&attested) };
+    let identity = pair.managed_identity(IdentityId::System).with_keys(keys(&swtpm)).with_attestation(hook);
+    identity.build().unwrap().bound_token(&vault).await.unwrap();
+    assert_eq!(attested.load(Ordering::SeqCst), 1);
 }

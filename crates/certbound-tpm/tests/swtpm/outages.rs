@@ -97,7 +97,7 @@ async fn a_key_that_is_gone_never_signs_again_and_a_new_handle_takes_its_place()
     assert!(is_gone(&handle_of(&first)), "its earlier handle stays closed");
 }
 
-/// Another program removes the key and puts another key at its handle. The same TPM is used, with its earlier state copied.
+/// Another program removes the key and puts another key at its handle. The TPM is the same.
 #[tokio::test]
 async fn a_key_that_another_program_replaced_never_signs_for_the_earlier_handle() {
     let mut swtpm = Swtpm::start();

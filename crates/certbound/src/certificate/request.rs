@@ -16,13 +16,17 @@ use super::signer::SignatureScheme;
 /// The number of characters of a line in PEM (RFC 7468, section 2).
 const LINE: usize = 64;
 
-/// The schemes that can sign a request, in the order of preference. Many CAs do not accept RSA-PSS in a request.
-const PREFERRED: [SignatureScheme; 4] = [
-    SignatureScheme::RsaPkcs1Sha256,
-    SignatureScheme::EcdsaP256Sha256,
-    SignatureScheme::EcdsaP384Sha384,
-    SignatureScheme::EcdsaP521Sha512,
+/// The schemes that can sign a request, in the order of preference, with the object identifiers of the signature algorithms.
+/// Many CAs do not accept RSA-PSS in a request.
+const PREFERRED: [(SignatureScheme, ObjectIdentifier); 4] = [
+    (SignatureScheme::RsaPkcs1Sha256, SHA256_WITH_RSA),
+    (SignatureScheme::EcdsaP256Sha256, ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2")),
+    (SignatureScheme::EcdsaP384Sha384, ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3")),
+    (SignatureScheme::EcdsaP521Sha512, ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4")),
 ];
+
+/// The algorithm of RSA PKCS#1 v1.5. Its parameters are NULL; those of ECDSA are absent (RFC 3279, section 2.2).
+const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
 
 /// The reason why there is no certificate request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +54,7 @@ pub struct CertificateRequest {
     info: CertReqInfo,
     message: Vec<u8>,
     scheme: SignatureScheme,
+    algorithm: AlgorithmIdentifierOwned,
 }
 
 impl CertificateRequest {
@@ -68,8 +73,9 @@ impl CertificateRequest {
         if subject.is_empty() {
             return Err(CertificateRequestError::Subject);
         }
-        let scheme = PREFERRED.into_iter().find(|scheme| schemes.contains(scheme));
-        let scheme = scheme.ok_or(CertificateRequestError::NoScheme)?;
+        let preferred = PREFERRED.into_iter().find(|(scheme, _)| schemes.contains(scheme));
+        let (scheme, oid) = preferred.ok_or(CertificateRequestError::NoScheme)?;
+        let parameters = (oid == SHA256_WITH_RSA).then(|| Any::from(Null));
         let encoded = |_| CertificateRequestError::Encoding;
         let info = CertReqInfo {
             version: Version::V1,
@@ -78,7 +84,7 @@ impl CertificateRequest {
             attributes: Attributes::default(),
         };
         let message = info.to_der().map_err(encoded)?;
-        Ok(Self { info, message, scheme })
+        Ok(Self { info, message, scheme, algorithm: AlgorithmIdentifierOwned { oid, parameters } })
     }
 
     /// Returns the scheme of the signature.
@@ -99,23 +105,11 @@ impl CertificateRequest {
         let encoded = |_| CertificateRequestError::Encoding;
         let request = CertReq {
             info: self.info,
-            algorithm: algorithm(self.scheme),
+            algorithm: self.algorithm,
             signature: BitString::from_bytes(signature).map_err(encoded)?,
         };
         Ok(pem(&request.to_der().map_err(encoded)?))
     }
-}
-
-fn algorithm(scheme: SignatureScheme) -> AlgorithmIdentifierOwned {
-    let (oid, parameters) = match scheme {
-        SignatureScheme::EcdsaP256Sha256 => (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2"), None),
-        SignatureScheme::EcdsaP384Sha384 => (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3"), None),
-        SignatureScheme::EcdsaP521Sha512 => (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4"), None),
-        SignatureScheme::RsaPkcs1Sha256 | SignatureScheme::RsaPssSha256 => {
-            (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11"), Some(Any::from(Null)))
-        }
-    };
-    AlgorithmIdentifierOwned { oid, parameters }
 }
 
 fn pem(der: &[u8]) -> String {
