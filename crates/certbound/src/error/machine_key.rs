@@ -31,6 +31,12 @@ pub(super) fn fix_of_signer(cause: &Cause) -> &'static str {
     cause.find::<KeyError>().and_then(KeyError::fix).unwrap_or("see the signer's own error")
 }
 
+/// Returns whether the error of a signer may be gone later: unless the key store says that it will not. A lost handle can be
+/// replaced.
+pub(super) fn signer_is_transient(cause: &Cause) -> bool {
+    cause.find::<KeyError>().is_none_or(|error| error.is_gone || error.is_transient.unwrap_or(true))
+}
+
 /// The error of a key that cannot be obtained or used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
@@ -38,7 +44,7 @@ pub struct KeyError {
     #[source]
     reason: Cause,
     is_gone: bool,
-    is_transient: bool,
+    is_transient: Option<bool>,
     fix: Option<&'static str>,
 }
 
@@ -46,7 +52,7 @@ impl KeyError {
     /// Creates the error from a text or from the key store's own error, which becomes the source. The error must not
     /// contain any part of the key.
     pub fn new(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { reason: Cause::new(reason), is_gone: false, is_transient: false, fix: None }
+        Self { reason: Cause::new(reason), is_gone: false, is_transient: None, fix: None }
     }
 
     /// Creates the error of a handle that will never sign again, for example because its hardware token was taken out.
@@ -61,7 +67,7 @@ impl KeyError {
     /// transient error, a managed identity uses its certificate while the certificate is valid, instead of failing. By
     /// default an error is not transient.
     pub fn transient(self, is_transient: bool) -> Self {
-        Self { is_transient, ..self }
+        Self { is_transient: Some(is_transient), ..self }
     }
 
     /// Sets the advice for this error, which the errors of the client return as their `fix()`. The advice must not
@@ -72,7 +78,7 @@ impl KeyError {
 
     /// Returns whether the key store may be usable again later.
     pub fn is_transient(&self) -> bool {
-        self.is_transient
+        self.is_transient.unwrap_or(false)
     }
 
     /// Returns the advice of the key store, if the key store gave advice.
@@ -83,5 +89,20 @@ impl KeyError {
     /// Returns whether the handle of the key will never sign again.
     pub fn is_handle_gone(&self) -> bool {
         self.is_gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signer_error_may_pass_unless_the_key_store_says_otherwise() {
+        let is_transient = |error: KeyError| signer_is_transient(&Cause::new(error));
+        assert!(is_transient(KeyError::new("no word about it")));
+        assert!(is_transient(KeyError::new("busy").transient(true)));
+        assert!(!is_transient(KeyError::new("the PIN was refused").transient(false)));
+        assert!(is_transient(KeyError::handle_gone("taken out").transient(false)));
+        assert!(!KeyError::new("a provider says nothing").is_transient());
     }
 }

@@ -7,7 +7,7 @@ use certbound_core::cause::Cause;
 use strum::EnumProperty as _;
 
 use super::Error;
-use super::machine_key::fix_of_signer;
+use super::machine_key::{fix_of_signer, signer_is_transient};
 
 /// The failure of a part that the application provides. The calling code can be correct nevertheless: for example, a
 /// vault can be unavailable for a moment.
@@ -106,7 +106,8 @@ impl ProviderError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Assertion { is_transient, .. } | Self::Certificate { is_transient, .. } => *is_transient,
-            Self::Signer { .. } | Self::RuntimeEnded => true,
+            Self::Signer { cause } => signer_is_transient(cause),
+            Self::RuntimeEnded => true,
             Self::Panicked => false,
         }
     }

@@ -12,7 +12,7 @@ use http::StatusCode;
 use strum::EnumProperty as _;
 
 use super::TlsAlert;
-use super::machine_key::fix_of_signer;
+use super::machine_key::{fix_of_signer, signer_is_transient};
 use super::transport_advice::fix_of_tls;
 
 /// The reason why no response was received. The error names hosts, but contains no part of a request or response.
@@ -341,13 +341,13 @@ impl TransportError {
     /// Returns whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         self.failed_to_connect()
+            || matches!(self, Self::Signer { reason, .. } if signer_is_transient(reason))
             || matches!(
                 self,
                 Self::TimedOut { .. }
                     | Self::Connect { .. }
                     | Self::Proxy { .. }
                     | Self::ProxyRefused { status: 408 | 429 | 500.., .. }
-                    | Self::Signer { .. }
                     | Self::Interrupted { .. }
                     | Self::EndedAfterCertificate { .. }
             )
