@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use certbound_core::time::UnixTime;
-use certbound_verifier::{AnswerStyle, Refusal};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, SERVER, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, SERVER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use strum::IntoStaticStr;
 
-use crate::answers::{AnswerContext, add_challenges, nested_error_response, refusal};
+use crate::answers::{AnswerContext, nested_error_response, refusal};
 use crate::issue::{Alteration, TokenForm};
 use crate::world::TokenBindingParameters;
 
@@ -227,7 +230,15 @@ impl FaultResult {
                     "A rule of this emulator demands other claims: request a new token with the claims of the challenge.",
                 );
                 let claims = claims.clone().unwrap_or_else(|| issued_from(context.now));
-                add_challenges(&mut response, &Refusal::ClaimsDemanded { claims }, &AnswerStyle::Graph);
+                // The authority is that of the cloud of the host; the style of Graph names the public cloud.
+                let challenge = format!(
+                    r#"Bearer realm="", authorization_uri="https://{}/common/oauth2/authorize", error="insufficient_claims", claims="{}""#,
+                    context.login_host,
+                    STANDARD.encode(claims)
+                );
+                if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                }
             }
             _ => return None,
         }

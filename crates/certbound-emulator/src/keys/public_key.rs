@@ -65,10 +65,11 @@ impl PublicKeyData for RequestedKey<'_> {
 
 #[cfg(test)]
 mod tests {
+    use certbound_core::key_encoding;
     use rcgen::{KeyPair, PKCS_ED25519};
-    use x509_cert::der::asn1::{Any, AnyRef, BitStringRef, Null, ObjectIdentifier, UintRef};
-    use x509_cert::der::{Decode as _, Encode as _, Tag};
-    use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
+    use x509_cert::der::asn1::{Any, ObjectIdentifier};
+    use x509_cert::der::{Decode as _, Encode as _};
+    use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
     use super::*;
     use crate::keys::ca::{CertificateAuthority, IssueOptions};
@@ -77,13 +78,7 @@ mod tests {
     /// Returns an RSA key with this size. No private key is known for it.
     fn rsa(bits: usize) -> Vec<u8> {
         let modulus = vec![0xff; bits / 8];
-        let numbers = [modulus.as_slice(), &[1, 0, 1]].map(|it| UintRef::new(it).unwrap().to_der().unwrap());
-        let numbers = numbers.concat();
-        let key = AnyRef::new(Tag::Sequence, &numbers).unwrap().to_der().unwrap();
-        let oid = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-        let algorithm = AlgorithmIdentifier { oid, parameters: Some(AnyRef::from(Null)) };
-        let subject_public_key = BitStringRef::from_bytes(&key).unwrap();
-        SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().unwrap()
+        key_encoding::rsa_public_key(&modulus, &[1, 0, 1]).unwrap()
     }
 
     fn generated(algorithm: &'static SignatureAlgorithm) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! The emulator of a server, which can be replaced while the server runs.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -15,6 +15,7 @@ use crate::world::World;
 #[derive(Clone)]
 pub struct CurrentEmulator {
     running: Arc<ArcSwap<Running>>,
+    replacing: Arc<Mutex<()>>,
     /// The TLS library of hosts that request the certificate late.
     late_tls: Option<Arc<dyn LateTls>>,
 }
@@ -31,7 +32,7 @@ impl CurrentEmulator {
         late_tls: Option<Arc<dyn LateTls>>,
     ) -> Result<Self, EmulatorError> {
         let running = Running::new(emulator, late_tls.as_ref())?;
-        Ok(Self { running: Arc::new(ArcSwap::from_pointee(running)), late_tls })
+        Ok(Self { running: Arc::new(ArcSwap::from_pointee(running)), replacing: Arc::default(), late_tls })
     }
 
     /// Returns the emulator that answers requests now.
@@ -47,6 +48,8 @@ impl CurrentEmulator {
     /// The errors of [`Emulator::with_world`]. [`EmulatorError::NoLateTls`], if the world has a host that requests the
     /// certificate late, and the server has no TLS for it. After an error, the earlier world stays.
     pub fn replace(&self, world: World) -> Result<(), EmulatorError> {
+        // Two calls at the same time take effect one after the other. No code panics while the lock is held.
+        let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let emulator = Arc::new(self.state().emulator.with_world(world)?);
         self.running.store(Arc::new(Running::new(emulator, self.late_tls.as_ref())?));
         Ok(())
