@@ -174,8 +174,17 @@ mod tests {
 
     #[test]
     fn crates_that_need_headers_are_told_from_others() {
-        let tree = "certbound v0.1.0\nopenssl-probe v0.2.2\nopenssl-sys v0.9.118\nopenssl v0.10.82\nopenssl-sys v0.9.118\ntss-esapi v7.7.0\n";
-        assert_eq!(need_headers(tree), ["openssl v0.10.82", "openssl-sys v0.9.118", "tss-esapi v7.7.0"]);
+        let tree = "certbound v0.1.0\nopenssl-probe v0.2.2\nopenssl-sys v0.9.118\nopenssl v0.10.82\nopenssl-sys v0.9.118\ntss-esapi v7.7.0\ntss-esapi-sys v0.6.0\ncertbound-tpm v0.1.0\n";
+        assert_eq!(
+            need_headers(tree),
+            [
+                "certbound-tpm v0.1.0",
+                "openssl v0.10.82",
+                "openssl-sys v0.9.118",
+                "tss-esapi v7.7.0",
+                "tss-esapi-sys v0.6.0"
+            ]
+        );
     }
 
     /// This is the output of cargo 1.95.

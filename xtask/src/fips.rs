@@ -16,6 +16,7 @@ use crate::strangers;
 /// The tests of the libraries and of the command.
 const TESTS: [&str; 9] =
     ["--lib", "--test", "behaviour", "--test", "sockets", "--test", "numbered", "--test", "cli"];
+
 /// Installs the programs that the build needs. Then it builds the program, checks that the program uses the FIPS
 /// module, and runs the demo and the tests with the feature.
 pub(crate) fn run_all(root: &Path) -> Result<()> {

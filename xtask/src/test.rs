@@ -31,11 +31,11 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     with_headers(root)
 }
 
-/// Runs the tests of `certbound-openssl` and `certbound-tpm`, those of the command with their features, and the documentation
-/// tests of all packages. `--workspace`
-/// gives the other packages the features that they have in the tests before, so that few of them are compiled again.
+/// Runs the unit tests of all packages and the tests of `certbound-openssl`, `certbound-tpm` and the command with their features,
+/// and then the documentation tests of all packages. `--workspace` gives the other packages the features that they have in the
+/// tests before, so that few of them are compiled again.
 fn with_headers(root: &Path) -> Result<()> {
-    for what in [["--test", "late", "--test", "swtpm"].as_slice(), &["--doc"]] {
+    for what in [["--lib", "--test", "late", "--test", "swtpm"].as_slice(), &["--doc"]] {
         run(cargo(root).args(["test", "--workspace"]).args(WITH_HEADERS).args(what).args(locked(root)))?;
     }
     Ok(())

@@ -247,7 +247,7 @@ async fn a_stalled_endpoint_is_an_error_in_time() -> Evidence {
     let mut states = Vec::new();
     for (step, at) in [(LIMIT - half, LIMIT - half), (2 * half, LIMIT + half)] {
         tokio::time::advance(step).await;
-        // The task runs now if its limit is over.
+        // The task runs now if its time limit has expired.
         for _ in 0..200 {
             tokio::task::yield_now().await;
         }
