@@ -84,7 +84,7 @@ impl TpmKey {
         self.run(limit, move |context, key, found| {
             let certified = match fixed {
                 Some(handle) => object::with(context, handle, |context, attester, attesting| {
-                    refused::once(&tpm, handle, &attesting.name, || {
+                    refused::once(tpm.address(), handle, &attesting.name, || {
                         certify(context, (own, key), (handle, attester.into()), attesting.public, &nonce)
                     })
                 }),

@@ -152,7 +152,9 @@ impl TpmKey {
         let result = self.inner.tpm.run_long(limit, move |context| {
             object::with(context, handle, |context, object, found| match found.name == this.name {
                 // The thread of the TPM asks and remembers, so that callers at the same time make one attempt together.
-                true => refused::once(&this.tpm, handle, &this.name, || work(context, object, found)),
+                true => {
+                    refused::once(this.tpm.address(), handle, &this.name, || work(context, object, found))
+                }
                 false => Err(TpmError::KeyGone { handle }),
             })
         });

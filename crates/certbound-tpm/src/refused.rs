@@ -6,22 +6,21 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::error::TpmError;
 use crate::handle::KeyHandle;
-use crate::tpm::Tpm;
 
 /// The address of a TPM and the name of a key.
 type Key = (String, Vec<u8>);
 
 static REFUSED: LazyLock<Mutex<HashSet<Key>>> = LazyLock::new(Mutex::default);
 
-/// Runs `work`, which uses the key, unless the TPM has demanded the authorization of this key before. If the TPM demands it
-/// now, the process remembers the key until it ends.
+/// Runs `work`, which uses a key of the TPM at the address, unless the TPM has demanded the authorization of this key
+/// before. If the TPM demands it now, the process remembers the key until it ends.
 pub(crate) fn once<T>(
-    tpm: &Tpm,
+    address: &str,
     handle: KeyHandle,
     name: &[u8],
     work: impl FnOnce() -> Result<T, TpmError>,
 ) -> Result<T, TpmError> {
-    let key = (tpm.address().to_owned(), name.to_vec());
+    let key = (address.to_owned(), name.to_vec());
     if refused().contains(&key) {
         return Err(TpmError::Authorization { handle });
     }
