@@ -54,6 +54,7 @@ mod usage;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use certbound_core::fips;
 use clap::error::ErrorKind;
@@ -118,6 +119,9 @@ fn advice(file: &Path) -> String {
     format!("`certbound config check {file}` checks the values that come from this file")
 }
 
+/// The time that the end of the process waits for the threads of the runtime.
+const ENDING: Duration = Duration::from_millis(500);
+
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     fips::require("the cryptography of this program", fips::module().is_some())?;
     let terminal = Terminal::of_process(&cli.common);
@@ -127,7 +131,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;
     let code = runtime.block_on(cli.command.run(&cli.common, terminal));
-    // A pending read of stdin must not delay the end of the process.
-    runtime.shutdown_background();
+    // The threads of the runtime drop the clients, which ends their sessions with keys in hardware. A call into a PKCS#11
+    // module after the end of `main` can crash the process. A pending read of stdin never ends, so the wait is limited.
+    runtime.shutdown_timeout(ENDING);
     code
 }

@@ -18,6 +18,8 @@ pub(crate) struct Workers<S> {
 struct Shared<S> {
     queue: Mutex<Queue<S>>,
     ready: Condvar,
+    /// Notified when a thread has dropped its state.
+    left: Condvar,
     /// The number of threads whose caller has stopped waiting for them. It is -1 for a moment if a call ends before its
     /// caller has counted its thread.
     lost: AtomicIsize,
@@ -41,6 +43,9 @@ const RUNNING: u8 = 1;
 const ABANDONED: u8 = 2;
 const DONE: u8 = 3;
 
+/// The time that a drop of the workers waits for idle threads.
+const ENDING: Duration = Duration::from_secs(1);
+
 /// The reason why a call has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoResult {
@@ -56,6 +61,7 @@ impl<S: Default + 'static> Workers<S> {
         let shared = Shared {
             queue: Mutex::new(queue),
             ready: Condvar::new(),
+            left: Condvar::new(),
             lost: AtomicIsize::new(0),
             at_most: at_most.max(1),
         };
@@ -128,10 +134,15 @@ impl<S: Default + 'static> Workers<S> {
 }
 
 impl<S> Drop for Workers<S> {
-    /// Ends the threads that are idle. A thread that is busy ends after its call.
+    /// Ends the threads that are idle, and waits until they have dropped their states: a call into a module after the
+    /// end of `main` can crash the process. A thread that is busy ends after its call.
     fn drop(&mut self) {
-        self.shared.lock().is_closed = true;
+        let mut queue = self.shared.lock();
+        queue.is_closed = true;
         self.shared.ready.notify_all();
+        let busy = queue.threads - queue.idle;
+        // A module that hangs must not delay the process.
+        let _ = self.shared.left.wait_timeout_while(queue, ENDING, |queue| queue.threads > busy);
     }
 }
 
@@ -164,6 +175,7 @@ struct Leaving<'a, S>(&'a Shared<S>);
 impl<S> Drop for Leaving<'_, S> {
     fn drop(&mut self) {
         self.0.lock().threads -= 1;
+        self.0.left.notify_all();
     }
 }
 
@@ -256,6 +268,29 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(workers.shared.lost.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn the_states_of_idle_threads_are_dropped_before_their_owner_is_gone() {
+        static DROPPED: AtomicIsize = AtomicIsize::new(0);
+        #[derive(Default)]
+        struct Slow;
+        impl Drop for Slow {
+            fn drop(&mut self) {
+                // Other threads run first.
+                for _ in 0..1_000 {
+                    std::thread::yield_now();
+                }
+                DROPPED.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let workers = Workers::<Slow>::new(1, LONG);
+        assert_eq!(workers.run(|_| ()), Ok(()));
+        while workers.shared.lock().idle == 0 {
+            std::thread::yield_now();
+        }
+        drop(workers);
+        assert_eq!(DROPPED.load(Ordering::SeqCst), 1);
     }
 
     #[test]

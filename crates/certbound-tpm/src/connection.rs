@@ -7,6 +7,7 @@ use std::str::FromStr as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use tss_esapi::{Context, TctiNameConf};
@@ -24,9 +25,16 @@ struct Address {
 /// only one connection.
 pub(crate) struct Connection {
     address: Address,
-    /// The queue of the thread. `None` before the first command. After a panic of the thread, a send into the queue
-    /// fails.
-    queue: Mutex<Option<Sender<Job>>>,
+    /// `None` before the first command. After a panic of the thread, a send into its queue fails.
+    thread: Mutex<Option<Thread>>,
+}
+
+/// The thread that sends the commands.
+struct Thread {
+    jobs: Sender<Job>,
+    id: ThreadId,
+    /// The sender of this channel is dropped after the thread has closed its connection.
+    ended: Receiver<()>,
 }
 
 struct Job {
@@ -40,6 +48,9 @@ struct Line {
     address: Address,
     context: Option<Context>,
 }
+
+/// The time that a drop of the last connection waits for a command in progress.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// The connections of this process, by the text of their address.
 static CONNECTIONS: LazyLock<Mutex<HashMap<String, Weak<Connection>>>> = LazyLock::new(Mutex::default);
@@ -55,7 +66,7 @@ impl Connection {
             return Ok(known);
         }
         let address = Address { text: address.to_owned(), parsed };
-        let connection = Arc::new(Self { address, queue: Mutex::default() });
+        let connection = Arc::new(Self { address, thread: Mutex::default() });
         all.insert(connection.address.text.clone(), Arc::downgrade(&connection));
         Ok(connection)
     }
@@ -74,8 +85,12 @@ impl Connection {
         let (answer, answered) = sync_channel(1);
         let is_abandoned = Arc::new(AtomicBool::new(false));
         let run = Box::new(move |line: &mut Line| {
+            let result = line.run(&mut work);
+            // `work` can own a clone of this connection. The caller may drop its own clone when it has the result, and
+            // that drop must be the last one.
+            drop(work);
             // The caller may have stopped waiting.
-            let _ = answer.send(line.run(&mut work));
+            let _ = answer.send(result);
         });
         self.submit(Job { run, is_abandoned: Arc::clone(&is_abandoned) })?;
         answered.recv_timeout(limit).unwrap_or_else(|failure| match failure {
@@ -88,23 +103,42 @@ impl Connection {
     }
 
     fn submit(&self, job: Job) -> Result<(), TpmError> {
-        let mut queue = lock(&self.queue);
-        let rejected = match queue.as_ref() {
-            Some(queue) => match queue.send(job) {
+        let mut current = lock(&self.thread);
+        let rejected = match current.as_ref() {
+            Some(thread) => match thread.jobs.send(job) {
                 Ok(()) => return Ok(()),
                 Err(rejected) => rejected.0,
             },
             None => job,
         };
-        let (sender, receiver) = channel();
+        let (jobs, receiver) = channel();
+        let (ending, ended) = channel();
         let line = Line { address: self.address.clone(), context: None };
         let thread = std::thread::Builder::new().name("certbound-tpm".to_owned());
-        let started = thread.spawn(move || line.serve(&receiver));
-        started.map_err(|error| self.address.unavailable(error))?;
+        let started = thread.spawn(move || {
+            line.serve(&receiver);
+            drop(ending);
+        });
+        let started = started.map_err(|error| self.address.unavailable(error))?;
         // The thread ends only after its sender was dropped, or by a panic in a command.
-        let _ = sender.send(rejected);
-        *queue = Some(sender);
+        let _ = jobs.send(rejected);
+        *current = Some(Thread { jobs, id: started.thread().id(), ended });
         Ok(())
+    }
+}
+
+impl Drop for Connection {
+    /// Waits until the thread has closed the connection. A thread that uses the TPM Software Stack after the end of
+    /// `main` can crash the process.
+    fn drop(&mut self) {
+        let Some(Thread { jobs, id, ended }) = lock(&self.thread).take() else {
+            return;
+        };
+        drop(jobs);
+        if id != std::thread::current().id() {
+            // A command that hangs must not delay the process. The channel carries no message.
+            let _ = ended.recv_timeout(ENDING);
+        }
     }
 }
 
