@@ -1,12 +1,11 @@
 //! The attestation of a key, which openssl and tpm2-tools read.
 
 use std::fs;
-use std::process::Command;
 
 use certbound::certificate::{SignatureScheme, Signer as _};
 use certbound_tpm::{KeyHandle, KeySpec, Tpm, TpmAttestation, TpmError, TpmOptions};
 
-use crate::swtpm::Swtpm;
+use crate::swtpm::{Swtpm, without_descriptors};
 
 const NONCE: &[u8] = b"challenge of the service";
 
@@ -27,7 +26,7 @@ fn check(swtpm: &Swtpm, attested: &TpmAttestation) {
     let (head, signature) = attested.signature.split_at(6);
     assert_eq!(head, [0x00, 0x14, 0x00, 0x0b, 0x01, 0x00]);
     fs::write(swtpm.path("signature"), signature).unwrap();
-    let mut openssl = Command::new("openssl");
+    let mut openssl = without_descriptors("openssl");
     openssl.current_dir(swtpm.path("")).args(["dgst", "-sha256", "-verify", "attester.pem"]);
     let verified = openssl.args(["-signature", "signature", "statement"]).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
@@ -47,7 +46,7 @@ fn check(swtpm: &Swtpm, attested: &TpmAttestation) {
     assert!(shown.contains(&format!("name: {name}")), "{name}: {shown}");
     // The name of a key is the hash of its public area, after the number of the hash.
     fs::write(swtpm.path("public"), &attested.public).unwrap();
-    let hash = Command::new("sha256sum").arg(swtpm.path("public")).output().unwrap().stdout;
+    let hash = without_descriptors("sha256sum").arg(swtpm.path("public")).output().unwrap().stdout;
     assert_eq!(name, format!("000b{}", String::from_utf8(hash).unwrap().split(' ').next().unwrap()));
 }
 

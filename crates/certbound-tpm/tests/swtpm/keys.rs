@@ -1,20 +1,19 @@
 //! Keys at persistent handles: which are used, and what is refused.
 
 use std::fs;
-use std::process::Command;
 
 use certbound::certificate::{SignatureScheme, Signer as _};
 use certbound::managed_identity::KeyProvider as _;
 use certbound_tpm::{KeyHandle, KeySpec, Tpm, TpmError, TpmKeys, TpmOptions};
 
-use crate::swtpm::Swtpm;
+use crate::swtpm::{Swtpm, without_descriptors};
 
 fn handle(number: u32) -> KeyHandle {
     KeyHandle::new(number).unwrap()
 }
 
 fn openssl(swtpm: &Swtpm, args: &[&str]) -> String {
-    let output = Command::new("openssl").current_dir(swtpm.path("")).args(args).output().unwrap();
+    let output = without_descriptors("openssl").current_dir(swtpm.path("")).args(args).output().unwrap();
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8(printed).unwrap();
     assert!(output.status.success(), "{printed}");

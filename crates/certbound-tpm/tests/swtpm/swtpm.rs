@@ -69,7 +69,7 @@ impl Swtpm {
     }
 
     fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status();
+        let sent = without_descriptors("kill").arg(signal).arg(self.child.id().to_string()).status();
         assert!(sent.unwrap().success());
     }
 
@@ -95,9 +95,15 @@ impl Swtpm {
     }
 
     pub(crate) fn try_tool(&self, program: &str, args: &[&str]) -> Output {
-        let mut tool = Command::new(program);
+        let mut tool = without_descriptors(program);
         tool.current_dir(self.folder.path()).args(args).env("TPM2TOOLS_TCTI", self.address());
-        tool.output().expect("tpm2-tools is needed: run the tests by `cargo xtask test`")
+        let output = tool.output().unwrap();
+        assert_ne!(
+            output.status.code(),
+            MISSING,
+            "tpm2-tools is needed: run the tests by `cargo xtask test`"
+        );
+        output
     }
 
     /// Makes an object with tpm2-tools and puts it at the handle.
@@ -114,6 +120,26 @@ impl Drop for Swtpm {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The exit code of a shell that does not find the program.
+const MISSING: Option<i32> = Some(127);
+
+/// Returns a command that starts a program without the open files of this process.
+///
+/// The TPM Software Stack does not close its sockets in programs that another test starts. A TPM would then see the end of
+/// a connection only when these programs have ended.
+pub(crate) fn without_descriptors(program: &str) -> Command {
+    const START: &str = r#"
+        for open in /proc/self/fd/*; do
+            number=${open##*/}
+            ((number > 2)) && eval "exec $number>&-"
+        done
+        exec "$@"
+    "#;
+    let mut command = Command::new("bash");
+    command.args(["-c", START, "bash", program]);
+    command
 }
 
 /// The TPM Software Stack expects the control channel of swtpm at the next port.
@@ -134,7 +160,7 @@ fn free_pair() -> u16 {
 
 /// Starts swtpm. `None` if it ends at once, because a port is taken.
 fn serve(state: &Path, port: u16) -> Option<Child> {
-    let mut child = Command::new("swtpm")
+    let mut child = without_descriptors("swtpm")
         .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
         .args(["--tpmstate", &format!("dir={}", state.display())])
         .args(["--server", &format!("type=tcp,port={port},bindaddr=127.0.0.1")])
@@ -142,10 +168,11 @@ fn serve(state: &Path, port: u16) -> Option<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("swtpm is needed: run the tests by `cargo xtask test`");
+        .unwrap();
     // A connection to the first port would be the only one that swtpm accepts. Another program can have the second port.
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port + 1)).is_err() {
-        if child.try_wait().unwrap().is_some() {
+        if let Some(ended) = child.try_wait().unwrap() {
+            assert_ne!(ended.code(), MISSING, "swtpm is needed: run the tests by `cargo xtask test`");
             return None;
         }
         std::thread::yield_now();
