@@ -234,11 +234,7 @@ fn write_package(folder: &Path, name: &str, dependencies: &[&str]) {
 
 /// Returns the error output of the check, if it failed.
 fn layering(root: &Path) -> Result<(), String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["layering", "--root"])
-        .arg(root)
-        .env("CARGO_NET_OFFLINE", "true")
-        .output()
-        .unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_xtask")).args(["layering", "--root"]).arg(root).output().unwrap();
     if output.status.success() { Ok(()) } else { Err(String::from_utf8(output.stderr).unwrap()) }
 }
