@@ -7,4 +7,4 @@ mod openssl;
 #[cfg(feature = "openssl")]
 mod openssl;
 
-pub(crate) use self::openssl::{CallTransport, emulated, library, tell, transport};
+pub(crate) use self::openssl::{CallTransport, emulated, library, library_with, tell, transport};

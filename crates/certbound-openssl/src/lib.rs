@@ -18,7 +18,7 @@
 //!
 //! OpenSSL can present only a certificate whose private key is in memory. A key in a device, a vault or an agent
 //! ([`Signer`](certbound::certificate::Signer)) would need an engine or a provider of OpenSSL, and the crate `openssl`
-//! offers neither. The transport then uses rustls, and fails unless the server requests the certificate in its first
+//! cannot open the keys of either. The transport then uses rustls, and fails unless the server requests the certificate in its first
 //! handshake.
 //!
 //! ```no_run

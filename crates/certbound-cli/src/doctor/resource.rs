@@ -57,11 +57,12 @@ fn certificate(context: &Context) -> Line {
     if let Some(reason) = context.obstacle(&needed) {
         return Line::skipped(id, title, reason);
     }
-    let Some(probe) = context.resource.as_ref().filter(|_| context.certificate.is_some()) else {
+    let (Some(probe), Some(certificate)) = (&context.resource, &context.certificate) else {
         return Line::skipped(id, title, "no certificate is used");
     };
     let host = host_name(url);
-    let library = context.transport.as_ref().and_then(|transport| late::library(transport, host));
+    let library =
+        context.transport.as_ref().and_then(|transport| late::library_with(transport, host, certificate));
     let Some(failure) = probe.failure() else {
         let summary = match library {
             None => "requested at the first handshake".to_owned(),

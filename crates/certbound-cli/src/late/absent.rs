@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use certbound::Network;
 use certbound::error::NetworkError;
 use certbound::transport::HyperTransport;
+use certbound::{BindingCertificate, Network};
 use certbound_emulator::serve::LateTls;
 
 /// The transport of calls of resources.
@@ -17,6 +17,11 @@ pub(crate) fn transport(network: &Network) -> Result<CallTransport, NetworkError
 
 /// Returns nothing: this build uses its usual TLS library for each host.
 pub(crate) fn library(_: &CallTransport, _: &str) -> Option<&'static str> {
+    None
+}
+
+/// Returns nothing, as [`library`] does.
+pub(crate) fn library_with(_: &CallTransport, _: &str, _: &BindingCertificate) -> Option<&'static str> {
     None
 }
 

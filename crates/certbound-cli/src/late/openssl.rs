@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use certbound::Network;
 use certbound::error::NetworkError;
+use certbound::{BindingCertificate, Network};
 use certbound_emulator::serve::{BoxedIo, LateAccepting, LateClient, LateConnection, LateTls, Requesting};
 use certbound_openssl::OpensslTransport;
 use certbound_openssl::server;
@@ -19,6 +19,15 @@ pub(crate) fn transport(network: &Network) -> Result<CallTransport, NetworkError
 /// Returns the name of the TLS library for requests with a bound token to `host`, if it is not the usual library.
 pub(crate) fn library(transport: &CallTransport, host: &str) -> Option<&'static str> {
     transport.uses_openssl_for(host).then(OpensslTransport::library)
+}
+
+/// Does the same as [`library`] for requests with this certificate. A key that cannot be exported uses the usual library.
+pub(crate) fn library_with(
+    transport: &CallTransport,
+    host: &str,
+    certificate: &BindingCertificate,
+) -> Option<&'static str> {
+    library(transport, host).filter(|_| certificate.dangerous_private_key().is_some())
 }
 
 /// Returns the sentence that names the TLS library for `host` and the reason, if it is not the usual library.
