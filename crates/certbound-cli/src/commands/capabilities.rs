@@ -1,4 +1,4 @@
-//! `capabilities`: prints the capabilities of this machine, and whether this program uses the FIPS module.
+//! `capabilities`: prints the capabilities of this machine and of this program.
 
 use std::time::Duration;
 
@@ -12,6 +12,12 @@ use crate::failure::Failure;
 use crate::flags::{CapabilitiesFlags, Format};
 use crate::output::{self, Terminal};
 use crate::plan;
+
+/// Whether this program can use keys in a TPM 2.0 without a PKCS#11 module.
+const HAS_TPM: bool = cfg!(feature = "tpm");
+
+/// Whether this program can call a vault that requests the certificate after the first handshake.
+const HAS_OPENSSL: bool = cfg!(feature = "openssl");
 
 pub(super) async fn run(flags: &CapabilitiesFlags, terminal: Terminal) -> Result<(), Failure> {
     let format = terminal.format_of(&[Format::Json, Format::Table, Format::Env, Format::Shell])?;
@@ -40,6 +46,8 @@ fn as_json(identity: &ManagedIdentity, can: &Capabilities) -> serde_json::Value 
         "keyStrength": can.strength.map(|strength| strength.to_string()),
         "keysPersist": identity.has_persistent_key(),
         "fips": fips::module().is_some(),
+        "tpm": HAS_TPM,
+        "openssl": HAS_OPENSSL,
     })
 }
 
@@ -54,6 +62,8 @@ fn assignments(format: Format, identity: &ManagedIdentity, can: &Capabilities) -
     ];
     values.extend(strength.as_deref().map(|strength| ("CERTBOUND_KEY_STRENGTH", strength)));
     values.push(("CERTBOUND_FIPS", flag(fips::module().is_some())));
+    values.push(("CERTBOUND_TPM", flag(HAS_TPM)));
+    values.push(("CERTBOUND_OPENSSL", flag(HAS_OPENSSL)));
     output::assignments(format, &values)
 }
 
@@ -78,8 +88,12 @@ fn as_table(identity: &ManagedIdentity, can: &Capabilities) -> String {
     };
     let fips =
         fips::module().map_or_else(|| "no".to_owned(), |version| format!("yes: AWS-LC FIPS {version}"));
+    let tpm = if HAS_TPM { "yes" } else { "no: this program was built without the feature `tpm`" };
+    let openssl =
+        if HAS_OPENSSL { "yes" } else { "no: this program was built without the feature `openssl`" };
     let (id, origin) = (identity.id(), &can.origin);
     format!(
-        "identity  {id}\nsource    {origin}{version}\nBearer    yes\nbound     {bound}\n{keys}FIPS      {fips}\n"
+        "identity  {id}\nsource    {origin}{version}\nBearer    yes\nbound     {bound}\n{keys}FIPS      {fips}\n\
+         TPM keys  {tpm}\nOpenSSL   {openssl}\n"
     )
 }

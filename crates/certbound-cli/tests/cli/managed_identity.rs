@@ -211,22 +211,29 @@ fn what_a_machine_can_do_is_found_out() {
     let expected = serde_json::json!({
         "identity": USER, "source": "imds", "metadataService": "2", "bearer": true, "bound": true,
         "imdsV2Disabled": false, "keyStrength": "software", "keysPersist": false,
-        "fips": cfg!(feature = "fips"),
+        "fips": cfg!(feature = "fips"), "tpm": cfg!(feature = "tpm"), "openssl": cfg!(feature = "openssl"),
     });
     assert_eq!(machine, expected);
     let table = stdout(&capabilities(imds, &[], &["-o", "table"]));
     let keys = "keys      in memory: a bound token cannot be used after the command ends\n";
     let bound = "Bearer    yes\nbound     yes; key strength: software\n";
     let expected = format!("identity  system\nsource    imds, version 2\n{bound}{keys}FIPS      ");
-    let fips = table.strip_prefix(&expected).unwrap_or_else(|| panic!("{table}"));
-    match cfg!(feature = "fips") {
-        true => assert!(fips.starts_with("yes: AWS-LC FIPS "), "{table}"),
-        false => assert_eq!(fips, "no\n"),
+    let built: Vec<&str> =
+        table.strip_prefix(&expected).unwrap_or_else(|| panic!("{table}")).lines().collect();
+    let has = |line: &str, feature: bool| line.starts_with(if feature { "yes" } else { "no" });
+    assert!(has(built[0], cfg!(feature = "fips")), "{table}");
+    let built_in = [("TPM keys  ", cfg!(feature = "tpm")), ("OpenSSL   ", cfg!(feature = "openssl"))];
+    for (line, (label, feature)) in built[1..].iter().zip(built_in) {
+        assert!(line.strip_prefix(label).is_some_and(|value| has(value, feature)), "{table}");
     }
+    assert_eq!(built.len(), 3, "{table}");
     let env = stdout(&capabilities(imds, &[], &["-o", "env"]));
-    let fips = if cfg!(feature = "fips") { "FIPS=1" } else { "FIPS=0" };
-    let lines = ["SOURCE=imds", "BOUND=1", "KEYS_PERSIST=0", "KEY_STRENGTH=software", fips];
-    assert_eq!(env, lines.map(|line| format!("CERTBOUND_{line}\n")).concat());
+    let flag = |name: &str, is_built_in: bool| format!("CERTBOUND_{name}={}\n", u8::from(is_built_in));
+    let built_in = flag("FIPS", cfg!(feature = "fips"))
+        + &flag("TPM", cfg!(feature = "tpm"))
+        + &flag("OPENSSL", cfg!(feature = "openssl"));
+    let lines = ["SOURCE=imds", "BOUND=1", "KEYS_PERSIST=0", "KEY_STRENGTH=software"];
+    assert_eq!(env, lines.map(|line| format!("CERTBOUND_{line}\n")).concat() + &built_in);
     let header = capabilities(imds, &[], &["-o", "header"]);
     assert_eq!((header.status.code(), header.stdout.len()), (Some(2), 0));
 }
@@ -313,7 +320,7 @@ fn a_variable_disables_version_2_for_every_command() {
     let expected = serde_json::json!({
         "identity": "system", "source": "imds", "metadataService": "1", "bearer": true, "bound": false,
         "imdsV2Disabled": true, "keyStrength": null, "keysPersist": false,
-        "fips": cfg!(feature = "fips"),
+        "fips": cfg!(feature = "fips"), "tpm": cfg!(feature = "tpm"), "openssl": cfg!(feature = "openssl"),
     });
     assert_eq!(machine, expected);
     let table = stdout(&capabilities(imds, &disabled, &["-o", "table"]));
