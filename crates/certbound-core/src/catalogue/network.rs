@@ -35,7 +35,7 @@ const ENTRIES: &[Entry] = &[
             "the server asks for the certificate only after the handshake"],
         "use the host that asks for certificates, or a Bearer token"),
     entry("renegotiation_refused", CLIENT,
-        "the server renegotiated TLS again, or within an answer, so the connection was closed",
+        "the server renegotiated TLS a second time or within an answer, so the client closed the connection",
         &["the server asks for the certificate on every request", "the server presents another certificate in the renegotiation"],
         "ask the server's operator; a server may renegotiate once, before its first answer"),
     entry("key_not_exportable", CLIENT,

@@ -13,7 +13,7 @@ const ENTRIES: &[Entry] = &[
     entry("invalid_json_claims_format", CLIENT,
         "the claims of a challenge are not a JSON object",
         &["the value of the challenge was not decoded from base64", "the text was changed"],
-        "pass the challenge of the resource unchanged after decoding"),
+        "decode the challenge of the resource from base64, and pass the result unchanged"),
     entry("invalid_query_parameter", CLIENT,
         "a query parameter cannot be added to the token endpoint",
         &[
@@ -38,7 +38,7 @@ const ENTRIES: &[Entry] = &[
         &["the request is for a bound token, which authenticates by TLS"],
         "leave the claims out, or request a Bearer token"),
     entry("encoded_token_too_long", CLIENT,
-        "the client's assertion is longer than the service accepts",
+        "the client's assertion has more than the 65536 characters that the service accepts",
         &["the extra claims are very long"],
         "add fewer or shorter claims"),
     entry("option_not_for_managed_identity", CLIENT,
@@ -48,5 +48,5 @@ const ENTRIES: &[Entry] = &[
     entry("invalid_resource_request", CLIENT_AND_COMMAND,
         "the token must not be sent with this request",
         &["the URL is not https, or has a user name", "the request sets a header that the client writes itself"],
-        "send an absolute https URL, and leave Authorization, Host and the length to the client"),
+        "send an absolute https URL; the client itself sets Authorization, Host and Content-Length"),
 ];

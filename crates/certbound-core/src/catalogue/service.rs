@@ -6,13 +6,13 @@ pub(super) const GROUP: Group =
     Group { title: "Refusals of the token service", pages: &["limits.md"], entries: ENTRIES };
 
 /// The advice for an `error` that has many reasons.
-const BY_NUMBER: &str = "run `certbound explain` with the AADSTS number in the message; if the number is not known there, open https://login.microsoftonline.com/error?code=NUMBER";
+const BY_NUMBER: &str = "run `certbound explain` with the AADSTS number in the message; if `certbound explain` does not know the number, open https://login.microsoftonline.com/error?code=NUMBER";
 
 #[rustfmt::skip]
 const ENTRIES: &[Entry] = &[
     entry("invalid_request", SERVICE_AND_RESOURCE,
         "a parameter of the request is missing, malformed or not allowed",
-        &["the AADSTS number in the message names the parameter's fault",
+        &["a parameter is wrong; the AADSTS number in the message names the mistake",
             "a resource got several tokens, or a certificate header that it does not accept"],
         BY_NUMBER),
     entry("invalid_client", SERVICE,

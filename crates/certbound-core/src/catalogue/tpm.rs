@@ -32,7 +32,7 @@ const ENTRIES: &[Entry] = &[
         &["the handle is wrong", "the key was removed, or the TPM was cleared"],
         "correct the handle, or generate a key with `certbound keys generate tpm:HANDLE`"),
     entry("tpm_key_unusable", CLIENT,
-        "the object at the handle is not a key that certbound can use, or the handle is taken",
+        "the object at the handle is not a key that certbound can use, or the handle already has an object",
         &["it is a storage key, or a restricted key", "its scheme is fixed to another hash", "it can be copied out of the TPM",
             "the TPM makes RSA-PSS signatures that TLS does not accept", "an object is at the handle of the new key"],
         "use another handle, and generate a key there"),
