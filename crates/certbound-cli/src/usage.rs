@@ -287,13 +287,11 @@ pub(crate) enum Usage {
     Isolation { what: &'static str, reason: String },
     #[error("the state directory {path} cannot be used: {reason}")]
     #[strum(props(code = "state_directory_unusable"))]
-    #[strum(props(
-        fix = "name a directory, not a link, that this user owns and that no other user can enter"
-    ))]
+    #[strum(props(fix = "name a directory of this user, not a link, that no other user can enter"))]
     State { path: String, reason: String },
     #[error("{path} is not a usable world: {reason}")]
     #[strum(props(code = "world_unusable"))]
-    #[strum(props(fix = "correct the listed places; `certbound emulator world` prints a valid world"))]
+    #[strum(props(fix = "correct the listed entries; `certbound emulator world` prints a valid world"))]
     World { path: String, reason: String },
 }
 

@@ -134,7 +134,8 @@ impl Chosen {
         let mode = self.file.readable_by_others?;
         let (entry, _) = self.entries().find(|(entry, _)| keys::holds_secret(entry))?;
         let (key, path) = (&entry.key, self.file.path.display());
-        let what = format!("`{key}` is a secret, but other users can read the file (mode {mode:03o})");
+        let what =
+            format!("`{key}` can contain a secret, but other users can read the file (mode {mode:03o})");
         Some(format!("{}: {what}; run `chmod 600 {path}`", entry.place))
     }
 

@@ -74,7 +74,7 @@ pub(crate) enum Mistake {
     #[error("the file has no profile `{name}`")]
     #[strum(props(code = "config_unknown_profile"))]
     UnknownProfile { name: String, known: Vec<String> },
-    #[error("`{key}` is a secret, but other users can read the file (mode {mode:03o})")]
+    #[error("`{key}` can contain a secret, but other users can read the file (mode {mode:03o})")]
     #[strum(props(code = "config_readable_by_others"))]
     ReadableByOthers { key: String, mode: u32, file: String },
     #[error("the profile `{0}` is chosen, but no configuration file is given")]

@@ -311,7 +311,8 @@ fn a_secret_in_a_file_that_others_can_read_is_refused() {
         // A flag overrides the secret, and other commands do not use it.
         let typed = run(&path, &[], &[&call[..], &["-H", "x-api-key: other"]].concat());
         assert_eq!(typed.status.code(), Some(0), "{}", stderr(&typed));
-        let warning = format!("warning: {}:1:1: `header` is a secret, but other users can read", text(&path));
+        let warning =
+            format!("warning: {}:1:1: `header` can contain a secret, but other users can read", text(&path));
         assert!(stderr(&typed).starts_with(&warning), "{}", stderr(&typed));
         let endpoint = ["endpoint", "--authority", "https://login.microsoftonline.com/a.b"];
         assert_eq!(run(&path, &[], &endpoint).status.code(), Some(0));

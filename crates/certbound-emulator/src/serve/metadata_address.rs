@@ -53,7 +53,7 @@ pub enum MetadataAddressError {
     },
     /// This is a virtual machine of Azure, and programs on it need the real metadata service.
     #[error(
-        "this is a virtual machine of Azure: at 169.254.169.254 the emulator would cover its real metadata service"
+        "this is a virtual machine of Azure: at 169.254.169.254 the emulator would replace the real metadata service"
     )]
     #[strum(props(code = "metadata_service_is_real"))]
     #[strum(props(

@@ -165,7 +165,7 @@ pub(super) fn issuers(world: &World, found: &mut Mistakes) {
 /// Checks that a served issuer has no keys, and that its host does not belong to the token service or to a resource.
 fn served(world: &World, external: &ExternalIssuer, at: &str, found: &mut Mistakes) {
     if !external.keys.is_empty() {
-        found.add(at, "is served and has keys: remove the keys, because the emulator makes keys for issuers that it serves");
+        found.add(at, "is served and has keys: remove the keys; the emulator makes the keys of an issuer that it serves");
     }
     let at = format!("{at}.issuer");
     let host = external.served_host().unwrap_or_default();

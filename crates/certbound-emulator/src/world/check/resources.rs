@@ -44,7 +44,7 @@ fn token_binding(resource: &Resource, at: &str, found: &mut Mistakes) {
     if resource.style != ResourceStyle::Vault {
         found.add(
             &at,
-            "only a resource with the style 'vault' has these rules: remove it, or use bound_tokens",
+            "only a resource with the style 'vault' has these rules: remove them, or use bound_tokens",
         );
     }
     let contradiction = match (resource.bound_tokens, rules.mode) {
@@ -53,7 +53,7 @@ fn token_binding(resource: &Resource, at: &str, found: &mut Mistakes) {
              issued: set bound_tokens to 'allowed' or 'required', or the mode to 'NotEnforced'"
         }
         (BoundTokens::Required, TokenBindingMode::NotEnforced) => {
-            "is 'NotEnforced', so the vault rejects bound tokens, but bound_tokens = 'required' rejects all others: set \
+            "is 'NotEnforced', so the vault rejects bound tokens, but bound_tokens = 'required' rejects all other tokens: set \
              bound_tokens to 'allowed' or 'refused', or the mode to 'Enforced'"
         }
         _ => return,
@@ -66,10 +66,10 @@ fn token_binding(resource: &Resource, at: &str, found: &mut Mistakes) {
 fn late(resource: &Resource, host: &ResourceHost, at: &str, found: &mut Mistakes) {
     let at = at.replace(".name", ".late_certificate");
     if host.late_certificate && resource.style != ResourceStyle::Vault {
-        found.add(&at, "only a resource with the style 'vault' requests the certificate late: remove it");
+        found.add(&at, "only a resource with the style 'vault' can have this key: remove the key");
     }
     if host.late_certificate && !host.asks_for_certificate {
-        found.add(&at, "the host has asks_for_certificate = false: remove one of them");
+        found.add(&at, "excludes asks_for_certificate = false of the host: remove one of the two keys");
     }
 }
 
