@@ -135,7 +135,7 @@ pub enum NoExchangeAudience {
     /// no audience.
     #[error("no known cloud has the host `{host}`, so the audience of its token exchange is unknown")]
     #[strum(props(
-        fix = "use the login host of a known cloud, such as login.microsoftonline.com; for a private name of such a host, give the client instance metadata whose `preferred_network` is that login host"
+        fix = "use the login host of a known cloud, such as login.microsoftonline.com; for a private name of a login host, give the client instance metadata whose `preferred_network` is this login host"
     ))]
     UnknownHost {
         /// The host.

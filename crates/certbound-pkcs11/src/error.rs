@@ -70,7 +70,7 @@ pub enum Pkcs11Error {
         count: usize,
     },
     /// The token needs a PIN, and no PIN was given.
-    #[error("the token {token} needs a PIN, and none was given")]
+    #[error("the token {token} needs a PIN, and no PIN was given")]
     #[strum(props(code = "pkcs11_pin_missing"))]
     #[strum(props(
         fix = "add `pin-source=file:/path/of/the/pin` to the URI; the command line also reads CERTBOUND_PIN"
@@ -82,9 +82,7 @@ pub enum Pkcs11Error {
     /// The file of the PIN cannot be used.
     #[error("the PIN cannot be read from {path}: {reason}")]
     #[strum(props(code = "pkcs11_pin_source_unusable"))]
-    #[strum(props(
-        fix = "write the PIN into a regular file that only its owner can write and that other users cannot read (`chmod 600`)"
-    ))]
+    #[strum(props(fix = "write the PIN into a regular file, and run `chmod 600` on the file"))]
     PinSource {
         /// The file.
         path: String,
@@ -93,7 +91,7 @@ pub enum Pkcs11Error {
         reason: Cause,
     },
     /// The token refused the PIN. The PIN is not tried again.
-    #[error("the token {token} refused the PIN; the PIN was tried once and is not tried again")]
+    #[error("the token {token} refused the PIN; this process tried the PIN once and does not try it again")]
     #[strum(props(code = "pkcs11_pin_refused"))]
     #[strum(props(fix = "give the right PIN and restart this program; each wrong PIN can lock the token"))]
     WrongPin {

@@ -129,7 +129,7 @@ impl TokenKey {
             let signature = opened.session.sign(&way.mechanism(), handle, &input)?;
             way.output(signature).ok_or_else(|| Pkcs11Error::Call {
                 call: "C_Sign".to_owned(),
-                reason: "the signature has not two halves".to_owned(),
+                reason: "the signature does not have two halves".to_owned(),
                 is_gone: false,
                 ends_sessions: false,
             })

@@ -119,7 +119,7 @@ impl Inner {
         let key = self.token.run_long(GENERATION, move |opened| {
             let reason = match () {
                 () if !opened.identity.is_same_token(&first) => {
-                    "another token is in its place: its serial number or manufacturer is another; restart this program to use it"
+                    "the URI now leads to a token with a different serial number or manufacturer; restart this program to use this token"
                 }
                 () if must_be_hardware && !opened.is_hardware() => {
                     "the module does not say any more that the token is hardware"

@@ -71,7 +71,7 @@ pub(crate) fn load(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
     }
     let failed = |reason: Cause| Pkcs11Error::Module { module: path.display().to_string(), reason };
     if !path.is_file() {
-        return Err(failed("there is no such file".into()));
+        return Err(failed("the file does not exist".into()));
     }
     let loaded = Pkcs11::new(path).map_err(|error| failed(cause(error)))?;
     initialize(&loaded).map_err(|error| failed(cause(error)))?;

@@ -96,7 +96,9 @@ pub enum TpmError {
         handle: KeyHandle,
     },
     /// The key needs an authorization that certbound does not have. certbound does not use the key again.
-    #[error("the key at {handle} has an authorization; the TPM was asked once and is not asked again")]
+    #[error(
+        "the key at {handle} has an authorization; this process tried the key once and does not try it again"
+    )]
     #[strum(props(code = "tpm_key_authorization"))]
     #[strum(props(
         fix = "use a key without an authorization (`certbound keys generate tpm:HANDLE`), or keys with a PIN through tpm2-pkcs11; then restart this program. Each wrong authorization can lock the TPM"
@@ -106,10 +108,10 @@ pub enum TpmError {
         handle: KeyHandle,
     },
     /// A different TPM is at the address.
-    #[error("another TPM is at {address}: its vendor string is `{vendor}` and was `{before}`")]
+    #[error("a different TPM is at {address}: the vendor string was `{before}` and is now `{vendor}`")]
     #[strum(props(code = "tpm_replaced"))]
     #[strum(props(
-        fix = "restart this program to use the TPM that is there now, or put the earlier one back"
+        fix = "restart this program to use the TPM that is there now, or put the earlier TPM back"
     ))]
     Replaced {
         /// The address.

@@ -327,7 +327,7 @@ pub enum Refusal {
         found: String,
     },
     /// The token has none of the required roles and scopes.
-    #[error("the token has none of the required roles or scopes")]
+    #[error("the token has neither a required role nor a required scope")]
     #[strum(props(code = "no_permission"))]
     #[strum(props(description = "the caller has no role or scope that is required"))]
     #[strum(props(

@@ -158,7 +158,7 @@ fn check_state(token: &TokenInfo) -> Result<(), Pkcs11Error> {
         () if !token.user_pin_initialized() => "no PIN was set for the user of the token",
         () if token.user_pin_locked() => "the token is locked",
         () if token.user_pin_final_try() => {
-            "one wrong attempt more would lock the token, so certbound does not try"
+            "one more wrong attempt would lock the token, so certbound does not try"
         }
         () if token.user_pin_to_be_changed() => "the PIN must be changed first",
         () => return Ok(()),

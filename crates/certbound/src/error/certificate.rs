@@ -133,7 +133,7 @@ pub enum BindingCertificateError {
     PfxInsteadOfPem,
     /// The input is a single certificate in DER, without a private key, but PEM or PFX is expected.
     #[error(
-        "the input is a certificate in DER, without a private key; a PEM file or a PFX file with both is expected"
+        "the input is a certificate in DER, without a private key; a PEM or PFX file with certificate and key is expected"
     )]
     #[strum(props(code = "certificate_der_unexpected"))]
     #[strum(props(

@@ -73,7 +73,7 @@ pub enum Misuse {
     /// Claims that must be merged are not a JSON object.
     #[error("the claims challenge is not a JSON object")]
     #[strum(props(code = "invalid_json_claims_format"))]
-    #[strum(props(fix = "pass the challenge of the resource unchanged, decoded from base64"))]
+    #[strum(props(fix = "decode the challenge of the resource from base64, and pass the result unchanged"))]
     ClaimsNotJson,
     /// `.query(..)` got a name or a value that cannot be part of a URL, or a name that is reserved for the library.
     #[error("the query parameter `{name}` cannot be added to the token endpoint: {reason}")]

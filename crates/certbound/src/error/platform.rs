@@ -155,7 +155,7 @@ pub enum PlatformError {
     #[error("the search for the metadata service took longer than {} s", .limit.as_secs_f32())]
     #[strum(props(code = "request_timeout"))]
     #[strum(props(
-        fix = "allow more time, because each probe is repeated for up to 7 s while the metadata service is busy, and for up to 70 s while it is being updated"
+        fix = "allow more time; the client repeats each probe for up to 7 s if the metadata service is busy, or up to 70 s during an update of this service"
     ))]
     DiscoveryTimedOut {
         /// The time limit of the whole search.

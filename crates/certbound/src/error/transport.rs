@@ -153,7 +153,7 @@ pub enum TransportError {
         reason: Cause,
     },
     /// The server renegotiated TLS a second time or at a wrong moment, so the connection was closed.
-    #[error("{host}: the connection was closed: {reason}")]
+    #[error("{host}: the client closed the connection: {reason}")]
     #[strum(props(code = "renegotiation_refused"))]
     #[strum(props(
         fix = "ask the server's operator why the server renegotiates TLS again; it may renegotiate once, before its first answer"

@@ -54,12 +54,14 @@ pub struct TraceHeaders {
 pub enum TraceHeadersError {
     /// `traceparent` does not have the form of version `00`.
     #[error(
-        "`traceparent` is not of the form 00-TRACE-PARENT-FLAGS, with 32, 16 and 2 hexadecimal digits in lower case, of \
-         which TRACE and PARENT are not zero"
+        "`traceparent` is not of the form 00-TRACE-PARENT-FLAGS with 32, 16 and 2 hexadecimal digits in lower case, or \
+         TRACE or PARENT is zero"
     )]
     Parent,
     /// `tracestate` is not a list of members, or is too long.
-    #[error("`tracestate` is not a list of at most 32 different KEY=VALUE members and 512 characters")]
+    #[error(
+        "`tracestate` is not a list of at most 32 different KEY=VALUE members, or is longer than 512 characters"
+    )]
     State,
 }
 

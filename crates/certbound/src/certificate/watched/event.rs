@@ -99,7 +99,7 @@ impl fmt::Display for CertificateEvent {
             Self::Rotated { from, to, not_after } => {
                 write!(
                     f,
-                    "the certificate {} is used instead of {}; it expires at {not_after}",
+                    "the certificate {} is used instead of {}, and expires at {not_after}",
                     to.x5t_s256(),
                     from.x5t_s256()
                 )
