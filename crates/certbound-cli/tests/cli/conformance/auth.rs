@@ -72,14 +72,14 @@ rows! {
     (
         "AUTH-11",
         0,
-        "An Entra authority whose host does not begin with `login.` is refused before the certificate is sent to a \
-         derived host.",
+        "An Entra authority whose host does not begin with `login.` is refused. The certificate is not sent to a derived \
+         host.",
         a_host_without_login_is_refused
     ),
     (
         "AUTH-12",
         0,
-        "An authority is refused before the network if its URL begins with `http:`, if it names no tenant, or if it is no URL.",
+        "An authority is refused before any request if it is no URL, begins with `http:`, or names no tenant.",
         an_authority_that_is_none_is_refused
     ),
 }

@@ -39,7 +39,7 @@ rows! {
     (
         "HTTP-08",
         0,
-        "An acquisition that is cancelled while it detects the region sends no token request. An acquisition that is \
+        "An acquisition that is cancelled during the detection of the region sends no token request. An acquisition that is \
          cancelled during its token request ends its connection at once. Nothing is cached.",
         a_cancelled_acquisition_leaves_nothing
     ),

@@ -39,14 +39,14 @@ rows! {
     (
         "CFG-03",
         0,
-        "A bound token for a client with an assertion that is not bound is refused before the network. Nothing falls \
-         back to a Bearer token.",
+        "A bound token for a client with an unbound assertion is refused before any request. The client does not request \
+         a Bearer token instead.",
         an_unbound_assertion_gets_no_bound_token
     ),
     (
         "CFG-04",
         0,
-        "A certificate without its private key is an error about the key, before the network.",
+        "A certificate without its private key is an error about the key, before any request.",
         a_certificate_without_its_key_is_refused
     ),
     (

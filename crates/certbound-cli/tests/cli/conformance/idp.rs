@@ -44,7 +44,7 @@ rows! {
     (
         "IDP-03",
         0,
-        "A dSTS authority without a tenant is refused before the network.",
+        "A dSTS authority without a tenant is refused before any request.",
         dsts_without_a_tenant_is_refused
     ),
 }

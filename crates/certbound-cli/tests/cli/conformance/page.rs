@@ -11,13 +11,13 @@ const INTRODUCTION: &str = "\
 
 This page has every row of the acceptance matrix for certificate-bound tokens, and the evidence for each row that is shown. The
 matrix is the file `docs/mtls-pop-acceptance-test-matrix.md` in the repository of MSAL.NET. This page uses the version that pull
-request 6161 merged on 2026-08-17, which is meant for all MSALs. Ids and priorities are those of that version; other versions
-have other ids. The descriptions are ours. P0 rows need captured evidence. A *bound token* is a token of the type `mtls_pop`. The
+request 6161 merged on 2026-08-17. That version is meant for all MSALs. Ids and priorities are those of that version; other
+versions have other ids. The descriptions are ours. P0 rows need captured evidence. A *bound token* is a token of the type `mtls_pop`. The
 [glossary](glossary.md) explains the other terms.
 
-A test run writes this page. The test fails if the page differs from the run. Each row is a test that checks what must be seen, on
-real TLS connections. The emulator answers the requests. A few rows need a TLS server of the test, for example a server that has
-only TLS 1.2 or that holds an answer.
+A test run writes this page. The test fails if the page differs from the run. Each row is a test that checks its description, on
+real TLS connections. The emulator answers the requests. A few rows need a TLS server of the test, for example a server with
+only TLS 1.2, or a server that holds an answer.
 
 ```sh
 cargo test -p certbound-cli --test cli -- conformance::         # all rows, and the comparison with this page
@@ -27,19 +27,19 @@ CERTBOUND_WRITE_DOCS=1 cargo test -p certbound-cli --test cli -- the_page_of_con
 
 | Result | Meaning |
 |---|---|
-| shown | The test of the row passed in the run that wrote this page, and the page has the evidence that the test captured |
+| shown | The test of the row passed in the run that wrote this page, and the page has the evidence of the test |
 | shown with ... | As *shown*, with the limit that the cell names |
 | not here | The row needs a system that the tests do not have |
 
-The emulator is not Entra: no row of this page was seen at the real service. [Limits](limits.md) says what that means.
+The emulator is not Entra: no row of this page was seen at the real service. [Limits](limits.md) lists the tests of certbound and their limits.
 
 ## How to read the evidence
 
 The server that received a request recorded it: method, URL, parameters, the facts of the TLS connection (version, server
 name, client certificate), and the answer. `(redacted)` replaces a value that may be secret. Headers contain random ids, so only
-the scheme of `Authorization` is shown. *no connection was opened* means that the configured proxy was a listener that saw no
-connection. *none was sent* means that the server held its answer until the client ended the connection. Facts that the test read
-elsewhere follow the requests, for example the error that the caller got.
+the scheme of `Authorization` is shown. *no connection was opened*: the configured proxy was a listener that saw no
+connection. *none was sent*: the server held its answer until the client ended the connection. Facts that the test read elsewhere
+follow the requests, for example the error of the caller.
 ";
 
 /// Writes the whole page.

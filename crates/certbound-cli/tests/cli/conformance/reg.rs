@@ -42,7 +42,7 @@ rows! {
     (
         "REG-05",
         1,
-        "A configured region that is malformed is an error before the network. A malformed region from the metadata \
+        "A configured region that is malformed is an error before any request. A malformed region from the metadata \
          service is ignored. If the host of a well-formed region cannot be reached, the error names the region.",
         a_malformed_region_reaches_no_host
     ),

@@ -54,7 +54,7 @@ rows! {
         "REQ-07",
         0,
         "Extra parameters in the body or in the query, with the name of a parameter that the library writes, are refused \
-         before the network. Case and percent-encoding do not matter.",
+         before any request. Case and percent-encoding do not matter.",
         parameters_with_reserved_names_are_refused
     ),
     (
@@ -66,7 +66,7 @@ rows! {
     (
         "REQ-09",
         0,
-        "If the answer has the type `Bearer`, the caller gets an error that says so. The token is neither \
+        "If the answer has the type `Bearer`, the error of the caller names this type. The token is neither \
          returned nor cached.",
         a_bearer_answer_is_an_error_and_is_not_cached
     ),
