@@ -10,15 +10,15 @@ use crate::shown::one_line;
 
 /// The original cause of one of certbound's errors. Clones share the error.
 ///
-/// `Display` and `Debug` write the error's text and the texts of its sources in one line. Two causes are equal if their
-/// texts are equal, because errors of other libraries cannot be compared. A cause dereferences to its error, so that
+/// `Display` and `Debug` write the error's text and the texts of its sources in one line. Two causes with equal texts
+/// are equal, because errors of other libraries cannot be compared. A cause dereferences to its error, so that
 /// `source()` of certbound's errors returns the original error.
 #[derive(Clone)]
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl Cause {
-    /// Stores `error`, which can also be a text. An I/O error that contains an inner error is replaced by its inner
-    /// error, because `source()` of an I/O error does not return the inner error.
+    /// Stores `error`, which can also be a text. An I/O error with an inner error is replaced by its inner error,
+    /// because `source()` of an I/O error does not return the inner error.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let mut error = error.into();
         while error.downcast_ref::<io::Error>().is_some_and(|error| error.get_ref().is_some()) {

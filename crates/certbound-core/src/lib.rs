@@ -1,7 +1,8 @@
 //! The protocol of certificate-bound (mTLS Proof-of-Possession) tokens for Microsoft Entra.
 //!
-//! The crate has types and pure functions only: no socket, clock, file, thread, environment or private key. The current
-//! time is an argument, and the caller signs. The client and the emulated token service use the same wire types.
+//! The crate has types and pure functions only: no socket, clock, file, thread, environment variable or private key.
+//! The current time is an argument, and the caller signs. The client and the emulated token service use the same wire
+//! types.
 //!
 //! ```text
 //!  authority ─► endpoint ─► credential ─► request ─► (transport) ─► response

@@ -3,9 +3,11 @@
 //! The private key stays in the token, and the token signs. A [`TokenCertificate`] is the certificate of a client, and
 //! [`TokenKeys`] gives a managed identity its key. Both take a [`Pkcs11Uri`] (RFC 7512).
 //!
-//! A bounded number of threads calls the module, and each thread has its own session. A caller waits for a limited
-//! time, so a module that hangs does not block the program. A module that crashes ends the program, because it runs in
-//! the same process. A PIN is tried once: this process never sends a PIN again that the token refused.
+//! At most four threads call the module for one [`TokenCertificate`] or [`TokenKeys`], and each thread has its own
+//! session. [`TokenOptions::sessions`] changes this number. A caller waits at most ten seconds, or the time of
+//! [`TokenOptions::limit`], so a module that hangs does not block the program. A crash of the module ends the program,
+//! because the module runs in the same process. A PIN is tried once: this process never sends a PIN again that the
+//! token refused.
 //!
 //! If a token is taken out and put back, this crate opens the token and logs in again, and its keys get new handles. A
 //! client never uses a connection of an old handle with a new handle.

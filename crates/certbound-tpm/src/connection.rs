@@ -25,7 +25,7 @@ struct Address {
 /// only one connection.
 pub(crate) struct Connection {
     address: Address,
-    /// `None` before the first command. After a panic of the thread, a send into its queue fails.
+    /// The value is `None` before the first command. After a panic of the thread, a send into its queue fails.
     thread: Mutex<Option<Thread>>,
 }
 
@@ -136,7 +136,7 @@ impl Drop for Connection {
         };
         drop(jobs);
         if id != std::thread::current().id() {
-            // A command that hangs must not delay the process. The channel carries no message.
+            // A command that hangs delays the process by at most `ENDING`. The channel carries no message.
             let _ = ended.recv_timeout(ENDING);
         }
     }

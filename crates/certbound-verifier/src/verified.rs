@@ -40,12 +40,12 @@ impl Verified {
         self.0.reading.client(&self.0.claims).unwrap_or_default()
     }
 
-    /// The tenant's id. `None` for issuers other than Entra.
+    /// The tenant's id. The result is `None` for issuers other than Entra.
     pub fn tenant_id(&self) -> Option<&str> {
         self.of_entra("tid")
     }
 
-    /// The caller's object id in its tenant. `None` for issuers other than Entra.
+    /// The caller's object id in its tenant. The result is `None` for issuers other than Entra.
     pub fn object_id(&self) -> Option<&str> {
         self.of_entra("oid")
     }
@@ -70,8 +70,8 @@ impl Verified {
         self.0.scheme
     }
 
-    /// The thumbprint of the certificate that the token is bound to. The connection has this certificate. `None` for an
-    /// unbound token.
+    /// The thumbprint of the certificate that the token is bound to. The connection has this certificate. The result is
+    /// `None` for an unbound token.
     pub fn thumbprint(&self) -> Option<Thumbprint> {
         self.0.thumbprint
     }

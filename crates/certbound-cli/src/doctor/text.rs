@@ -117,7 +117,7 @@ fn drawn(line: &Line, width: usize, coloured: bool) -> String {
     text
 }
 
-/// Returns a text that begins with a name, and whose further lines are indented.
+/// Returns a text that begins with a name. The further lines are indented.
 fn paragraph(name: &str, text: &str, width: usize) -> String {
     let next = INDENT.len() + if name.is_empty() { 0 } else { 2 };
     broken(&format!("{name}{text}"), (INDENT, next), width).join("\n") + "\n"
@@ -149,8 +149,8 @@ fn compared(difference: &Difference, width: usize, coloured: bool) -> String {
     }
 }
 
-/// Returns at most `room` characters of a text. If the part omits text before or after it, its first or last character
-/// is `…`.
+/// Returns at most `room` characters of a text. A part without the start of the text begins with `…`, and a part
+/// without the end of the text ends with `…`.
 fn part(text: &str, from: usize, room: usize) -> String {
     let count = text.chars().count();
     let shown = text.chars().enumerate().skip(from).take(room);

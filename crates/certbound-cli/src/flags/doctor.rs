@@ -12,7 +12,8 @@ pub(crate) struct DoctorFlags {
     ///
     /// `-` reads stdin. The file has one credential or a list of credentials, as Microsoft Graph and
     /// `az ad app federated-credential list` return them. doctor compares them with the assertion of Leg 1. Without the file it
-    /// reads them from Microsoft Graph. If Graph does not return them, doctor prints the values that a credential needs.
+    /// reads them from Microsoft Graph. If Graph does not return them, doctor prints the necessary values of a
+    /// credential.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_FEDERATED_CREDENTIAL", help_heading = "Doctor")]
     pub(crate) federated_credential: Option<PathBuf>,
     /// Do not read credentials from Microsoft Graph.

@@ -53,7 +53,7 @@ pub(crate) struct WhatFlags {
     /// Derive the keys from this text.
     ///
     /// The same text gives the same keys, except the key of the Service Fabric server. Use it for tests only, because
-    /// everybody who knows the text has the keys.
+    /// everybody with the text has the keys.
     #[arg(long, value_name = "TEXT", env = "CERTBOUND_EMULATOR_SEED")]
     pub(crate) seed: Option<String>,
 }

@@ -30,7 +30,7 @@ pub(crate) struct VerifyFlags {
     pub(crate) token: Option<String>,
     /// Accept tokens of this Entra tenant.
     ///
-    /// The value is the id of the tenant. May be repeated.
+    /// The value is the id of the tenant. The flag may be repeated.
     #[arg(long, value_name = "TENANT", env = "AZURE_TENANT_ID", help_heading = "Issuer")]
     pub(crate) tenant: Vec<String>,
     /// The cloud of the tenants, by its login host. Default: the public cloud.
@@ -55,7 +55,8 @@ pub(crate) struct VerifyFlags {
     pub(crate) issuer: Option<String>,
     /// A signature algorithm of --issuer.
     ///
-    /// May be repeated. The value is RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519.
+    /// The flag may be repeated. The value is RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or
+    /// Ed25519.
     #[arg(long, env = "CERTBOUND_ALGORITHM", help_heading = "Issuer")]
     pub(crate) algorithm: Vec<String>,
     /// The host of --issuer's keys, if it differs from the issuer's host.
@@ -80,8 +81,8 @@ pub(crate) struct VerifyFlags {
     pub(crate) keys: Option<PathBuf>,
     /// Accept tokens for this audience.
     ///
-    /// The value must be equal to `aud` in the token. May be repeated. If a token has several audiences, each of them must
-    /// be given.
+    /// The value must be equal to `aud` in the token. The flag may be repeated. If a token has several audiences, each
+    /// of them must be given.
     #[arg(long, required = true, env = "CERTBOUND_AUDIENCE", help_heading = "Audience and caller")]
     pub(crate) audience: Vec<String>,
     /// Accept tokens that also have other audiences. The resources of those audiences can use these tokens here.
@@ -115,8 +116,8 @@ pub(crate) struct VerifyFlags {
     pub(crate) require_scope: Vec<String>,
     /// Accept only the client with this id.
     ///
-    /// May be repeated. The id must be equal to the id in the token. At Entra the case of letters does not matter, because
-    /// ids are GUIDs.
+    /// The flag may be repeated. The id must be equal to the id in the token. At Entra the case of letters does not
+    /// matter, because ids are GUIDs.
     #[arg(
         long,
         value_name = "CLIENT_ID",
@@ -213,7 +214,8 @@ pub(crate) struct VerifyFlags {
         help_heading = "Server"
     )]
     pub(crate) certificate_header: Option<ProxyFlag>,
-    /// The name of the certificate header, if it differs from the usual name of the form. Not allowed with envoy.
+    /// The name of the certificate header, if it differs from the usual name of the form. The form envoy does not allow
+    /// this flag.
     #[arg(
         long,
         value_name = "NAME",
@@ -225,9 +227,9 @@ pub(crate) struct VerifyFlags {
     pub(crate) certificate_header_name: Option<String>,
     /// The addresses of the proxy.
     ///
-    /// An example is 127.0.0.1/32. May be repeated. A request from a different address is refused if it has the
-    /// certificate header. A Unix socket needs no address: every process that may connect to the socket counts as the
-    /// proxy.
+    /// An example is 127.0.0.1/32. The flag may be repeated. A request from a different address is refused if it has
+    /// the certificate header. A Unix socket needs no address: every process that may connect to the socket counts as
+    /// the proxy.
     #[arg(
         long,
         value_name = "CIDR",

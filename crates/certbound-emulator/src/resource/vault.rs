@@ -1,5 +1,5 @@
 //! Answers in the form of Azure Key Vault: secrets with versions, keys that sign, and certificates. The client presents
-//! its certificate in the first handshake, or late if the world sets `late_certificate` for the host.
+//! its certificate in the first handshake, or in a renegotiation if the world sets `late_certificate` for the host.
 
 mod access;
 mod binding;
@@ -46,7 +46,7 @@ pub(super) fn sign(request: &Request<Bytes>, response: &mut Response<Bytes>) {
     headers.extend(
         HeaderValue::try_from(id).ok().map(|id| (http::HeaderName::from_static("x-ms-request-id"), id)),
     );
-    // A value that is not a GUID is not repeated, because it could inject text into logs.
+    // Only a GUID is repeated, because other values could inject text into logs.
     let own = request.headers().get("x-ms-client-request-id");
     let is_guid = |id: &HeaderValue| id.to_str().is_ok_and(|id| Uuid::try_parse(id).is_ok());
     if let Some(id) = own.filter(|id| is_guid(id)) {

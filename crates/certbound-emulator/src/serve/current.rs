@@ -1,4 +1,4 @@
-//! The emulator of a server, which can be replaced while the server runs.
+//! The emulator of a server. It can be replaced while the server runs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::world::World;
 pub struct CurrentEmulator {
     running: Arc<ArcSwap<Running>>,
     replacing: Arc<Mutex<()>>,
-    /// The TLS library of hosts that request the certificate late.
+    /// The TLS library of hosts that request the certificate in a renegotiation.
     late_tls: Option<Arc<dyn LateTls>>,
 }
 
@@ -42,11 +42,12 @@ impl CurrentEmulator {
 
     /// Replaces the world. The new world answers every later request, on open connections too. The earlier world
     /// answers the requests in progress. As in [`Emulator::with_world`], keys and certificates stay. The call can take
-    /// some tenths of a second, because an external issuer that the emulator serves may need a new key.
+    /// some tenths of a second, because an external issuer on an emulated host may need a new key.
     ///
     /// # Errors
-    /// The errors of [`Emulator::with_world`]. [`EmulatorError::NoLateTls`], if the world has a host that requests the
-    /// certificate late, and the server has no TLS for it. After an error, the earlier world stays.
+    /// The errors of [`Emulator::with_world`]. [`EmulatorError::NoLateTls`], if a host of the world requests the
+    /// certificate in a renegotiation, and the server has no TLS library for this host. After an error, the earlier
+    /// world stays.
     pub fn replace(&self, world: World) -> Result<(), EmulatorError> {
         // Two calls at the same time take effect one after the other. No code panics while the lock is held.
         let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +56,7 @@ impl CurrentEmulator {
         Ok(())
     }
 
-    /// Returns the TLS library of hosts that request the certificate late.
+    /// Returns the TLS library of hosts that request the certificate in a renegotiation.
     pub(super) fn late_tls(&self) -> Option<&dyn LateTls> {
         self.late_tls.as_deref()
     }

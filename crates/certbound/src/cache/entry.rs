@@ -140,7 +140,7 @@ impl TokenFacts {
         self.members.as_ref()?.granted.as_deref()
     }
 
-    /// Returns the memory of the members of the response that most responses do not have, in bytes.
+    /// Returns the memory of `members`, in bytes.
     pub(crate) fn bytes_of_members(&self) -> usize {
         let Some(members) = &self.members else { return 0 };
         let member = |(name, value): (&String, &String)| name.len() + value.len() + 2 * size_of::<String>();
@@ -248,8 +248,8 @@ mod tests {
         }
     }
 
-    /// If only one origin were remembered, the tokens of a client that alternates between both kinds would not share
-    /// their origins.
+    /// With only one remembered origin, the tokens of a client that alternates between both kinds would not share their
+    /// origins.
     #[test]
     fn tokens_of_two_kinds_share_two_origins() {
         let (origins, connections) = (Origins::default(), Connections(Arc::new(Nowhere)));

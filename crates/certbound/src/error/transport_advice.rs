@@ -1,4 +1,4 @@
-//! The advice for a failed TLS handshake, and the tests of all advice for failures of the network.
+//! The advice for a failed TLS handshake, and the tests of the advice for time limits, proxies and TLS.
 
 use certbound_core::cause::Cause;
 

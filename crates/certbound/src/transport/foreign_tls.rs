@@ -31,7 +31,7 @@ impl Dialer {
         self.roots.as_deref()
     }
 
-    /// Returns the largest head of an answer, in bytes.
+    /// Returns the largest accepted length of an answer's head, in bytes.
     pub fn head_limit(&self) -> usize {
         self.options.limits.head
     }

@@ -105,7 +105,7 @@ impl Secret {
         if version.is_empty() { &self.current } else { version }
     }
 
-    /// Returns the answer that contains a version with its value, or `None` if the version does not exist.
+    /// Returns the answer with a version and its value, or `None` if the version does not exist.
     pub(super) fn with_value(&self, host: &str, id: &str) -> Option<Value> {
         let mut answer = json!({ "value": self.versions.get(id)?.value.expose() });
         self.describe(&mut answer, host, Some(id));

@@ -61,7 +61,7 @@ fn a_refusal_names_the_caller_the_action_and_the_role() {
     }
     assert!(!message.contains("hunter2"));
     assert_eq!(client.inner("PUT", "/secrets/new", &json!({})), "ForbiddenByRbac");
-    // A refusal comes before any information about the vault.
+    // The vault checks the roles before it looks for the secret.
     assert_eq!(client.refused("DELETE", "/secrets/demo-client", &json!({})).0, 403);
 }
 
