@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard limit, for a server. Each connection is an open file, and the usual soft limit is
-/// as low as the number of connections that a server accepts. Programs that the server starts inherit the higher limit.
+/// Raises the soft limit to the hard limit, for a server. Each connection is an open file. The usual soft limit is
+/// 1024, and a server accepts 1024 connections. Programs that the server starts inherit the higher limit.
 pub(crate) fn allow_all() {
     let limit = getrlimit(Resource::Nofile);
     // If this fails, the server closes idle connections earlier to make room.

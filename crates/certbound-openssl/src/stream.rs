@@ -53,7 +53,8 @@ pub(crate) struct Watch(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Whether the certificate was presented. `None` until the first answer begins.
+    /// Whether the certificate was presented. The value is `None` at first. A first handshake with the certificate or
+    /// the first answer sets it.
     verdict: Option<Result<Presented, NotPresented>>,
     unexpected: Option<Unexpected>,
     /// The number of handshakes when the verdict was made.
@@ -69,7 +70,7 @@ impl Watch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the verdict. `None` until the server's first answer begins.
+    /// Returns the verdict, or `None` if the stream has not decided yet.
     pub(crate) fn verdict(&self) -> Option<Result<Presented, NotPresented>> {
         self.state().verdict
     }
@@ -95,7 +96,7 @@ impl Watch {
 /// A TLS connection of a client.
 ///
 /// The server may renegotiate once, until the first byte of its first answer. Any other renegotiation is an error. No
-/// byte is written during this renegotiation.
+/// byte is written during the allowed renegotiation.
 pub(crate) struct Stream {
     stream: SslStream<TcpStream>,
     handshakes: Handshakes,
@@ -159,7 +160,7 @@ impl Stream {
         }
     }
 
-    /// Keeps the error of a write on a connection that the server has closed, and reports that everything was written.
+    /// Keeps the error of a write on a closed connection, and reports that everything was written.
     ///
     /// The server may have answered before it read the whole request, or it may have sent an alert. hyper would end the
     /// connection on the error of the write, and would not read the server's data.

@@ -11,11 +11,11 @@ use crate::failure::Failure;
 use crate::flags::{ClientFlags, CredentialFlags};
 use crate::usage::Usage;
 
-/// The Azure SDKs' variables, which are read if no flag names a credential.
+/// The Azure SDKs' variables. They are read if no flag names a credential.
 const SECRET: &str = "AZURE_CLIENT_SECRET";
 const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 
-/// Returns a client that runs Leg 1 alone, which needs a certificate.
+/// Returns a client that runs Leg 1 alone. Leg 1 needs a certificate.
 pub(crate) fn by_certificate<T: Transport + Clone>(
     flags: &ClientFlags,
     reach: &Reach<T>,
@@ -38,7 +38,7 @@ pub(crate) fn direct<T: Transport + Clone>(
         return Ok(Plan { client: identity.into(), source });
     }
     let chosen = choose(flags, credential)?;
-    // The flags alone determine whether the combination is allowed, so this check is made first.
+    // The flags and the variables determine whether the combination is allowed, so this check is made first.
     chosen.suits(kind, credential.secret.bearer_over_mtls)?;
     let authority = authority(&flags.identity)?;
     let app = flags.identity.client_id()?;
@@ -69,7 +69,7 @@ pub(crate) fn direct<T: Transport + Clone>(
             without_source(builder.with_unbound_assertions(assertion).build()?.into())
         }
         Chosen::Assertion(path) => {
-            // If the file is unreadable, the client reports the error when it needs the assertion.
+            // The client reports an unreadable file when it needs the assertion.
             let prover = assertion::read_text(&path)
                 .map_or(Prover::Passing, |text| Prover::secret(&Secret::new(text.trim())));
             let file = AssertionFile::new(path);

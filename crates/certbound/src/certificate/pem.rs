@@ -80,7 +80,8 @@ fn begins_as_pfx(bytes: &[u8]) -> bool {
     content.is_some_and(|content| content.starts_with(VERSION))
 }
 
-/// The mark of OpenSSL's own encryption, which is older than PKCS #8. Its key is a single MD5 of the password.
+/// The mark of OpenSSL's own encryption, which is older than PKCS #8. This encryption derives the key from the password
+/// by MD5 with one iteration.
 const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
 type Section = (SectionKind, Zeroizing<Vec<u8>>);
@@ -93,8 +94,7 @@ fn sections(
     if pem.windows(TRADITIONAL.len()).any(|window| window == TRADITIONAL) {
         return Err(BindingCertificateError::EncryptedTraditionally);
     }
-    // Editors on Windows write a byte order mark before the first line. With this mark the reader would not find the
-    // leaf.
+    // Some editors write a byte order mark before the first line. With this mark the reader would not find the leaf.
     let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
     let sections: pem::SliceIter<'_, (SectionKind, Vec<u8>)> = pem::SliceIter::new(pem);
     Ok(sections.map(|section| match section {

@@ -1,4 +1,4 @@
-//! Requests that are not sent, because the response to an equal request asked the client to wait.
+//! Throttled requests: the response to an equal request asked the client to wait.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,11 +12,11 @@ use super::RetryPolicy;
 
 /// The maximum number of responses that are kept.
 const CAPACITY: usize = 256;
-/// A time that is earlier by at most this difference does not mean that the clock was set back: parallel tasks read the
-/// clock before they take the lock.
+/// An earlier time within this difference does not mean that the clock was set back. Parallel tasks read the clock
+/// before they take the lock.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// The responses that asked one client to wait, by the facts in which requests must be equal.
+/// The responses that asked one client to wait, by the common facts of equal requests.
 pub(crate) struct Throttle<K, A> {
     is_on: bool,
     /// The lock is held only on cache misses, for a look-up.
@@ -30,7 +30,7 @@ struct Waiting<A> {
 }
 
 impl<A> Waiting<A> {
-    /// Returns whether the wait has not ended. If the clock was set back, the result is false: the time that is left is
+    /// Returns whether the wait has not ended. If the clock was set back, the result is false: the remaining time is
     /// unknown, and the next response states it again.
     fn is_current(&self, now: UnixTime) -> bool {
         self.from <= now.plus(SLACK) && now < self.until
@@ -42,7 +42,7 @@ impl<K: Clone + Eq + Hash, A: Clone> Throttle<K, A> {
         Self { is_on: policy.throttles, answers: Mutex::default() }
     }
 
-    /// Returns the response to an equal request and the time that is left, if the wait has not ended at `now`.
+    /// Returns the response to an equal request and the remaining time, if the wait has not ended at `now`.
     pub(crate) fn find(&self, key: impl FnOnce() -> K, now: UnixTime) -> Option<(A, Duration)> {
         let mut answers = self.lock();
         // In the usual case no key is composed.
@@ -58,7 +58,8 @@ impl<K: Clone + Eq + Hash, A: Clone> Throttle<K, A> {
         None
     }
 
-    /// Keeps a response that asks to wait. If the limit is reached, the response whose wait ends first is removed.
+    /// Keeps a response that asks to wait. If the limit is reached, the function removes the responses with an ended
+    /// wait, or else the response with the earliest end.
     pub(crate) fn keep(&self, key: K, answer: A, wait: Duration, now: UnixTime) {
         let until = now.plus(Duration::from_secs(whole_seconds(wait)));
         if !self.is_on || until == now {
