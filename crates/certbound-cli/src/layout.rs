@@ -79,8 +79,8 @@ fn count(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Returns the head of a line, which is never broken, the rest of the line, and the column in which the line continues.
-/// In a row of a table, at least two spaces separate the name from the value.
+/// Returns the unbreakable head of a line, the rest of the line, and the column in which the line continues. In a row
+/// of a table, at least two spaces separate the name from the value.
 fn parts(line: &str, width: usize) -> (&str, &str, usize) {
     let text = line.trim_start();
     let (leading, _) = line.split_at(line.len() - text.len());

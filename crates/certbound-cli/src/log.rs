@@ -16,11 +16,11 @@ use self::json::Json;
 
 /// The maximum number of lines that wait for stderr. A server drops further lines.
 const WAITING_LINES: usize = 4096;
-/// The maximum time that a server waits at its end until the last lines are written.
+/// The maximum time that a server waits at its end for the output of the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Writes logs to stderr with the filter of `RUST_LOG`. Without this variable, `default` is the filter. If the command
-/// `serves` requests and writes logs, the result is a [`Log`] that must exist until the process ends.
+/// `serves` requests and writes logs, the result is a [`Log`]. The caller must keep the log until the process ends.
 pub(crate) fn start(default: Option<&'static str>, serves: bool, as_json: bool) -> Option<Log> {
     let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
         Some(_) => EnvFilter::try_from_default_env().ok(),
@@ -83,8 +83,8 @@ impl Lines {
     /// Adds an item, and before it the number of lines that were dropped since the last item.
     fn add(&self, item: Item) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        // `send` fails only if the thread that writes the lines has ended. In this case the item cannot be written, so
-        // the error is ignored.
+        // `send` fails only if the writing thread has ended. In this case the item cannot be written, so the error is
+        // ignored.
         if dropped > 0 {
             let _ = self.items.send(Item::Dropped(dropped));
         }
@@ -122,8 +122,7 @@ struct Items {
 }
 
 impl Items {
-    /// Writes the lines. An output that is closed is not an error, because a server continues without a reader of its
-    /// log.
+    /// Writes the lines. A closed output is not an error, because a server continues without a reader of its log.
     fn write_all(self, mut output: impl Write, as_json: bool) {
         for item in self.receiver {
             match item {
@@ -156,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    /// An output that is not read until the test sends a message.
+    /// An output without a reader until the test sends a message.
     struct Unread {
         read: Mutex<Option<Receiver<()>>>,
         text: SyncSender<Vec<u8>>,

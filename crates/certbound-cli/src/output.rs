@@ -55,7 +55,8 @@ impl Terminal {
         (size.ws_col > 0).then_some((size.ws_col.into(), size.ws_row.into()))
     }
 
-    /// Returns whether the result is coloured. `auto` means a terminal that supports colours, unless `NO_COLOR` is set.
+    /// Returns whether the result is coloured. With `auto` the result is true on a terminal with colours, unless
+    /// `NO_COLOR` is set.
     pub(crate) fn is_coloured(self, choice: ColorChoice) -> bool {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         match choice {
@@ -108,7 +109,7 @@ pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
     print(fitted(&lines(text)).as_bytes())
 }
 
-/// Returns a text whose lines fit on the terminal, or into 80 columns if stdout is not a terminal.
+/// Returns a text whose lines fit on the terminal of stdout. Without a terminal, they fit into 80 columns.
 pub(crate) fn fitted(text: &str) -> String {
     folded(text, columns(std::io::stdout()))
 }

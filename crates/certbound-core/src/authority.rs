@@ -54,8 +54,8 @@ impl Authority {
     ///
     /// # Errors
     /// [`AuthorityUrlError`] if the text is not an `https` URL with a host, if it has user information, a query or a
-    /// fragment, or if a URL parser would change it. It is also an error if the kind of authority requires a tenant or
-    /// a policy that is missing or malformed.
+    /// fragment, or if a URL parser would change it. A missing or malformed tenant or policy is also an error for the
+    /// kinds of authority that require it.
     pub fn parse(url: &str) -> Result<Self, AuthorityUrlError> {
         let lower = url.to_ascii_lowercase();
         let parsed = plain_url(&lower, url)?;
@@ -124,8 +124,8 @@ impl Authority {
         Self { region, region_outcome: outcome, ..self }
     }
 
-    /// Returns the same authority for a different tenant. `None` for kinds whose tenant cannot be replaced (AD FS, B2C,
-    /// OpenID issuers).
+    /// Returns the same authority for a different tenant. The result is `None` for kinds whose tenant cannot be
+    /// replaced (AD FS, B2C, OpenID issuers).
     pub fn for_tenant(&self, tenant: TenantId) -> Option<Self> {
         let place = self.place.for_tenant(tenant)?;
         Some(Self { place, ..self.clone() })
@@ -175,7 +175,7 @@ impl Authority {
         self.place.kind()
     }
 
-    /// The tenant. `None` for AD FS and OpenID issuers.
+    /// The tenant. The result is `None` for AD FS and OpenID issuers.
     pub fn tenant(&self) -> Option<&TenantId> {
         self.place.tenant()
     }
@@ -206,8 +206,8 @@ impl Authority {
         self.port
     }
 
-    /// The configured or detected region. Some requests do not use it. `None` if there is no region, or if the region
-    /// was not detected yet.
+    /// The configured or detected region. Some requests do not use it. The result is `None` if there is no region, or
+    /// if the region was not detected yet.
     pub fn region(&self) -> Option<&Region> {
         match &self.region {
             RegionChoice::Fixed(region) => Some(region),
@@ -224,12 +224,12 @@ impl Authority {
         &self.region_outcome
     }
 
-    /// The cloud of the login host. [`Cloud::Public`] if the host is unknown.
+    /// The cloud of the login host, or [`Cloud::Public`] if the host is unknown.
     pub fn cloud(&self) -> Cloud {
         Cloud::of_host(&self.host).unwrap_or(Cloud::Public)
     }
 
-    /// The cloud of the login host. `None` if the host is unknown.
+    /// The cloud of the login host, or `None` if the host is unknown.
     pub fn cloud_if_known(&self) -> Option<Cloud> {
         Cloud::of_host(&self.host)
     }
@@ -323,8 +323,8 @@ fn plain_url(text: &str, given: &str) -> Result<Url, AuthorityUrlError> {
     if is_literal() != Some(true) || url.port() == Some(0) { Err(malformed()) } else { Ok(url) }
 }
 
-/// Returns a URL for an error message, without query and fragment. A URL that may have user information is replaced
-/// completely, because that information may be secret.
+/// Returns a URL for an error message, without query and fragment. A URL with an `@` is replaced completely, because it
+/// may have secret user information.
 fn shown_url(url: &str) -> String {
     match url.contains('@') {
         true => "***".to_owned(),

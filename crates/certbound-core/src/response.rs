@@ -27,10 +27,10 @@ pub struct TokenResponse {
     pub expires_in: Duration,
     /// `ext_expires_in`.
     pub ext_expires_in: Option<Duration>,
-    /// `refresh_in`: the time after which the client should request a new token. `None` if it is absent or is not a
-    /// valid number of seconds.
+    /// `refresh_in`: the time after which the client should request a new token. The value is `None` if the member is
+    /// absent or is not a valid number of seconds.
     pub refresh_in: Option<Duration>,
-    /// `scope`, split at white space. `None` if the response has no scope or an empty scope.
+    /// `scope`, split at white space. The value is `None` if the response has no scope or an empty scope.
     pub scope: Option<Vec<String>>,
     /// All other members.
     pub extra: Map<String, Value>,
@@ -41,8 +41,8 @@ impl TokenResponse {
     ///
     /// # Errors
     /// [`AnswerError::Refused`] if the status is not 200 and not a redirect. [`AnswerError::Malformed`] if the response
-    /// breaks the protocol: a redirect, a body that is too large or not JSON, a member that is duplicate, missing or of
-    /// the wrong type, or an `access_token` that is empty or has invalid characters.
+    /// breaks the protocol: a redirect, a body above [`MAX_BYTES`] or without a JSON object, a duplicate or missing
+    /// member, a member of the wrong type, an empty `access_token`, or invalid characters in the `access_token`.
     pub fn parse(status: u16, headers: &HeaderFacts, body: &[u8]) -> Result<Self, AnswerError> {
         if (300..400).contains(&status) {
             let to =

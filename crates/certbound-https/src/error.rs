@@ -63,7 +63,7 @@ pub enum Error {
     /// The server did not request the client's certificate, so the client sent no HTTP request.
     #[error("the server did not request the client certificate")]
     CertificateNotRequested,
-    /// The server ended the connection after the client sent its certificate and before the server sent an answer.
+    /// After the client sent its certificate, the server ended the connection without an answer.
     #[error("the connection ended after the client certificate was sent: {reason}")]
     EndedAfterCertificate {
         /// The error message of the system or of the TLS library.

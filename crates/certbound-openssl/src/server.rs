@@ -1,7 +1,7 @@
 //! The server's side: TLS 1.2 that requests the client certificate by a renegotiation. It is for the emulator and for
 //! tests.
 //!
-//! It accepts every client certificate, as the rest of the emulator's TLS does: the handshake proves only that the
+//! It accepts every client certificate, as the rest of the emulator's TLS does. The handshake proves only that the
 //! client has the key, and the application decides.
 
 use std::io;
@@ -127,8 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
         lock(&self.stream).ssl().servername(NameType::HOST_NAME).map(str::to_owned)
     }
 
-    /// Renegotiates and requests the client's certificate. Returns the chain that the client sent, DER, leaf first;
-    /// `None` if the client has no certificate.
+    /// Renegotiates and requests the client's certificate. Returns the chain that the client sent (DER, leaf first).
+    /// The result is `None` if the client has no certificate.
     ///
     /// The caller must have read the whole request, and must not answer before this method has ended.
     ///
@@ -141,8 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
     }
 
     /// Renegotiates, requests the client's certificate and refuses it by the TLS alert `certificate_revoked`. The
-    /// function then waits until the client has closed the connection, because unread data would end the connection by
-    /// a reset, which can arrive before the alert. The caller limits the time.
+    /// function then waits until the client has closed the connection. Unread data would end the connection by a reset,
+    /// which can arrive before the alert. The caller limits the time.
     ///
     /// # Errors
     /// An I/O error if the client has a certificate, and the errors of [`LateClient::request_certificate`].

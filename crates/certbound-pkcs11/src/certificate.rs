@@ -21,7 +21,7 @@ const MAX_CHAIN: usize = 10;
 ///
 /// If the token is taken out and put back, the source opens the key again. Its next certificate has a new handle of the
 /// key, and the client opens new connections for the new handle. If the token has a new certificate for the key, the
-/// source uses it after the token service refused the old certificate.
+/// source uses it after a refusal of the old certificate.
 ///
 /// ```no_run
 /// use certbound::{Authority, Client, TenantId};
@@ -160,7 +160,7 @@ impl CertificateSource for TokenCertificate {
     }
 
     /// Reads the token again: opens the key if its handle is no longer valid, and otherwise looks for a new
-    /// certificate. If the key did not sign although its handle is open, the method does nothing.
+    /// certificate. If a key with an open handle did not sign, the method does nothing.
     async fn replace(&self, _: &BindingCertificate, blame: Blame) -> Result<(), ProviderError> {
         let inner = Arc::clone(&self.inner);
         let read = tokio::task::spawn_blocking(move || {
@@ -186,7 +186,7 @@ impl fmt::Debug for TokenCertificate {
 }
 
 /// Returns the key that matches, and its chain. Keys and certificates often have different labels. If no key matches,
-/// the function returns the key that has the id of a matching certificate.
+/// the function returns the key with the id of a matching certificate.
 fn key_and_chain(opened: &Opened, selector: &Selector) -> Result<(FoundKey, Vec<Vec<u8>>), Pkcs11Error> {
     let all = objects::certificates(opened, &Selector::default())?;
     let named = match selector {
@@ -215,8 +215,8 @@ fn is_for(certificate: &FoundCertificate, key: &FoundKey) -> bool {
     }
 }
 
-/// Returns the certificate of the key. If several certificates are for the key, the function returns the certificate
-/// that the URI names.
+/// Returns the certificate of the key. With several certificates for the key, the function returns the certificate that
+/// the URI names.
 fn leaf(
     opened: &Opened,
     key: &FoundKey,
@@ -245,7 +245,7 @@ fn leaf(
 }
 
 /// Returns the leaf with the issuers that the token has. The function omits the root of the chain, because each server
-/// that trusts a root already has it.
+/// already has its trusted roots.
 fn chain_of(leaf: FoundCertificate, all: &[FoundCertificate]) -> Vec<Vec<u8>> {
     let is_root = |it: &FoundCertificate| it.parsed.issuer() == it.parsed.subject();
     let mut chain = vec![leaf.der.clone()];

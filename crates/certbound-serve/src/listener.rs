@@ -14,7 +14,7 @@ pub trait Listener: Send {
     /// The client's address or another identification of the client.
     type Peer: Send + 'static;
 
-    /// Returns the next connection. No connection is lost if the future is dropped before it is ready.
+    /// Returns the next connection. If the future is dropped early, no connection is lost.
     ///
     /// # Errors
     /// Returns an error if no connection could be accepted. The server calls `accept` again. After most errors it

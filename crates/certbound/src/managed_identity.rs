@@ -88,7 +88,7 @@ pub(crate) struct Machine {
     cell: ArcSwapOption<CertificateCell>,
     pub(crate) keys: Arc<dyn AnyKeys>,
     provider: ProviderId,
-    /// The key strength that the provider returned when the identity was built.
+    /// The key strength that the provider returned to [`ManagedIdentityBuilder::build`].
     strength: KeyStrength,
     pub(crate) attestation: Option<Arc<dyn AnyAttestation>>,
     pub(crate) min_strength: Option<KeyStrength>,

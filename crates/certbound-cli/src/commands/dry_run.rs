@@ -1,4 +1,4 @@
-//! `--dry-run`: prints the requests that a command would send, as far as they are known, instead of sending them.
+//! `--dry-run`: prints the known requests that a command would send. It sends no request.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::flags::Format;
 use crate::observers::{Recorder, Seen, Witness};
 use crate::output::{self, Terminal};
 
-/// The text that is printed instead of the assertion, because Leg 1 did not run.
+/// The text that stands for the unknown assertion of Leg 1.
 const UNKNOWN: &str = "<not yet known: Leg 1 returns it>";
 
 /// Requests that were not sent.
@@ -39,7 +39,7 @@ impl DryRun {
         self.incomplete = true;
     }
 
-    /// Records that Leg 2's assertion is a placeholder, which must not be printed as a known value.
+    /// Records that Leg 2's assertion is a placeholder. The placeholder must not be printed as a known value.
     pub(super) fn assertion_is_a_stand_in(&mut self) {
         self.assertion_unknown = true;
     }

@@ -1,5 +1,5 @@
-//! Determines whether this process is inside an isolated run, and the user who called it. The code checks the kernel's
-//! facts about this process, and does not trust the environment.
+//! Checks that this process is inside an isolated run, and determines the user of the command. The code checks the
+//! kernel's facts about this process, and does not trust the environment.
 
 use std::fs;
 use std::io;
@@ -14,8 +14,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Returns the caller if this process is the process inside an isolated run. A process outside that passed this
-    /// check by mistake would hide files and change addresses of the machine. Therefore three conditions must be true:
+    /// Returns the caller if this process is the process inside an isolated run. If a process outside passed this check
+    /// by mistake, it would hide files and change addresses of the machine. Therefore three conditions must be true:
     /// the user namespace has one user, no other process has these mounts or this network, and the network is new.
     ///
     /// # Errors

@@ -27,7 +27,8 @@ impl Keychain for SecretServiceKeychain {
 }
 
 async fn found_or_made() -> Result<SealingKey, Error> {
-    // The bus belongs to the user. The key is encrypted on it, so that other processes on the bus do not see it.
+    // The bus belongs to the user. The key is encrypted on the bus, so that other processes on the bus cannot read the
+    // key.
     let service = SecretService::connect(EncryptionType::Dh).await?;
     let collection = service.get_default_collection().await?;
     collection.ensure_unlocked().await?;

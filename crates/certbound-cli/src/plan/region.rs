@@ -14,7 +14,7 @@ pub(crate) fn region(flag: Option<&str>) -> Result<RegionChoice, Failure> {
     Ok(RegionChoice::from_environment(flag, variable)?)
 }
 
-/// Returns the authority with the region that the environment names, if its region is to be detected. A command that
+/// Returns the authority with the region of the environment variables, if its region is to be detected. A command that
 /// sends no request can detect the region in no other way.
 pub(crate) fn in_region_of_environment(authority: Authority) -> Authority {
     let detected = match authority.region_choice() {

@@ -139,7 +139,7 @@ impl Socket {
     /// socket counts as the proxy.
     ///
     /// # Errors
-    /// [`Usage::Passed`] if systemd lets every user connect, which is its default.
+    /// [`Usage::Passed`] if every user may connect (the default of systemd).
     pub(crate) fn trusts_peers(&self) -> Result<bool, Usage> {
         match self.kind {
             Kind::Tcp(_) => Ok(false),

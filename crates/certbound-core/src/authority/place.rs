@@ -103,7 +103,7 @@ impl Place {
         }
     }
 
-    /// Returns the same path for a different tenant. `None` for kinds whose tenant cannot be replaced.
+    /// Returns the same path for a different tenant. The result is `None` for kinds whose tenant cannot be replaced.
     pub(super) fn for_tenant(&self, tenant: TenantId) -> Option<Self> {
         match self {
             Self::Entra(_) => Some(Self::Entra(tenant)),
@@ -124,7 +124,7 @@ impl Place {
         }
     }
 
-    /// The path of the token endpoint. `None` for an OpenID issuer, whose metadata names the endpoint.
+    /// The path of the token endpoint. The result is `None` for an OpenID issuer, whose metadata names the endpoint.
     pub(super) fn token_path(&self) -> Option<String> {
         match self {
             Self::Oidc { .. } => None,

@@ -61,7 +61,7 @@ impl Mistakes {
     }
 }
 
-/// The place where each value was seen first, so that the message at the second place can name the first place.
+/// The first position of each value. The message about a second position names it.
 struct Seen<K>(HashMap<K, String>);
 
 impl<K: Eq + Hash> Seen<K> {

@@ -1,4 +1,4 @@
-//! Older tokens, which the cache returns while no new token can be obtained.
+//! Older tokens, which the cache returns during an outage.
 
 use certbound_core::certificate::Thumbprint;
 use certbound_core::time::UnixTime;

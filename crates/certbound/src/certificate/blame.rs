@@ -10,14 +10,14 @@ use crate::error::Error;
 pub enum Blame {
     /// The token service or its TLS server refused the certificate.
     Refused {
-        /// The number by which the token service refused the certificate. `None` for a TLS alert, and for a refusal
-        /// without a number.
+        /// The number by which the token service refused the certificate. The value is `None` for a TLS alert, and for
+        /// a refusal without a number.
         aadsts: Option<u32>,
     },
     /// The certificate may be the cause. The connection ended after the certificate was sent, or the token service
     /// refused an assertion of Leg 1 or another request of the exchange.
     Suspected {
-        /// The number of the refusal. `None` if the connection ended, and for a refusal without a number.
+        /// The number of the refusal. The value is `None` if the connection ended, and for a refusal without a number.
         aadsts: Option<u32>,
     },
     /// The certificate is good, but the handle of its key did not sign, for example because its hardware token was
@@ -36,8 +36,7 @@ impl Blame {
         Self::by(error, |row| row.source)
     }
 
-    /// Returns the certainty with which an error of Leg 2 blames the certificate of the Leg 1 whose assertion was
-    /// presented.
+    /// Returns the certainty with which an error of Leg 2 blames the certificate of its Leg 1.
     pub(crate) fn of_leg1(error: &Error) -> Option<Self> {
         Self::by(error, |row| row.leg1)
     }

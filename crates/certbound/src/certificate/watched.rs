@@ -21,8 +21,8 @@ use super::{BindingCertificate, Blame, CertificateSource, RotatingCertificate};
 use crate::clock::{Clock, SystemClock};
 use crate::error::ProviderError;
 
-/// A certificate and its key in files, which are replaced while the program runs. Clones share the certificate and are
-/// cheap.
+/// A certificate and its key in files. Another program can replace the files while this program runs. Clones share the
+/// certificate and are cheap.
 ///
 /// A thread watches the files. The thread needs no async runtime. It also polls the files, because not every file
 /// system reports changes. A new certificate is used if it can be parsed, its key belongs to it, it is valid now, and
@@ -149,8 +149,8 @@ impl CertificateWatch {
         self
     }
 
-    /// Sets the interval at which the files are read if no change is reported. The default is one minute, and the
-    /// minimum is one second.
+    /// Sets the interval at which the thread reads the files without a reported change. The default is one minute, and
+    /// the minimum is one second.
     pub fn poll_every(mut self, interval: Duration) -> Self {
         self.poll = interval.max(Duration::from_secs(1));
         self
@@ -181,7 +181,7 @@ impl CertificateWatch {
     /// Reads the files for the first time and starts to watch them.
     ///
     /// # Errors
-    /// [`WatchError`], if the files have no certificate that can be used now.
+    /// [`WatchError`], if the certificate in the files cannot be used now.
     pub fn start(self) -> Result<WatchedCertificate, WatchError> {
         // Watching starts before reading, so that no change in between is missed.
         let (watch, signal) = Watch::begin(&self.place.folder());

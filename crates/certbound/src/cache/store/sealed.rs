@@ -18,11 +18,11 @@ use crate::state::{Lock, StateDirectory};
 const FILE: &str = "tokens.sealed";
 /// The name of the file if its key is not stored in the same folder.
 const FILE_BY_OTHER_KEY: &str = "tokens-by-other-key.sealed";
-/// The limits of the file. If it is full, the tokens that expire first are removed. Expired tokens are not removed
-/// earlier, because a clock can be wrong for a while.
+/// The limits of the file. If the file is full, the store removes the tokens with the earliest expiry. Expired tokens
+/// are not removed earlier, because a clock can be wrong for a while.
 const TOKENS: usize = 128;
 const BYTES: usize = 256 * 1024;
-/// The time for which a write waits for a lock that another process holds, and the time between two attempts.
+/// The time for which a write waits for the lock of another process, and the time between two attempts.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const LOCK_POLL: Duration = Duration::from_millis(5);
 
@@ -31,7 +31,7 @@ const LOCK_POLL: Duration = Duration::from_millis(5);
 /// Several processes may share the file. Each process replaces the file as a whole, under a lock. A file is ignored
 /// with a warning, and later replaced, if it is damaged, encrypted with a different key or of a different version. The
 /// file contains at most 128 tokens in 256 KiB. If the key is in a file of the same folder, the encryption adds no
-/// protection: every user that can read the folder can read the tokens.
+/// protection: every reader of the folder can read the tokens.
 ///
 /// ```no_run
 /// use certbound::TokenCache;
