@@ -17,7 +17,7 @@
 //! | Change | Place |
 //! |---|---|
 //! | the causes, the number and the times of retries | `retry/table.rs` |
-//! | the facts in which requests are equal, so that one `Retry-After` delays all of them | `request_key.rs` |
+//! | the facts that must be equal in requests with a common `Retry-After` | `request_key.rs` |
 //! | a span, or a field of a span | `span.rs`; the span of an acquisition opens and ends in `observation.rs` |
 //! | a header of a token request | `headers.rs` |
 //! | a check of a token response | `accept.rs` |
@@ -69,7 +69,7 @@ use crate::correlation::CorrelationId;
 use crate::error::Error;
 use crate::rejected::TokenHash;
 
-/// One acquisition. The acquisition owns its data, so that it can run longer than its caller waits.
+/// One acquisition. The acquisition owns its data, and can run longer than its caller waits.
 #[derive(Clone)]
 pub(crate) struct Acquisition<I> {
     pub(crate) issuer: I,
@@ -268,8 +268,8 @@ impl<I: Issuer> Acquisition<I> {
         }
     }
 
-    /// Returns the token that the request asks the platform to replace: the cached token, if a resource rejected or
-    /// challenged it.
+    /// Returns the hash of the cached token, if a resource rejected or challenged this token. The request then asks the
+    /// platform to replace it.
     fn replaced_token(&self) -> Option<TokenHash> {
         let options = &self.options;
         let is_rejected = options.claims.is_some() || options.rejected.is_some();

@@ -43,12 +43,11 @@ use crate::error::Error;
 
 /// A cache of tokens in memory. Clones share their tokens. To share a cache among clients, pass a clone to each client.
 ///
-/// The cache limits the number of tokens and their memory in bytes. If it is full, it evicts the tokens that expire
-/// first. It returns a token without a request while more than five minutes of the lifetime are left. For a lifetime
-/// under ten minutes the limit is half of the lifetime. While the token service is unavailable, the cache returns a
-/// token until it expires. The cache writes nothing to disk without [a store](TokenCache::with_store). It never mixes
-/// tokens of different certificates, tenants, clients, scopes or kinds. Use a cache and its clients in one async
-/// runtime only.
+/// The cache limits the number of tokens and their memory in bytes. A full cache evicts the tokens that expire first.
+/// The cache returns a token without a request while more than five minutes of the lifetime are left. For a lifetime
+/// under ten minutes the limit is half of the lifetime. During an outage the cache returns a token until it expires. It
+/// writes nothing to disk without [a store](TokenCache::with_store). It never mixes tokens of different certificates,
+/// tenants, clients, scopes or kinds. Use a cache and its clients in one async runtime only.
 ///
 /// ```
 /// use certbound::TokenCache;
@@ -116,16 +115,16 @@ impl TokenCache {
         Self::of(Settings { store: Some(Arc::new(StoreAdapter::new(store))), ..self.settings() })
     }
 
-    /// Returns an empty cache with the same limits and store that requests no token in the background. Use this setting
-    /// in a program that ends before a background refresh could finish.
+    /// Returns an empty cache with the same limits and store, but without background refreshes. Use this setting in a
+    /// program that ends too early for a background refresh.
     #[must_use]
     pub fn without_refresh_ahead(self) -> Self {
         Self::of(Settings { ahead: false, ..self.settings() })
     }
 
     /// Returns an empty cache with the same limits and store, whose times of refresh depend only on `seed`. Use this
-    /// setting for tests that must be repeatable. By default the times are random, so that programs that started
-    /// together do not send requests together.
+    /// setting for tests that must be repeatable. By default the times are random, so that programs with the same start
+    /// time do not send requests together.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         Self::of(Settings { seed: Some(seed), ..self.settings() })
@@ -175,8 +174,8 @@ impl TokenCache {
     /// Waits until the store has saved every token so far or failed to save it, for at most five seconds. Without a
     /// store the function returns at once.
     ///
-    /// Call `flush` before a program ends: tokens are saved in the background, after their callers have got them. A
-    /// token that is not saved in time is saved later, even if the last clone of the cache is dropped. The runtime must
+    /// Call `flush` at the end of a program: tokens are saved in the background, after their callers have got them. A
+    /// token that is not saved in time is saved later, even after the drop of the cache's last clone. The runtime must
     /// still run, and the store must not fail.
     pub async fn flush(&self) {
         if let Some(store) = self.store() {

@@ -102,8 +102,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         0
     }
 
-    /// Returns a new certificate if `wish` demands it and `certificate` was issued before the acquisition began.
-    /// Otherwise returns `certificate`, which is the default.
+    /// Returns a new certificate if `wish` demands it and `certificate` is older than the acquisition. Otherwise, and
+    /// by default, returns `certificate`.
     ///
     /// # Errors
     /// The error of requesting a new certificate.

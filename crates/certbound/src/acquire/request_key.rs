@@ -1,4 +1,4 @@
-//! The facts in which two token requests of one client must be equal, so that a `Retry-After` for one delays the other.
+//! The facts that must be equal in two token requests of one client with a common `Retry-After`.
 
 use certbound_core::certificate::Thumbprint;
 

@@ -61,8 +61,8 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Sends the request and checks the response. After a failure it sends the request again if the table of retries
-    /// allows a retry. An error contains the facts of the last attempt.
+    /// Sends the request and checks the response. The function repeats a failed request if the table of retries allows
+    /// a retry. An error contains the facts of the last attempt.
     pub(crate) async fn run(&self, request: &TokenRequest<'_>) -> Result<(Accepted, LegReport), Error> {
         self.check_throttle(request.scope, request.claims)?;
         let clock = &self.context.clock;
@@ -108,7 +108,7 @@ impl Exchange<'_> {
         Ok((token, report))
     }
 
-    /// Refuses to send the request if the response to an equal request asked for a wait that has not ended.
+    /// Refuses to send the request during the wait that the response to an equal request demanded.
     pub(crate) fn check_throttle(&self, scope: &str, claims: Option<&str>) -> Result<(), Error> {
         let (throttle, now) = (&self.context.throttle, self.context.clock.now());
         match throttle.find(|| self.key(scope, claims), now) {

@@ -150,8 +150,7 @@ impl ClientKey {
 }
 
 /// Returns the hash function. The function is the same for all caches of a process, so that a hash can be stored beside
-/// the hashed value. It differs between processes, so that no attacker can choose scopes or tenants whose hashes
-/// collide.
+/// the hashed value. It differs between processes, so that no attacker can choose scopes or tenants with equal hashes.
 fn hasher() -> SeedableRandomState {
     SeedableRandomState::with_seed(0, SharedSeed::global_random())
 }
@@ -231,9 +230,9 @@ impl<'a> KeyHead<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyRef<'a> {
     pub(crate) head: KeyHead<'a>,
-    /// The certificate. For a Bearer token that is not requested over mutual TLS it is the first certificate of the
-    /// client, so that the token remains usable after a rotation. Clients that began with different certificates share
-    /// no entry.
+    /// The certificate. For a Bearer token from a request without mutual TLS it is the first certificate of the client,
+    /// so that the token remains usable after a rotation. Clients that began with different certificates share no
+    /// entry.
     pub(crate) thumbprint: Option<Thumbprint>,
     pub(crate) extras: Option<&'a Extras>,
 }
@@ -250,8 +249,8 @@ pub(crate) struct CacheKey {
 }
 
 impl KeyRef<'_> {
-    /// Returns an owned key. If `certificate` has the thumbprint of the key, both share its memory, because many tokens
-    /// have the same certificate.
+    /// Returns an owned key. If `certificate` has the thumbprint of the key, both share its memory. Many tokens have
+    /// the same certificate.
     pub(crate) fn to_key(self, certificate: Option<&BindingCertificate>) -> CacheKey {
         let shared =
             certificate.map(BindingCertificate::shared_thumbprint).filter(|it| self.thumbprint == Some(**it));

@@ -1,5 +1,4 @@
-//! A cache miss: one request for all callers that wait for the same token, and older tokens while the issuer is
-//! unavailable.
+//! A cache miss: one request for all callers that wait for the same token, and older tokens during an outage.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::span;
 
-/// The time for which a caller waits for an issuer that does not answer, while an older token is still valid.
+/// The maximum wait of a caller for the issuer, while an older token is still valid.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The inputs of the cache for finding or loading a token.
@@ -29,7 +28,7 @@ pub(crate) struct LoadRequest {
     /// earlier certificates remain usable.
     pub(crate) blames: fn(&Error) -> bool,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The owner of a load that continues after its caller got an older token.
+    /// The owner of a load that continues after the return of an older token.
     pub(crate) background: Weak<Background>,
     pub(crate) payload: Payload,
 }
@@ -49,9 +48,9 @@ impl TokenCache {
         }
     }
 
-    /// Waits for the token, which `load` requests if no request is running. Returns an older token that has not
-    /// expired, if the issuer is unavailable, does not answer for two seconds, or refuses a new certificate. If the
-    /// caller demands a new token, the function never returns an older token.
+    /// Waits for the running request for the token, or else for `load`. Returns an unexpired older token, if the issuer
+    /// is unavailable, does not answer for two seconds, or refuses a new certificate. If the caller demands a new
+    /// token, the function never returns an older token.
     ///
     /// # Errors
     /// The error of the load.
@@ -113,8 +112,8 @@ impl TokenCache {
         }
     }
 
-    /// Requests a new token while the cache returns the old token. If the request fails, [`Entry::extend_after`]
-    /// decides whether the old token is used for longer.
+    /// Requests a new token while the cache returns the old token. If the request fails, the function calls
+    /// [`Entry::extend_after`] for the old token.
     ///
     /// # Errors
     /// The error of the load.
@@ -125,8 +124,7 @@ impl TokenCache {
     ) -> Result<(), Error> {
         let LoadRequest { key, earlier, blames, clock, .. } = request;
         let token = key.token.clone();
-        // The old token is looked up before the request, because a token that is cached in the meantime has its own
-        // times.
+        // The old token is looked up before the request: a token that is cached in the meantime has its own times.
         let served = self.usable(&token.as_ref(), &earlier(), clock.now());
         let cache = self.clone();
         let refreshing = Arc::clone(&clock);

@@ -1,5 +1,5 @@
-//! The tokens in memory. Lookups take no lock. The memory is limited, and the insertion of a token removes tokens that
-//! expired more than an hour ago.
+//! The tokens in memory. Lookups take no lock. The memory has limits in tokens and in bytes. Each insertion removes at
+//! most four tokens that expired an hour ago or earlier.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -102,7 +102,7 @@ impl Memory {
     }
 
     /// Puts a token into memory. It replaces an older token for the same key if `succeeds` returns true for the older
-    /// token. If the memory is full, the tokens that expire first are evicted.
+    /// token. A full memory evicts the tokens that expire first.
     pub(super) fn put(&self, held: Entry, succeeds: impl FnOnce(&Entry) -> bool, now: UnixTime) -> Put {
         let bytes = held.bytes() + PER_ENTRY;
         if self.tokens_at_most == 0 || bytes > self.bytes_at_most {
@@ -179,7 +179,7 @@ impl Order {
         Some(held)
     }
 
-    /// Removes the token that expires first, if it had expired at `time`.
+    /// Removes the token with the earliest expiry, if it had expired at `time`.
     fn expired_since(&mut self, time: UnixTime) -> Option<Entry> {
         let first = self.soonest_first.first();
         let has_expired = first.is_some_and(|ByExpiry(held)| held.expiry.expires_at() <= time);

@@ -23,9 +23,9 @@ pub(crate) type Load<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The reason why a load ended without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoadFailure {
-    /// A callback that the load called panicked.
+    /// A callback of the load panicked.
     Panicked,
-    /// The runtime in which the load ran was shut down.
+    /// The runtime of the load was shut down.
     RuntimeEnded,
 }
 
@@ -66,9 +66,9 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// Waits for the load of `key`, which `load` starts if no load of this key is running. The second value is true if
-    /// another caller started the load. The load runs in the span of the caller that started it, and the spans of the
-    /// other callers follow from that span.
+    /// Waits for the running load of `key`, or else starts `load`. The second value is true if another caller started
+    /// the load. The load runs in the span of the caller that started it, and the spans of the other callers follow
+    /// from that span.
     pub(crate) async fn run(&self, key: K, load: impl FnOnce() -> Load<T>) -> (Outcome<T>, bool) {
         let (load, joined) = self.join(key, load);
         (load.await, joined)
@@ -109,7 +109,7 @@ impl<K, T> Default for SingleFlight<K, T> {
     }
 }
 
-/// Runs a load as a task, so that it makes progress while no caller is polled. The task is aborted when the last caller
+/// Runs a load as a task, so that it makes progress without polls of a caller. The task is aborted when the last caller
 /// is dropped. Without a runtime the callers poll the load themselves.
 async fn drive<K: Eq + Hash, T: Send + 'static>(
     load: impl Future<Output = T> + Send + 'static,
@@ -178,7 +178,7 @@ mod tests {
 
     type Flights = Arc<SingleFlight<&'static str, usize>>;
 
-    /// A load that ends when the test opens the gate. It counts its starts.
+    /// A load that ends at the opening of the gate. It counts its starts.
     #[derive(Clone)]
     struct Gate {
         open: Arc<Semaphore>,
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(follower.await, (Ok(0), true));
     }
 
-    /// A caller that is not polled, as in a `select!` that waits for another branch, does not block other callers.
+    /// A caller that is not polled does not block other callers, for example in a `select!` with a slow branch.
     #[tokio::test]
     async fn a_load_needs_no_caller_that_is_polled() {
         let (flights, gate) = (Flights::default(), Gate::closed());

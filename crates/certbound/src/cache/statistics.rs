@@ -1,4 +1,4 @@
-//! The counters of a cache. They do not slow down cache hits.
+//! The counters of a cache. Up to 16 threads count their hits without contention.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -18,9 +18,9 @@ pub struct CacheStatistics {
     pub joined: u64,
     /// Tokens that were put into memory.
     pub stored: u64,
-    /// Tokens that were evicted because the cache was full.
+    /// Tokens that a full cache evicted.
     pub evicted: u64,
-    /// Refreshes that started in the background while the old token was fresh.
+    /// Background refreshes of tokens that were still fresh.
     pub refreshes: u64,
     /// Refreshes in the background that failed.
     pub failed_refreshes: u64,
@@ -28,7 +28,7 @@ pub struct CacheStatistics {
     pub from_store: u64,
     /// Failures of the store.
     pub store_failures: u64,
-    /// Acquisitions that got an older token because the issuer was unavailable or refused a new certificate. The older
+    /// Acquisitions that got an older token during an outage, or after the refusal of a new certificate. The older
     /// token is in its last five minutes, or belongs to an earlier certificate.
     pub in_outage: u64,
 }
@@ -47,7 +47,8 @@ pub(crate) enum Counted {
     Hit,
 }
 
-/// The number of counters for hits. Threads use different counters, so that they do not contend for one counter.
+/// The number of counters for hits. Up to 16 threads use different counters, so that they do not contend for one
+/// counter.
 const SHARDS: usize = 16;
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::cache::key::KeyRef;
 
-/// The version of the name. Change the version when the parts of a key change, so that entries of older versions are
+/// The version of the name. Change the version together with the parts of a key, so that entries of older versions are
 /// not found.
 const VERSION: u32 = 2;
 
@@ -30,7 +30,7 @@ impl StoreKey {
         &self.0
     }
 
-    /// Returns a different name for the same token. Users of one store that must not share tokens pass different
+    /// Returns a different name for the same token. Users that must not share tokens in one store pass different
     /// namespaces.
     #[must_use]
     pub fn within(&self, namespace: &[u8]) -> Self {
