@@ -62,8 +62,8 @@ pub(crate) struct ChainHash(Thumbprint);
 /// the key, except in a build with the cargo feature `foreign-tls`. RSA and EC keys (P-256, P-384, P-521) can be used
 /// for bound tokens. A Bearer token needs an RSA key, which signs the assertion.
 ///
-/// The connections that use the certificate are closed when its last clone is dropped. A certificate that is loaded
-/// again has its own connections.
+/// The connections of the certificate are closed when its last clone is dropped. A certificate that is loaded again has
+/// its own connections.
 ///
 /// ```no_run
 /// use certbound::BindingCertificate;
@@ -373,8 +373,8 @@ impl BindingCertificate {
         &self.inner.place
     }
 
-    /// Returns the private key for a TLS library other than rustls. `None` if a [`Signer`], a device or the platform of
-    /// a managed identity has the key. The cargo feature `foreign-tls` adds this function.
+    /// Returns the private key for a TLS library other than rustls. The result is `None` if a [`Signer`], a device or
+    /// the platform of a managed identity has the key. The cargo feature `foreign-tls` adds this function.
     ///
     /// The key is a secret: the caller must not log it, and must wipe its own copies.
     #[cfg(feature = "foreign-tls")]
@@ -456,8 +456,8 @@ impl fmt::Debug for BindingCertificate {
     }
 }
 
-/// Returns whether the key belongs to the certificate. A key that cannot return its public key is refused, because
-/// nothing proves that the key belongs to the certificate.
+/// Returns whether the key belongs to the certificate. A key without a public key is refused, because it may belong to
+/// a different certificate.
 fn belongs(key: &dyn SigningKey, chain: &CertificateChain) -> bool {
     key.public_key().is_some_and(|public| public.as_ref() == chain.public_key_info())
 }

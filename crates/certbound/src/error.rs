@@ -108,7 +108,7 @@ pub enum Error {
         /// The target of the request, if it was sent to a token service.
         target: Option<Arc<RequestTarget>>,
     },
-    /// The token service refused the request. The error contains the whole response.
+    /// The token service refused the request. The error contains the response.
     Refused {
         /// The leg that was refused.
         leg: Option<Leg>,
@@ -230,8 +230,8 @@ impl Error {
         self.target()?.region.as_ref()
     }
 
-    /// Returns the way in which the region of the request was determined. The result is `None` if no request to a token
-    /// service was sent.
+    /// Returns the way in which the region of the request was determined. The result is `None` if the error is not
+    /// about a request to a token service.
     pub fn region_outcome(&self) -> Option<&RegionOutcome> {
         self.target().map(|target| &target.region_outcome)
     }
@@ -320,7 +320,7 @@ impl Error {
     }
 
     /// Returns the time that the service or the platform asks to wait before the next request. If
-    /// [`is_throttled`](Error::is_throttled) is true, the result is the part of that time that is left.
+    /// [`is_throttled`](Error::is_throttled) is true, the result is the remaining part of that time.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { answer, .. } => answer.retry_after,

@@ -10,8 +10,8 @@ use crate::error::PeerMisbehaved;
 /// Returns true if the token is readable and names the certificate `binding`. Returns false for an unreadable token if
 /// `by_type` is true.
 ///
-/// `by_type` is true if the response's token type states that the token is bound. An opaque or encrypted token is then
-/// accepted. With the type Bearer (RFC 8705 without `mtls_pop`) only the claims of the token can state the binding.
+/// `by_type` is true if the response's token type states the binding. An opaque or encrypted token is then accepted.
+/// With the type Bearer (RFC 8705 without `mtls_pop`) only the claims of the token can state the binding.
 pub(crate) fn observe(
     token: &Secret,
     binding: &BindingCertificate,

@@ -16,8 +16,8 @@ use super::signer::SignatureScheme;
 /// The number of characters of a line in PEM (RFC 7468, section 2).
 const LINE: usize = 64;
 
-/// The schemes that can sign a request, in the order of preference, with the object identifiers of the signature algorithms.
-/// Many CAs do not accept RSA-PSS in a request.
+/// The schemes for signing a request, in the order of preference, with the object identifiers of the algorithms. Many
+/// CAs do not accept RSA-PSS in a request.
 const PREFERRED: [(SignatureScheme, ObjectIdentifier); 4] = [
     (SignatureScheme::RsaPkcs1Sha256, SHA256_WITH_RSA),
     (SignatureScheme::EcdsaP256Sha256, ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2")),
@@ -40,7 +40,7 @@ pub enum CertificateRequestError {
         "the key supports no signature that CAs accept in a request: RSA PKCS#1 v1.5 with SHA-256, or ECDSA"
     )]
     NoScheme,
-    /// The public key is no `SubjectPublicKeyInfo`, or the signature cannot be encoded.
+    /// The public key is not a `SubjectPublicKeyInfo`, or the signature cannot be encoded.
     #[error("the public key or the signature of the certificate request cannot be encoded")]
     Encoding,
 }
@@ -48,7 +48,7 @@ pub enum CertificateRequestError {
 /// A certificate request (PKCS#10) whose signature is still missing. The request has no attributes: the CA chooses the
 /// extensions.
 ///
-/// Only the CA checks that the key which signs is the key in the request.
+/// Only the CA verifies the signature with the key in the request.
 #[derive(Debug)]
 pub struct CertificateRequest {
     info: CertReqInfo,

@@ -15,10 +15,11 @@ use crate::error::{BindingCertificateError, KeyError};
 
 /// A private key that signs for its owner and never leaves its vault, agent, smart card or TPM.
 ///
-/// [`BindingCertificate::from_signer`](super::BindingCertificate::from_signer) joins a signer with a certificate.
-/// [`MachineKey::new`](crate::managed_identity::MachineKey::new) makes a signer the key of a managed identity.
+/// [`BindingCertificate::from_signer`](super::BindingCertificate::from_signer) joins a signer with a certificate. It
+/// calls `sign` once, on the thread of its caller. [`MachineKey::new`](crate::managed_identity::MachineKey::new) makes
+/// a signer the key of a managed identity.
 ///
-/// `sign` blocks until the signature is complete. The library calls it on threads for blocking work of the async
+/// `sign` blocks until the signature is complete. Later the library calls it on threads for blocking work of the async
 /// runtime: in TLS handshakes of the default transport, for signed assertions and for certificate requests. A slow
 /// signature therefore delays no other task. A signer should limit the time of a signature, because the library cannot
 /// cancel a signature. A signer that uses an async client must run the client on a separate thread or runtime and wait
@@ -75,7 +76,7 @@ impl SignatureScheme {
     }
 }
 
-/// The message of the signature that proves that a signer has the key of a certificate.
+/// The message of the signature by which a signer proves its possession of a certificate's key.
 const PROOF: &[u8] = b"certbound: proof that a signer has the private key of a certificate";
 
 /// A signer with its public key, as the TLS library uses it.
@@ -131,7 +132,7 @@ impl fmt::Debug for SignerKey {
     }
 }
 
-/// A signer with the scheme that was chosen in a handshake.
+/// A signer with the scheme that [`SigningKey::choose_scheme`] chose.
 struct Signing {
     signer: Arc<dyn Signer>,
     scheme: SignatureScheme,

@@ -156,10 +156,10 @@ impl CertificateWatch {
         self
     }
 
-    /// Sets a listener for events of the files. The listener is called on the thread that watches, or by the caller of
-    /// [`WatchedCertificate::reload`], so it must not block for long. If the listener panics, it still gets the next
-    /// event. `tracing` reports the same events. If a listener owns the certificate, or a client with it, watching
-    /// never ends.
+    /// Sets a listener for events of the files. The listener is called on the watching thread, on threads for blocking
+    /// work, or by the caller of [`WatchedCertificate::reload`], so it must not block for long. If the listener panics,
+    /// it still gets the next event. `tracing` reports the same events. If a listener owns the certificate, or a client
+    /// with it, watching never ends.
     pub fn on_event(mut self, listener: impl Fn(&CertificateEvent) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Box::new(listener));
         self

@@ -60,8 +60,8 @@ impl ClientBuilder<NoCredential> {
     }
 
     /// Authenticates by a certificate, for bound tokens or as Leg 1. The certificate is a
-    /// [`BindingCertificate`](crate::BindingCertificate), a [`WatchedCertificate`](crate::WatchedCertificate) that is
-    /// renewed while the client runs, or your own source of certificates.
+    /// [`BindingCertificate`](crate::BindingCertificate), a [`WatchedCertificate`](crate::WatchedCertificate) that
+    /// another program renews, or your own source of certificates.
     pub fn with_certificate(self, certificate: impl CertificateSource) -> ClientBuilder<ByCertificate> {
         self.with(ByCertificate::new(ClientCertificate::new(certificate)))
     }
@@ -110,9 +110,8 @@ impl ClientBuilder<ByCertificate> {
         self
     }
 
-    /// Omits the certificate (`x5c`) from signed assertions. By default the assertions contain it, because an
-    /// application that trusts certificates by subject name and issuer needs it. With `bearer_over_mtls` the assertions
-    /// always contain it.
+    /// Omits the certificate (`x5c`) from signed assertions. By default the assertions contain it, because the trust by
+    /// subject name and issuer (SN/I) needs it. With `bearer_over_mtls` the assertions always contain it.
     pub fn without_x5c(mut self) -> Self {
         self.credential.omits_x5c = true;
         self
@@ -193,8 +192,8 @@ impl<C> ClientBuilder<C> {
     }
 
     /// Shares the detection of the machine's region with other clients. The detector is used only if the authority's
-    /// region is [`Region::detect`](crate::Region::detect). By default, all clients of the process share one detection,
-    /// and a client with its own transport has its own detection.
+    /// region is [`Region::detect`](crate::Region::detect). By default, the clients of the process share one detection.
+    /// A client with its own transport has its own detection.
     pub fn with_region_detector(mut self, detector: RegionDetector) -> Self {
         self.regions = Some(detector);
         self
@@ -203,22 +202,22 @@ impl<C> ClientBuilder<C> {
     /// Sends a request to the global endpoint if no connection to the region's host can be opened.
     /// [`Details::region_outcome`](crate::token::Details::region_outcome) is then `Unreachable`. The default is off, so
     /// the request fails. An answer of the region, a broken connection or a failed TLS handshake never leads to the
-    /// global endpoint. A connection that is not complete within its time limit, TLS included, is treated as
-    /// unreachable.
+    /// global endpoint. The host is treated as unreachable too if the connection, TLS included, is not complete within
+    /// its time limit.
     pub fn global_if_region_unreachable(mut self) -> Self {
         self.falls_back_to_global = true;
         self
     }
 
-    /// Trusts the authority's host without a check. By default a host that belongs to no known cloud is checked first,
-    /// by instance discovery (Entra) or Webfinger (AD FS), so that no credential is sent to a mistyped host.
+    /// Trusts the authority's host without a check. By default a host outside of the known clouds is checked first, by
+    /// instance discovery (Entra) or Webfinger (AD FS), so that no credential is sent to a mistyped host.
     pub fn without_authority_validation(mut self) -> Self {
         self.validates_authority = false;
         self
     }
 
-    /// Refuses a bound token that is opaque or encrypted, because its binding cannot be read (`binding_not_observed`).
-    /// By default the token is accepted because the response states that it is bound, and
+    /// Refuses an opaque or encrypted bound token, because its binding cannot be read (`binding_not_observed`). By
+    /// default the token is accepted because the response states its binding, and
     /// [`Details::binding_observed`](crate::token::Details::binding_observed) is false. A readable token is always
     /// compared with the certificate. In a shared cache or store, a client with this setting gets only tokens of
     /// clients with this setting.
@@ -230,10 +229,10 @@ impl<C> ClientBuilder<C> {
     /// Builds the client.
     ///
     /// # Errors
-    /// [`BuildError`], in these cases: the authority requires a GUID as the application id, and the id is not a GUID;
-    /// the secret is empty; the instance metadata does not contain the authority's host, or the authority has a region
-    /// too; the credential needs an mTLS host, and the authority has no mTLS host; or the default network cannot be
-    /// used.
+    /// [`BuildError`], in these cases: the application id is not a GUID at an authority that requires a GUID; the id is
+    /// empty, is longer than 256 bytes or has control characters; the secret is empty; the instance metadata does not
+    /// contain the authority's host, or the authority has a region too; the credential needs an mTLS host, and the
+    /// authority has no mTLS host; or the default network cannot be used.
     pub fn build(self) -> Result<Client<C>, BuildError>
     where
         C: Credential,
@@ -283,7 +282,7 @@ impl<C> ClientBuilder<C> {
     }
 }
 
-/// Returns an id that is unique to the client, if its client id does not identify one identity.
+/// Returns an id of this client alone, if its client id does not identify one identity.
 fn ephemeral_caller(client_id: &str) -> Option<CallerId> {
     (client_id == FMI).then(|| CallerId::Unknown(CorrelationId::random()))
 }

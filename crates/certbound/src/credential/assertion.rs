@@ -33,7 +33,7 @@ struct Inner {
 }
 
 impl BoundAssertion {
-    /// Wraps an assertion that was issued elsewhere, with the certificate that it is bound to.
+    /// Wraps an assertion from elsewhere, with the certificate that it is bound to.
     ///
     /// The function checks neither the signature nor the current time. The exchange compares `exp` with the clock.
     ///
@@ -101,7 +101,7 @@ impl BoundAssertion {
         self.inner.leg.as_ref()
     }
 
-    /// Refuses an assertion that may expire before the service reads it.
+    /// Refuses an assertion that may expire on its way to the service.
     pub(crate) fn alive_at(&self, now: UnixTime) -> Result<(), Misuse> {
         if now.plus(ASSERTION_MARGIN) >= self.expires_at() {
             return Err(Misuse::AssertionExpired { expired: self.expires_at(), now });

@@ -37,7 +37,7 @@ pub trait UnboundAssertions: Send + Sync + 'static {
     }
 }
 
-/// A file with an assertion, which is read for each request because another program rotates it. An example is
+/// A file with an assertion. The client reads it for each request, because another program rotates it. An example is
 /// `AZURE_FEDERATED_TOKEN_FILE` of Kubernetes workload identity.
 ///
 /// The file may have at most 64 KiB. The client reads the file on a thread for blocking work.
@@ -96,8 +96,7 @@ fn read(path: &Path) -> Result<Secret, Cause> {
     use std::io::Read as _;
 
     let file = std::fs::File::open(path)?;
-    // The buffer has its full size from the start, because a growing buffer would leave copies in memory that are not
-    // wiped.
+    // The buffer has its full size from the start, because a growing buffer would leave unwiped copies in memory.
     let mut text = zeroize::Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize + 1));
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
@@ -118,8 +117,9 @@ impl UnboundAssertions for Secret {
 
 /// Returns a source of unbound assertions from a function, which is called once for each token request.
 ///
-/// An error of the function is kept as the source of [`Error::Provider`]. The error is transient unless the function
-/// returns [`ProviderError::permanent`]: the cache hides a transient error while a token is still valid.
+/// An error of the function is kept as the source of [`Error::Provider`]. The error is transient, except for
+/// [`ProviderError::permanent`] and for an [`Error`] that is not transient. The cache hides a transient error while a
+/// token is still valid.
 ///
 /// ```
 /// use certbound::credential::unbound_fn;

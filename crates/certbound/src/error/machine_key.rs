@@ -26,13 +26,13 @@ impl fmt::Display for KeyStrength {
     }
 }
 
-/// Returns the advice for the error of a signer, which can be a key store's own advice.
+/// Returns the advice for the error of a signer: the key store's own advice, or else general advice.
 pub(super) fn fix_of_signer(cause: &Cause) -> &'static str {
     cause.find::<KeyError>().and_then(KeyError::fix).unwrap_or("see the signer's own error")
 }
 
-/// Returns whether the error of a signer may be gone later: unless the key store says that it will not. A lost handle can be
-/// replaced.
+/// Returns whether the error of a signer is transient. By default it is transient. The loss of a handle is always
+/// transient, because the handle can be replaced.
 pub(super) fn signer_is_transient(cause: &Cause) -> bool {
     cause.find::<KeyError>().is_none_or(|error| error.is_gone || error.is_transient.unwrap_or(true))
 }
@@ -55,8 +55,8 @@ impl KeyError {
         Self { reason: Cause::new(reason), is_gone: false, is_transient: None, fix: None }
     }
 
-    /// Creates the error of a handle that will never sign again, for example because its hardware token was taken out.
-    /// A client then asks the source of its certificate for a replacement
+    /// Creates the error of a handle that will never sign again, for example after the removal of its hardware token. A
+    /// client then asks the source of its certificate for a replacement
     /// ([`Blame::NotSigned`](crate::certificate::Blame::NotSigned)), and repeats the request once with the replacement.
     /// No part of the request was sent.
     pub fn handle_gone(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -65,7 +65,7 @@ impl KeyError {
 
     /// Sets whether the key store may be usable again later without a change, for example after an outage. After a
     /// transient error, a managed identity uses its certificate while the certificate is valid, instead of failing. By
-    /// default an error is not transient.
+    /// default, an error is transient only for a signature in a TLS handshake or for an assertion.
     pub fn transient(self, is_transient: bool) -> Self {
         Self { is_transient: Some(is_transient), ..self }
     }

@@ -22,7 +22,7 @@ pub enum ProviderError {
         /// The provider's own error.
         #[source]
         cause: Cause,
-        /// Whether the provider may succeed later. If so, a token that is still valid is used in the meantime.
+        /// Whether the provider may succeed later. In this case a token that is still valid is used in the meantime.
         is_transient: bool,
     },
     /// A certificate source of the application was unavailable when a refused certificate had to be replaced.
@@ -32,7 +32,7 @@ pub enum ProviderError {
         /// The provider's own error.
         #[source]
         cause: Cause,
-        /// Whether the provider may succeed later. If so, a token that is still valid is used in the meantime.
+        /// Whether the provider may succeed later. In this case a token that is still valid is used in the meantime.
         is_transient: bool,
     },
     /// The signer of the binding certificate could not sign an assertion for a Bearer token.
@@ -62,8 +62,8 @@ impl ProviderError {
     /// code name the provider of an assertion. If a certificate source returns it, the client turns it into a
     /// [`ProviderError::Certificate`].
     ///
-    /// If `error` is an [`Error`], the result of [`Error::is_transient`] determines whether the failure is transient. A
-    /// `ProviderError` is returned unchanged, so a provider can return [`ProviderError::permanent`].
+    /// If `error` is or contains an [`Error`], the failure has the result of [`Error::is_transient`]. A `ProviderError`
+    /// is returned unchanged, so a provider can return [`ProviderError::permanent`].
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error = match error.into().downcast::<Self>() {
             Ok(ours) => return *ours,
@@ -80,8 +80,8 @@ impl ProviderError {
         Self::Assertion { cause: Cause::new(error), is_transient: false }
     }
 
-    /// Turns the failure that a certificate source has returned into the failure of a certificate source.
-    /// [`ProviderError::new`] does not know its caller, so its result names the provider of an assertion.
+    /// Turns the failure into the failure of a certificate source. [`ProviderError::new`] does not know its caller, so
+    /// its result names the provider of an assertion.
     pub(crate) fn of_certificate(self) -> Self {
         match self {
             Self::Assertion { cause, is_transient } => Self::Certificate { cause, is_transient },

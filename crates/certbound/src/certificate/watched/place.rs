@@ -77,8 +77,8 @@ impl Place {
         }
     }
 
-    /// Reads the files. If the files differ from `known`, the function reads them again until two results are equal.
-    /// Otherwise the function could return files of two generations in the middle of a change.
+    /// Reads the files. If the files differ from `known`, the function reads them up to four more times, and stops
+    /// after two equal results. A single read could return files of two generations in the middle of a change.
     pub(super) fn read(&self, known: Option<&Contents>) -> Contents {
         settled(known, || self.look())
     }
@@ -90,7 +90,7 @@ impl Place {
             Paths::PemOrPfx(path) => (path.clone(), None),
             Paths::Files(chain, key) => (chain.clone(), Some(key.clone())),
             Paths::Directory(path) => {
-                // The link is followed once, so that both files are of one generation if the link is replaced.
+                // The link is followed once, so that both files are of one generation during a change of the link.
                 let folder = std::fs::canonicalize(path.join(DATA)).unwrap_or_else(|_| path.clone());
                 (folder.join(CHAIN), Some(folder.join(KEY)))
             }
@@ -171,7 +171,7 @@ impl fmt::Debug for Place {
 mod tests {
     use super::*;
 
-    /// Returns the content that `settled` chooses when the content changes from read to read, and the number of reads.
+    /// Returns the content that `settled` chooses for a series of changing contents, and the number of reads.
     fn read(known: Option<&str>, looks: &[&str]) -> (String, usize) {
         let contents = |text: &str| match text {
             "gone" => Contents { hash: Err(BindingCertificateError::NoCertificate), chain: None, key: None },

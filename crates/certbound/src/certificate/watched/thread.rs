@@ -13,7 +13,7 @@ use super::succession::Succession;
 
 /// Writing files causes several reports. The files are read when no report has arrived for this time.
 const QUIET: Duration = Duration::from_millis(50);
-/// The maximum number of reports to wait for, so that a program that writes all the time does not prevent reading.
+/// The maximum number of reports to wait for, so that a program with constant writes does not prevent the read.
 const AT_MOST: usize = 40;
 
 pub(super) enum Signal {
