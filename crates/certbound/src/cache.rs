@@ -171,8 +171,8 @@ impl TokenCache {
         CacheMonitor::new(&self.inner)
     }
 
-    /// Waits until the store has saved every token so far or failed to save it, for at most five seconds. Without a
-    /// store the function returns at once.
+    /// Waits until the store has saved, or failed to save, all tokens so far. The wait takes at most five seconds.
+    /// Without a store the function returns at once.
     ///
     /// Call `flush` at the end of a program: tokens are saved in the background, after their callers have got them. A
     /// token that is not saved in time is saved later, even after the drop of the cache's last clone. The runtime must

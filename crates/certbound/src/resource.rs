@@ -56,7 +56,7 @@ pub struct Resource {
 enum Tokens {
     Of {
         issuer: Arc<dyn AnyIssuer>,
-        /// The owner of the background tasks, which keeps refreshes running while the resource can be called.
+        /// The owner of the background tasks. Refreshes can run while a clone of the resource exists.
         _background: Arc<Background>,
         scope: ResourceScope,
         /// The hash of the head of the cache key of the resource's tokens.
@@ -106,24 +106,24 @@ impl Resource {
 
     /// Sends a request to the resource with a bound token, and returns the response with any status.
     ///
-    /// The URL must be absolute and `https`. The headers `Authorization`, `Host`, `Content-Length`,
-    /// `Transfer-Encoding`, `Connection`, `TE` and `Upgrade` are refused, and so is the method `CONNECT`. The headers
-    /// of the [profile](Resource::with_profile) are added, unless the request has them.
+    /// The URL must be absolute and `https`, without a user name. The headers `Authorization`, `Host`,
+    /// `Content-Length`, `Transfer-Encoding`, `Connection`, `TE` and `Upgrade` are refused, and so is the method
+    /// `CONNECT`. The headers of the [profile](Resource::with_profile) are added, unless the request has them.
     ///
     /// The request is repeated at most once for each of two reasons, and never if the resource was made from a token:
     ///
-    /// * The handle of the certificate's key did not sign in the handshake, so nothing was sent, and the source of the
+    /// * The handle of the certificate's key did not sign in the handshake, so no byte was sent, and the source of the
     ///   certificate has another handle or another certificate.
     /// * The response is a 401 with a claims challenge (continuous access evaluation). The new request has a new token.
     ///
     /// The function does not repeat a request after any other failure, and it follows no redirect. Neither the retry
     /// policy nor `Retry-After` applies to calls of a resource.
     ///
-    /// The response is not changed, and it may contain the token. Its extensions contain [`CallFacts`] and the
-    /// [`BoundToken`] that was sent, so that a program can remove the token before it shows or logs the response.
+    /// The response is not changed, and it may contain the token. Its extensions contain [`CallFacts`] and the sent
+    /// [`BoundToken`], so that a program can remove the token from a log of the response.
     ///
     /// # Errors
-    /// * [`Misuse::ResourceRequest`], before anything is sent, if the request is refused.
+    /// * [`Misuse::ResourceRequest`], if the function refuses the request. No byte is sent.
     /// * The errors of an acquisition.
     /// * [`Error::Transport`]. [`CertificateNotRequested`](crate::error::TransportError::CertificateNotRequested) means
     ///   that the token was not sent.

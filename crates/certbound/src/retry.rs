@@ -1,5 +1,5 @@
-//! Requests that are sent again after a failure, and requests that are not sent because a service asked the client to
-//! wait. [`RetryPolicy`] is a client's setting; the tables of retries are in `table.rs`.
+//! Retries after a failure, and throttled requests. [`RetryPolicy`] is a client's setting; the tables of retries are in
+//! `table.rs`.
 
 mod table;
 mod throttle;
@@ -20,22 +20,21 @@ pub(crate) use self::throttle::Throttle;
 use crate::clock::Clock;
 use crate::error::TransportError;
 
-/// The rules by which a client or a managed identity repeats failed requests, and delays requests while a service asks
-/// to wait.
+/// The rules of a client or a managed identity for retries, and for requests while a service asks to wait.
 ///
 /// By default a token request is sent once more, with the same assertion, after 1 to 1.5 seconds:
 ///
 /// * after a status of 500 to 599 without `Retry-After`;
 /// * if the response does not arrive in time;
-/// * if the connection cannot be opened, so that no byte of the request was sent.
+/// * if the connection cannot be opened: no byte of the request was sent.
 ///
 /// A token request is not sent again after any other status, 408 and 429 included. A token request is also not sent
-/// again if a connection breaks while the request uses it, or if the request's bound assertion would have expired. A
-/// request for the metadata of an OpenID issuer, or to an AD FS server that confirms its name, is repeated by the same
-/// rules. Instance discovery at Entra is never repeated. Requests to the platform of a managed identity have more
-/// retries. A request for the region of the machine is repeated once, after a second: after status 410, 429 and 500 to
-/// 599, within the time limit of the [detection](crate::region::RegionDetector). A call of a resource has no retries;
-/// after a claims challenge it is repeated with a new token under every policy.
+/// again if the connection breaks during the request, or if the request's bound assertion would have expired. A request
+/// for the metadata of an OpenID issuer, or to an AD FS server that confirms its name, is repeated by the same rules.
+/// Instance discovery at Entra is never repeated. Requests to the platform of a managed identity have more retries. A
+/// request for the region of the machine is repeated once, after a second: after status 410, 429 and 500 to 599, within
+/// the time limit of the [detection](crate::region::RegionDetector). A call of a resource has no retries. Under every
+/// policy it is repeated with a new token after a claims challenge, and with a new handle of a key that did not sign.
 ///
 /// A retry ends when its caller drops the call. [`LegReport::attempts`](crate::observe::LegReport::attempts) and
 /// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) contain the number of attempts.
@@ -45,9 +44,9 @@ use crate::error::TransportError;
 /// If a response of the token endpoint with a status other than 200 has `Retry-After`, the client does not send an
 /// equal request before that time. The time is limited to an hour. An acquisition that needs an equal request fails at
 /// once: [`Error::is_throttled`](crate::Error::is_throttled) is true, [`Error::code`](crate::Error::code) is the code
-/// of the response, and [`Error::retry_after`](crate::Error::retry_after) is the time that is left. While an older
-/// token is valid, the caller gets the older token instead of the error. Two requests are equal if client, endpoint,
-/// kind of token, scope, claims, certificate and parameters are equal. Each client remembers at most 256 responses.
+/// of the response, and [`Error::retry_after`](crate::Error::retry_after) is the remaining time. While an older token
+/// is valid, the caller gets the older token instead of the error. Two requests are equal if client, endpoint, kind of
+/// token, scope, claims, certificate and parameters are equal. Each client remembers at most 256 responses.
 ///
 /// ```
 /// use certbound::retry::RetryPolicy;
@@ -74,13 +73,13 @@ impl RetryPolicy {
         Self { retries: false, throttles: false }
     }
 
-    /// Returns a policy that sends requests even while the service asks to wait.
+    /// Returns the same policy without throttling. Requests are then sent even while the service asks to wait.
     #[must_use]
     pub const fn without_throttling(self) -> Self {
         Self { throttles: false, ..self }
     }
 
-    /// Returns a policy that sends each request once, but not while the service asks to wait.
+    /// Returns the same policy without retries. Throttling does not change.
     #[must_use]
     pub const fn without_retries(self) -> Self {
         Self { retries: false, ..self }
@@ -159,8 +158,8 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration
     certbound_core::retry_after::parse_with_date(text(RETRY_AFTER)?, text(DATE), now)
 }
 
-/// Returns a random time between `wait` and 1.5 times `wait`, so that clients whose requests failed together do not
-/// repeat them together.
+/// Returns a random time between `wait` and 1.5 times `wait`, so that many clients do not repeat their failed requests
+/// together.
 fn jittered(wait: Duration) -> Duration {
     let random = u32::try_from(RandomState::new().hash_one(0) % 501).unwrap_or(0);
     wait + wait * random / 1_000

@@ -1,4 +1,4 @@
-//! A private folder in which keys, certificates and tokens remain after the process ends.
+//! A private folder in which keys, certificates and tokens remain after the end of the process.
 
 #[cfg(unix)]
 mod folder;
@@ -17,7 +17,7 @@ use self::folder::Folder;
 pub(crate) use self::folder::Lock;
 use crate::error::StateError;
 
-/// A folder that only its owner can read, for files that the next process needs. A clone is cheap.
+/// A folder for files that the next process needs. Only its owner has access. A clone is cheap.
 ///
 /// A `StateDirectory` writes nothing by itself: pass it to
 /// [`MachineCertificates::kept_in`](crate::managed_identity::MachineCertificates::kept_in) and
@@ -65,7 +65,7 @@ impl StateDirectory {
         &self.inner.path
     }
 
-    /// Checks that the path still names the folder that was opened, and that only its owner has access.
+    /// Checks that the path still names the opened folder, and that only its owner has access.
     pub(crate) fn check(&self) -> Result<(), StateError> {
         self.inner.folder.check(&self.inner.path)
     }

@@ -38,7 +38,7 @@ use crate::error::TransportError;
 /// Implement this trait to use a different HTTP library or a test double. A transport does not retry, follow redirects
 /// or interpret bodies.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request` with the certificate that `via` names, if any.
+    /// Sends `request` with the certificate of `via`, if `via` has a certificate.
     ///
     /// # Errors
     /// [`TransportError`]. With [`Via::Bound`] and [`Via::Resource`], the error must be
@@ -69,13 +69,13 @@ pub enum Via<'a> {
     /// certificate.
     Bound(&'a BindingCertificate),
     /// The binding certificate, for a resource. Connections are reused for requests with the same certificate. TLS
-    /// sessions are not resumed, so that every connection shows that the resource requested the certificate. HTTP/2 is
-    /// used if the resource offers it.
+    /// sessions are not resumed, so that every connection has its own request for the certificate. HTTP/2 is used if
+    /// the resource offers it.
     Resource(&'a BindingCertificate),
 }
 
 impl<'a> Via<'a> {
-    /// Returns the client certificate that the request presents, if any.
+    /// Returns the client certificate of the request, if the request presents a certificate.
     pub fn binding(self) -> Option<&'a BindingCertificate> {
         match self {
             Self::Tls | Self::Local | Self::Pinned(_) => None,

@@ -34,8 +34,8 @@ pub(crate) struct LoadRequest {
 }
 
 impl TokenCache {
-    /// Returns the cached token, unless the request ignores the cache or rejects this token. The second value is true
-    /// if the caller must start a refresh.
+    /// Returns a fresh token, or else the token of [`TokenCache::stand_in`]. The result is `None` if the request
+    /// ignores the cache or rejects the cached token. The second value is true if the caller must start a refresh.
     pub(crate) fn get(&self, request: &LoadRequest) -> Option<(Entry, bool)> {
         let (key, token, now) = (&request.key, request.key.token.as_ref(), request.clock.now());
         if key.skips_cache() || self.any(&token).is_some_and(|entry| key.rejects(&entry)) {

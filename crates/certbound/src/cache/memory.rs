@@ -136,7 +136,7 @@ impl Memory {
         order.soonest_first.insert(ByExpiry(held));
         drop((tokens, order));
         // The map may free a replaced token later, because the successor uses the same certificate and its key. Freeing
-        // at once is expensive: it interrupts every processor that runs this process.
+        // at once is expensive: it interrupts every processor of this process.
         if is_swept || evicted > 0 {
             self.free();
         }

@@ -62,8 +62,7 @@ impl CertificateRequest {
     /// example `CN=app.contoso.com,O=Contoso`. `schemes` are the schemes of the key.
     ///
     /// # Errors
-    /// [`CertificateRequestError`], if the subject has a different form, or if the key supports no signature that CAs
-    /// accept.
+    /// [`CertificateRequestError`], if the subject has a different form, or if CAs accept no signature of the key.
     pub fn new(
         public_key: &[u8],
         subject: &str,

@@ -59,8 +59,8 @@ impl TransportError {
         }
     }
 
-    /// Returns the same error, or [`CertificateRefused`](Self::CertificateRefused) if it contains an alert that rejects
-    /// the certificate. In TLS 1.3 the alert arrives after the handshake, so a transport sees a broken connection.
+    /// Returns the same error, or [`CertificateRefused`](Self::CertificateRefused) for an alert that rejects the
+    /// certificate. In TLS 1.3 the alert arrives after the handshake, so a transport sees a broken connection.
     ///
     /// Clients do this for each request with a certificate. A program that calls a [`Transport`](crate::Transport)
     /// itself can do the same.

@@ -24,10 +24,10 @@ const REMEMBERED: usize = 32;
 const REFUSED: usize = 8;
 /// While a renewal is running, no other renewal starts for this time.
 const UNDER_WAY: Duration = Duration::from_secs(120);
-/// After a renewal failed, the next renewal starts after this time and a random part of `SPREAD`, so that machines that
-/// failed together do not send requests together. After a refused certificate was replaced, its successor is not
-/// replaced for this time either. Each further replacement of a suspected certificate makes the time four times as
-/// long, because the tokens of the earlier certificates are valid for up to a day.
+/// After a failed renewal, the next renewal starts after this time and a random part of `SPREAD`, so that many machines
+/// do not send requests together. After the replacement of a blamed certificate, its successor is not replaced for this
+/// time either. Each further replacement of a suspected certificate makes the time four times as long, because the
+/// tokens of the earlier certificates are valid for up to a day.
 const PAUSE: Duration = Duration::from_secs(180);
 const SPREAD: Duration = Duration::from_secs(120);
 /// The maximum of these pauses. After this time without a suspicion, the number of suspicions starts again at one.
@@ -68,7 +68,7 @@ impl CertificateCell {
         self.current().as_ref().filter(|certificate| certificate.is_fresh(now)).cloned()
     }
 
-    /// Returns the newest certificate until it expires, for use when no new certificate can be obtained.
+    /// Returns the newest certificate until it expires, for use during an outage.
     pub(super) fn usable(&self, now: UnixTime) -> Option<Arc<IssuedCertificate>> {
         self.current().as_ref().filter(|certificate| certificate.is_usable(now)).cloned()
     }

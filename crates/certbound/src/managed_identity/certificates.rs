@@ -31,11 +31,11 @@ pub struct MachineCertificates {
 
 #[derive(Default)]
 struct Inner {
-    /// The folder in which the certificates remain after the process ends.
+    /// The folder in which the certificates remain after the end of the process.
     state: Option<StateDirectory>,
-    /// The cells, by the identity as the platform names it and the public key.
+    /// The cells, by the platform's name of the identity and the public key.
     issued: Mutex<HashMap<Name, Arc<CertificateCell>>>,
-    /// The same cells, by the identity as the application names it.
+    /// The same cells, by the application's name of the identity.
     names: Mutex<HashMap<Name, Arc<CertificateCell>>>,
     mints: Mints,
     openings: Openings,

@@ -25,8 +25,8 @@ use crate::span;
 
 impl Machine {
     /// Returns the thumbprint of the certificate for a cache lookup, if it is known without waiting. Starts the renewal
-    /// if the renewal is due. Every cache hit calls this function. After the cell was found once, the function takes no
-    /// lock.
+    /// if the renewal is due. Every cache hit with a certificate calls this function. After the cell was found once,
+    /// the function takes no lock.
     pub(crate) fn current_thumbprint(self: &Arc<Self>, now: UnixTime) -> Option<Thumbprint> {
         self.check_binds().ok()?;
         match self.cell.load().as_deref() {
@@ -44,8 +44,8 @@ impl Machine {
         Some(certificate.binding.thumbprint())
     }
 
-    /// Returns the certificate `known` with the handle of its key that is in use, if `known` has a different handle.
-    /// `known` can be an earlier certificate.
+    /// Returns the certificate `known` with the current handle of its key, if `known` has a different handle. `known`
+    /// can be an earlier certificate.
     pub(super) fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         let cell = self.cell.load();
         let cell = cell.as_ref()?;
@@ -96,8 +96,8 @@ impl Machine {
     }
 
     /// Returns the fresh certificate for new tokens, or requests a new certificate. `not` names a certificate that is
-    /// not returned, with the reason to replace it. If no certificate can be obtained because of an outage, the result
-    /// is the current certificate until it expires.
+    /// not returned, with the reason to replace it. During an outage, the result is the current certificate until it
+    /// expires.
     pub(super) async fn certificate(
         self: &Arc<Self>,
         not: Option<(Thumbprint, MintReason)>,
@@ -190,8 +190,8 @@ impl Machine {
     /// not sign, the result is the same certificate with a new handle.
     ///
     /// # Errors
-    /// `error` itself, if it does not blame the certificate, or if a certificate was replaced for the same reason a
-    /// short time ago. Otherwise the error of requesting a new certificate.
+    /// `error` itself, if it does not blame the certificate, or if the certificate itself is the replacement of a short
+    /// time ago. Otherwise returns the error of the request for a new certificate.
     pub(super) async fn replacement_after(
         self: &Arc<Self>,
         certificate: &IssuedCertificate,
@@ -219,8 +219,8 @@ impl Machine {
             return Ok(self.with_new_handle(blamed, correlation_id).await);
         };
         let blamed = blamed.thumbprint();
-        // The pause is read before the certificate, so that a certificate that another caller stores in between is
-        // returned.
+        // The pause is read before the certificate. Otherwise a certificate that another caller stores in between would
+        // not be returned.
         let pauses =
             self.known_cell().is_some_and(|cell| cell.was_just_replaced(reason, self.context.clock.now()));
         if pauses {

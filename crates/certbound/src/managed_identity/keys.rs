@@ -123,7 +123,7 @@ impl<K: KeyProvider> KeyProvider for Arc<K> {
 /// A key provider with one RSA-2048 key in memory. It generates the key at first use, on a thread for blocking work.
 ///
 /// The key is dropped with the provider, unless it is [`kept_in`](SoftwareKeys::kept_in) a folder. A bound token that
-/// is used after its process ended needs this folder: without the key the token is useless.
+/// is used after the end of its process needs this folder. Without the key the token is useless.
 #[derive(Default)]
 pub struct SoftwareKeys {
     /// Only threads for blocking work wait for this lock.
@@ -138,7 +138,7 @@ impl SoftwareKeys {
     }
 
     /// Returns a provider that stores its key in a folder for the next process. The private key is written without
-    /// encryption (PKCS#8 DER, mode 0600). A program that can read the file can use every certificate that was issued
+    /// encryption (PKCS#8 DER, mode 0600). A program with access to the file can use every certificate that was issued
     /// for the key.
     pub fn kept_in(state: &StateDirectory) -> Self {
         Self { state: Some(state.clone()), ..Self::default() }

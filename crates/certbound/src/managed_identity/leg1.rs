@@ -106,8 +106,8 @@ impl AcquireMachineLeg1<'_> {
         self
     }
 
-    /// Registers an observer, which sees the request to the token service before it is sent. The observer does not see
-    /// the requests to the platform.
+    /// Registers an observer. The observer sees the request to the token service before it is sent, but not the
+    /// requests to the platform.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.options.observer = Some(observer);
         self

@@ -20,8 +20,7 @@ pub(super) type Openings =
 impl Machine {
     /// Returns the certificate `known` with a new handle of its key, after the handle of `known` did not sign. If the
     /// provider has a different key, the result is a new certificate. The result is `None` if the provider returns no
-    /// key, or the handle that did not sign. An error is logged. All callers that wait share one request to the
-    /// provider.
+    /// key, or the same handle again. An error is logged. All callers that wait share one request to the provider.
     pub(super) async fn with_new_handle(
         self: &Arc<Self>,
         known: &BindingCertificate,

@@ -1,4 +1,4 @@
-//! The events that observers see after a request or an acquisition has ended.
+//! The events that observers see after the end of a request or an acquisition.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub struct CompletedRequest<'a> {
     pub took: Duration,
 }
 
-/// A request that was not sent, because the response to an equal request asked the client to wait (`Retry-After`).
+/// A request that was not sent: the response to an equal request asked the client to wait (`Retry-After`).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ThrottledRequest<'a> {
@@ -109,8 +109,8 @@ pub enum AcquisitionResult<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CompletedAcquisition<'a> {
-    /// The application's id, or the managed identity as [`IdentityId`](certbound_core::managed_identity::IdentityId)
-    /// is displayed, for example `system`.
+    /// The application's id, or the text of the managed identity's
+    /// [`IdentityId`](certbound_core::managed_identity::IdentityId), for example `system`.
     pub client_id: &'a str,
     /// `mtls_pop` for a bound token, otherwise `bearer`.
     pub token_type: &'static str,

@@ -41,8 +41,8 @@ impl<'a> MetadataService<'a> {
         Ok(Self { base, requester, deadline: requester.clock.monotonic() + LIMIT })
     }
 
-    /// Requests the region. If the service does not support the version of the request, the newest version that it
-    /// supports is used.
+    /// Requests the region. If the service does not support the version of the request, the function repeats the
+    /// request with the newest supported version.
     pub(super) async fn location(&self) -> Result<Region, DetectionFailure> {
         let mut answer = self.get(Some(LOCATION_VERSION)).await?;
         if answer.status() == 400 {
@@ -66,7 +66,7 @@ impl<'a> MetadataService<'a> {
         version.ok_or(DetectionFailure::NoVersion)
     }
 
-    /// Sends a request, and repeats it if the table allows a retry that begins within the time limit.
+    /// Sends a request, and repeats it if the table and the time limit allow a retry.
     async fn get(&self, version: Option<&str>) -> Result<Response<Bytes>, DetectionFailure> {
         let Requester { clock, retry_policy, .. } = self.requester;
         let url = format!("{}{}", self.base, location_target(version));

@@ -20,7 +20,7 @@ impl<C: Credential> Client<C> {
 }
 
 impl BoundToken {
-    /// Returns a resource that is called with exactly this token, on connections of the client that acquired it.
+    /// Returns a resource for calls with exactly this token, on connections of the client that acquired it.
     pub fn resource(&self) -> Resource {
         Resource::of_token(self.clone(), Arc::clone(self.connections()))
     }

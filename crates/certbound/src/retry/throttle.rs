@@ -19,7 +19,7 @@ const SLACK: Duration = Duration::from_secs(5);
 /// The responses that asked one client to wait, by the common facts of equal requests.
 pub(crate) struct Throttle<K, A> {
     is_on: bool,
-    /// The lock is held only on cache misses, for a look-up.
+    /// The lock is held only on cache misses, for a look-up or a change.
     answers: Mutex<HashMap<K, Waiting<A>>>,
 }
 

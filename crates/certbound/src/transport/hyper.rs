@@ -27,8 +27,8 @@ use crate::error::{NetworkError, TransportError};
 ///
 /// Every binding certificate has its own TLS configurations and connections. The transport creates a configuration once
 /// and never changes it, because a live connection would still use the old certificate. The transport finds the
-/// connections by the certificate and its opened key. It keeps a limited number of HTTP clients
-/// ([`HyperTransport::MAX_BINDINGS`]), and first removes the client that was used least recently. The connections of a
+/// connections by the certificate and its opened key. It keeps at most 1024 HTTP clients (twice
+/// [`HyperTransport::MAX_BINDINGS`]), and first removes the client that was used least recently. The connections of a
 /// certificate end when its last clone is dropped.
 ///
 /// A connection belongs to the runtime in which it was opened, and ends with that runtime.
@@ -38,12 +38,12 @@ pub struct HyperTransport {
     clients: Arc<Clients>,
 }
 
-/// The time limit for connecting to the platform's own service. The service is on this machine, or it does not exist.
+/// The time limit for connecting to the platform's own service. The service is local, or it does not exist.
 const LOCAL_CONNECT: Duration = Duration::from_secs(1);
 
 impl HyperTransport {
-    /// The number of binding certificates whose connections are kept, if each certificate has connections to a token
-    /// service and to a resource. The limit of HTTP clients is twice this number.
+    /// The number of binding certificates with kept connections, if each certificate has connections to a token service
+    /// and to a resource. The limit of HTTP clients is twice this number.
     pub const MAX_BINDINGS: usize = 512;
 
     pub(crate) fn new(

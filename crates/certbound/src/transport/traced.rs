@@ -69,7 +69,7 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// Records a cancellation if the future of the request was dropped before it had a result.
+/// Records a cancellation if the future of the request was dropped without a result.
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
