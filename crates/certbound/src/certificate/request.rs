@@ -25,7 +25,8 @@ const PREFERRED: [(SignatureScheme, ObjectIdentifier); 4] = [
     (SignatureScheme::EcdsaP521Sha512, ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4")),
 ];
 
-/// The algorithm of RSA PKCS#1 v1.5. Its parameters are NULL; those of ECDSA are absent (RFC 3279, section 2.2).
+/// The algorithm of RSA PKCS#1 v1.5. Its parameters are NULL; the parameters of ECDSA are absent (RFC 3279, section
+/// 2.2).
 const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
 
 /// The reason why there is no certificate request.

@@ -23,8 +23,8 @@ use crate::error::{BindingCertificateError, KeyError};
 /// runtime: in TLS handshakes of the default transport, for signed assertions and for certificate requests. A slow
 /// signature therefore delays no other task. A signer should limit the time of a signature, because the library cannot
 /// cancel a signature. A signer that uses an async client must run the client on a separate thread or runtime and wait
-/// for the result: blocking on the caller's own runtime can deadlock. `sign` can be called from several threads at the
-/// same time.
+/// for the result: blocking on the caller's own runtime can deadlock. More than one thread can call `sign` at the same
+/// time.
 pub trait Signer: Any + Send + Sync {
     /// Returns the schemes that the key supports, in the order of preference. All of them must be for the same key.
     fn schemes(&self) -> &[SignatureScheme];

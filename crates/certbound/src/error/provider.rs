@@ -74,8 +74,8 @@ impl ProviderError {
         Self::Assertion { cause, is_transient }
     }
 
-    /// Creates the failure of a provider that will not succeed without a change. Its variant is that of
-    /// [`ProviderError::new`].
+    /// Creates the failure of a provider that will not succeed without a change. It has the same variant as the result
+    /// of [`ProviderError::new`].
     pub fn permanent(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Assertion { cause: Cause::new(error), is_transient: false }
     }

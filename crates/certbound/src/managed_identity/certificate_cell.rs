@@ -155,8 +155,8 @@ impl CertificateCell {
         self.current().is_none() && !past.refused.is_empty()
     }
 
-    /// Returns whether a blamed certificate was replaced a short time ago. If that replacement did not help, a second
-    /// replacement would not help either.
+    /// Returns whether a blamed certificate was replaced within the pause for `reason`: three minutes to one day. If
+    /// that replacement did not help, a second replacement would not help either.
     pub(super) fn was_just_replaced(&self, reason: MintReason, now: UnixTime) -> bool {
         let past = self.past();
         let pause = match reason {

@@ -190,8 +190,8 @@ impl Machine {
     /// not sign, the result is the same certificate with a new handle.
     ///
     /// # Errors
-    /// `error` itself, if it does not blame the certificate, or if the certificate itself is the replacement of a short
-    /// time ago. Otherwise returns the error of the request for a new certificate.
+    /// `error` itself, if it does not blame the certificate, or if the certificate itself is a replacement still in its
+    /// pause. Otherwise returns the error of the request for a new certificate.
     pub(super) async fn replacement_after(
         self: &Arc<Self>,
         certificate: &IssuedCertificate,
@@ -206,9 +206,9 @@ impl Machine {
     }
 
     /// Returns a certificate other than the blamed certificate. The result is a certificate that another caller
-    /// obtained in the meantime, or a new certificate. No new certificate is requested if a replacement a short time
-    /// ago did not help. If only the handle of the key did not sign, the result is the same certificate with a
-    /// different handle.
+    /// obtained in the meantime, or a new certificate. No new certificate is requested in the pause after a replacement
+    /// (three minutes to one day). If only the handle of the key did not sign, the result is the same certificate with
+    /// a different handle.
     pub(super) async fn replacement(
         self: &Arc<Self>,
         blamed: &BindingCertificate,

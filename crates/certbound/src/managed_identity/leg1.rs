@@ -150,9 +150,9 @@ impl Leg1 for ManagedIdentity {
         Some(self.name())
     }
 
-    /// Requests a new certificate, unless a certificate was replaced a short time ago. A suspected certificate can
-    /// still be used for its valid tokens. If only the handle of the key did not sign, the function asks the key
-    /// provider for a different handle.
+    /// Requests a new certificate, except in the pause after a replacement (three minutes to one day). A suspected
+    /// certificate can still be used for its valid tokens. If only the handle of the key did not sign, the function
+    /// asks the key provider for a different handle.
     async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         if let Blame::Refused { .. } = blame {
             self.machine().refuse(blamed.thumbprint()).await;
