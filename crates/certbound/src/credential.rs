@@ -124,7 +124,7 @@ mod sealed {
         }
         /// Returns the kind of credential, which is part of cache keys.
         fn name(&self) -> &'static str;
-        /// Returns the id that distinguishes credentials of the same kind and certificate, if it is known before their
+        /// Returns an id to distinguish credentials of the same kind and certificate, if the id is known before their
         /// first use.
         fn caller_id(&self) -> Option<CallerId> {
             None

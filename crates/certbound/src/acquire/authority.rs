@@ -43,8 +43,8 @@ impl TokenService {
     }
 
     /// Checks that the host of `other` may be used instead of the configured host. For Entra it must be an alias of the
-    /// configured host. For CIAM and OpenID issuers every host is accepted; for the other kinds only the configured
-    /// host is accepted.
+    /// configured host, with the same port. For CIAM and OpenID issuers every host is accepted; for the other kinds
+    /// only the configured host is accepted.
     async fn check_host(&self, other: &Authority, discovery: DiscoveryRequest<'_>) -> Result<(), Error> {
         let configured = &self.client.authority;
         if configured.host_and_port() == other.host_and_port() {

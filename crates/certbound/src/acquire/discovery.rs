@@ -1,4 +1,4 @@
-//! Requests that are sent before a token request: they check that an authority exists, and find its token endpoint.
+//! Requests before a token request: they check that an authority exists, and find its token endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,8 @@ const REMEMBERED: u64 = 256;
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A cache of documents about authorities. Parallel callers share one request. The request presents no client
-/// certificate. Requests to an OpenID issuer and to an AD FS server are retried as token requests are; instance
-/// discovery at Entra is not retried. A failure is not cached: the next call sends a new request.
+/// certificate. Requests to an OpenID issuer and to an AD FS server are retried like token requests; instance discovery
+/// at Entra is not retried. A failure is not cached: the next call sends a new request.
 pub(crate) struct Discovery {
     issuers: moka::future::Cache<String, Arc<ServerMetadata>>,
     environments: moka::future::Cache<String, Option<Arc<Environment>>>,
@@ -97,9 +97,8 @@ impl Discovery {
     }
 }
 
-/// Returns the cached value, or fetches it once for all parallel callers. Failures are not cached. If the future of the
-/// caller that fetches the value is not polled, the other callers wait for at most 30 seconds and then fetch the value
-/// themselves.
+/// Returns the cached value, or fetches it once for all parallel callers. Failures are not cached. If the fetching
+/// caller does not poll its future, the other callers wait for at most 30 seconds and then fetch the value themselves.
 async fn known<V: Clone + Send + Sync + 'static, F: Future<Output = Result<V, Error>>>(
     remembered: &moka::future::Cache<String, V>,
     key: String,
@@ -195,7 +194,7 @@ impl DiscoveryRequest<'_> {
 
     async fn get(self, url: &str, attempts: &mut Attempts) -> Result<Response<Bytes>, Error> {
         let mut request = http::Request::get(url).body(Bytes::new()).map_err(|_| {
-            // In practice this error cannot occur: the URL begins with the URL of an authority, which was parsed.
+            // In practice this error cannot occur: the host of the URL is constant, or comes from a parsed authority.
             Error::peer(self.leg, PeerMisbehaved::DiscoveryUrl { url: url.chars().take(256).collect() })
         })?;
         request.headers_mut().extend(headers::discovery(self.correlation_id));

@@ -112,7 +112,7 @@ impl<T: Unpin> Future for AcquireFuture<'_, T> {
         match &mut self.0 {
             State::Hit(token) => match token.take() {
                 Some(token) => Poll::Ready(Ok(token)),
-                // The future is polled again after it returned its token, which the contract of `Future` forbids.
+                // The future has already returned its token. The contract of `Future` forbids a second poll.
                 None => Poll::Pending,
             },
             State::Miss(future) => future.as_mut().poll(cx),

@@ -112,7 +112,7 @@ impl Observation {
         result
     }
 
-    /// Records a hit in the span, which is open only if the certificate had to be requested first. The cache has
+    /// Records a hit in the span. The span is open only if the certificate had to be requested first. The cache has
     /// counted the hit, so observers do not see it.
     pub(super) fn end_hit(mut self) {
         self.has_ended = true;

@@ -1,5 +1,5 @@
-//! The region of a token request. The client detects the region before the request, and uses the global endpoint if the
-//! region's host cannot be reached.
+//! The region of a token request. The client detects the region before the request. If the region's host cannot be
+//! reached, a client with `global_if_region_unreachable` uses the global endpoint.
 
 use std::sync::Arc;
 

@@ -49,8 +49,9 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Requests the token from an authority other than the client's. Both authorities must have the same kind and
-    /// environment. If [`Acquire::tenant`] is also used, its tenant replaces this authority's tenant.
+    /// Requests the token from an authority other than the client's. Both authorities must have the same kind and,
+    /// except for CIAM and OpenID issuers, the same environment. If [`Acquire::tenant`] is also used, its tenant
+    /// replaces this authority's tenant.
     ///
     /// # Errors
     /// When awaited: `authority_type_mismatch`, `authority_host_mismatch` and `B2C_authority_host_mismatch`. A client
@@ -96,21 +97,21 @@ impl<'a, T> Acquire<'a, T> {
     ///
     /// # Errors
     /// When awaited: `assertion_claims_not_supported` for a bound token, which is requested without a signed assertion;
-    /// `invalid_assertion_claims`, if the text is not a JSON object or has a claim that the library writes.
+    /// `invalid_assertion_claims`, if the text is not a JSON object or has a claim of the library.
     pub fn assertion_claims(mut self, claims: impl Into<String>) -> Self {
         self.option().extras.assertion_claims = Some(claims.into());
         self
     }
 
-    /// Requests a new token even if a valid token is cached. A bound token of a managed identity is then requested with
-    /// a new certificate; if the metadata service is unavailable, with the certificate in use.
+    /// Requests a new token even if a valid token is cached. A managed identity then requests a bound token with a new
+    /// certificate. If the metadata service is unavailable, it uses the current certificate.
     pub fn force_refresh(mut self) -> Self {
         self.option().force_refresh = true;
         self
     }
 
-    /// Requests a new token if the cached token is the token that a resource rejected. This option cannot be combined
-    /// with [`Acquire::force_refresh`].
+    /// Requests a new token if the cached token is this token, which a resource rejected. This option cannot be
+    /// combined with [`Acquire::force_refresh`].
     pub fn rejected(mut self, token: TokenHash) -> Self {
         self.option().rejected = Some(token);
         self
@@ -167,7 +168,7 @@ impl<'a, T> Acquire<'a, T> {
     ///
     /// # Errors
     /// When awaited: `invalid_body_parameter`, if the name is not printable, if the name is reserved for a parameter of
-    /// the library (in any case), if the parameter is given twice, or if the value is blank.
+    /// the library (in upper or lower case), if the parameter is given twice, or if the value is blank.
     pub fn body(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.option().extras.body.push((name.into(), value.into()));
         self
@@ -180,16 +181,16 @@ impl<'a, T> Acquire<'a, T> {
     /// parameters.
     ///
     /// # Errors
-    /// When awaited: `invalid_query_parameter`, if a name or value cannot be part of a URL, or if the name is reserved
-    /// for a parameter of the library
-    /// ([`TokenRequest::OWN_PARAMETERS`](certbound_core::request::TokenRequest::OWN_PARAMETERS)), in any case.
+    /// When awaited: `invalid_query_parameter`, if a name or value cannot be part of a URL, or if the name (in upper or
+    /// lower case) is reserved for a parameter of the library
+    /// ([`TokenRequest::OWN_PARAMETERS`](certbound_core::request::TokenRequest::OWN_PARAMETERS)).
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.option().add_query(name.into(), value.into());
         self
     }
 
-    /// Registers an observer, which sees each request to a token service before it is sent. The observer also sees Leg
-    /// 1 if this process sends that request. The observer does not see requests to the platform of a managed identity.
+    /// Registers an observer. It sees each token request before the request is sent. The observer also sees Leg 1 if
+    /// this process sends that request. The observer does not see requests to the platform of a managed identity.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.option().observer = Some(observer);
         self

@@ -52,7 +52,7 @@ impl TokenCache {
         // The time may have changed during the load.
         let now = clock.now();
         let entry = entry.filter(|entry| entry.expiry.is_usable(now) && !wanted.rejects(entry))?;
-        // A fresh token in memory is not replaced: if a clock was set, it is unknown which of the two tokens is older.
+        // A fresh token in memory is not replaced: after a change of a clock, the order of the two tokens is unknown.
         // Otherwise another process may have stored a newer token than the token in memory.
         let succeeds = |previous: &Entry| {
             let came = |entry: &Entry| entry.expiry.counts_from();

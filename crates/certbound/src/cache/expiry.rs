@@ -10,8 +10,8 @@ use crate::cache::RequestSeq;
 /// A token is fresh while more than this time is left of its lifetime. A token whose lifetime is under twice this time
 /// is fresh for half of the lifetime.
 pub(crate) const MARGIN: Duration = Duration::from_secs(5 * 60);
-/// The start of a refresh ahead is moved randomly by up to this time, earlier or later, so that clients that started
-/// together do not send requests together.
+/// The start of a refresh ahead is moved randomly by up to this time, earlier or later. Clients that started together
+/// then do not send requests together.
 const JITTER: Duration = Duration::from_secs(5 * 60);
 /// The time between a failed refresh ahead and the next refresh ahead.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -196,7 +196,7 @@ mod tests {
             assert!(of(newer).is_newer_than(&of(older)) && !of(older).is_newer_than(&of(newer)), "{older}");
         }
         assert!(!of(7).is_newer_than(&of(7)));
-        // A token from a store is older than the token of any request, even of a request that starts later.
+        // A token from a store is older than the token of any request, even of a request that started before the load.
         for (loaded, begun) in
             [(7, 2), (7, 7), (7, 9), (2, u32::MAX), (u32::MAX, 2), (1 << 30, 100), (1 << 31, 1 << 31)]
         {

@@ -9,8 +9,8 @@ use crate::rejected::TokenHash;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LoadKey {
     pub(crate) token: CacheKey,
-    /// The handle of the certificate's key. A request with a handle that no longer works is not shared with callers
-    /// that have a new handle.
+    /// The handle of the certificate's key. A request with an old handle is not shared with callers that have a new
+    /// handle.
     pub(crate) handle: Option<KeyId>,
     pub(crate) claims: Option<String>,
     pub(crate) forced: bool,

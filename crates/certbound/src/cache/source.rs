@@ -14,9 +14,9 @@ pub enum Source {
     Cache,
     /// The store of the cache. No request was sent to the token service.
     Store,
-    /// The token service, in a request of this call.
+    /// The token service or a platform, in a request of this call.
     Service,
-    /// The token service, in a request for the same token that another call had started.
+    /// The token service or a platform, in a request for the same token that another call had started.
     Joined,
 }
 

@@ -1,4 +1,4 @@
-//! The interface of stores, which keep tokens after the process ends or share them with other processes.
+//! The interface of stores. A store keeps tokens after the end of the process, or shares them with other processes.
 
 mod adapter;
 mod entry;
@@ -29,10 +29,10 @@ pub use self::sealing_key::SealingKey;
 /// On a miss the cache reads the store once for all waiting callers, before it sends a request to the token service. It
 /// saves new tokens in the background, one after another, after the waiting callers have got them.
 /// [`TokenCache::flush`](crate::TokenCache::flush) waits until all tokens are saved. A store need not check entries.
-/// The cache checks that an entry is for this request, has not expired and is bound to the certificate, and ignores an
+/// The cache checks that an entry is for this request, has not expired and is bound to the certificate. It ignores an
 /// entry that fails a check. It also ignores a store that fails, panics or takes longer than two seconds, and logs a
-/// warning. An entry contains a secret. Every reader of an entry can use a token that is not bound, so encrypt the
-/// entries if other users can read them.
+/// warning. An entry contains a secret. Every reader of an entry can use a Bearer token. Encrypt the entries if other
+/// users can read them.
 ///
 /// ```
 /// use std::collections::HashMap;

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError, Weak};
 
 use certbound_core::certificate::Thumbprint;
 
-/// The number of one opening of a private key. A key that is opened again has a different number, because one of its
-/// handles may no longer work.
+/// The number of one opening of a private key. A second opening of the key has a different number, because one of the
+/// two handles may no longer work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyId(u64);
 
@@ -33,7 +33,7 @@ impl Opened {
         self.key
     }
 
-    /// Notifies `keeper` when the last clone of the certificate is dropped, unless `keeper` was dropped before.
+    /// Notifies `keeper` when the last clone of the certificate is dropped. A dropped `keeper` is not notified.
     pub(super) fn tell(&self, keeper: Weak<dyn ForgetKey>) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&keeper));

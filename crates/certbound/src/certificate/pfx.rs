@@ -52,7 +52,7 @@ struct Certificate<'a> {
     issuer: &'a str,
 }
 
-/// Finds the leaf by its key and not by attributes, because programs that export a PFX set different attributes.
+/// Finds the leaf by its key and not by attributes, because different programs set different attributes in a PFX.
 fn leaf_of<'a>(
     key: &[u8],
     certificates: &[Certificate<'a>],

@@ -1,4 +1,4 @@
-//! A certificate that the application replaces while clients use it.
+//! A certificate that the application replaces during its use by clients.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::{BindingCertificate, CertificateSource};
 /// certificate by its thumbprint.
 const REMEMBERED: usize = 8;
 
-/// A certificate that the application replaces, for example when its vault has a new certificate. Clones share the
+/// A certificate that the application replaces, for example by a new certificate of its vault. Clones share the
 /// certificate.
 ///
 /// Give a clone to the clients, and call [`RotatingCertificate::rotate`] for each new certificate. The function does
@@ -37,8 +37,8 @@ impl RotatingCertificate {
     }
 
     /// Uses `next` from now on, and returns the previous certificate. A token of the previous certificate remains
-    /// valid. If `next` is the same certificate with a key that was opened again, the cached tokens of the certificate
-    /// are used with `next`.
+    /// valid. If `next` is the same certificate with a new handle of its key, the cached tokens of the certificate are
+    /// used with `next`.
     pub fn rotate(&self, next: BindingCertificate) -> BindingCertificate {
         let to = next.thumbprint();
         // The lock is taken before the swap. A thread that sees the new certificate then also sees the previous

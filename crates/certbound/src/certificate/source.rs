@@ -48,12 +48,12 @@ use crate::error::{Error, Leg, ProviderError};
     note = "use a `BindingCertificate`, a `WatchedCertificate`, or a type that implements `CertificateSource`"
 )]
 pub trait CertificateSource: Send + Sync + 'static {
-    /// Returns a clone of the certificate in use. Every acquisition calls this function, so it must not wait for a
-    /// network or for a lock that is held for long.
+    /// Returns a clone of the certificate in use. Acquisitions call this function, so it must not wait for a network or
+    /// for a lock that is held for long.
     fn current(&self) -> BindingCertificate;
 
-    /// Returns the thumbprint of the certificate in use. Every cache hit calls this function. The default is the
-    /// thumbprint of [`CertificateSource::current`].
+    /// Returns the thumbprint of the certificate in use. Every cache hit of a bound token calls this function. The
+    /// default is the thumbprint of [`CertificateSource::current`].
     fn current_thumbprint(&self) -> Thumbprint {
         self.current().thumbprint()
     }
@@ -64,10 +64,10 @@ pub trait CertificateSource: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened again, for example
-    /// because a token was taken out and put back. Cached tokens are then used with the new handle of the key. Every
-    /// cache hit of a bound token calls this function. The client ignores a certificate other than `known`. The default
-    /// compares `known` with [`CertificateSource::current`].
+    /// Returns the certificate in use, if it is the certificate `known` with a new handle of its key. A key has a new
+    /// handle, for example, after its hardware token was taken out and put back. Cached tokens are then used with the
+    /// new handle of the key. Every cache hit of a bound token calls this function. The client ignores a certificate
+    /// other than `known`. The default compares `known` with [`CertificateSource::current`].
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         Some(self.current()).filter(|current| current.is_reopening_of(known))
     }
@@ -77,9 +77,9 @@ pub trait CertificateSource: Send + Sync + 'static {
     /// replacement. A client calls this function after the token service refused the certificate, or may have refused
     /// it; `blame` distinguishes these two cases, and has the AADSTS number of a refusal. A client also calls this
     /// function if the handle of the key will never sign again ([`Blame::NotSigned`] with `is_gone`): the same
-    /// certificate with a key that was opened again is then a replacement too. A client makes only one call at a time,
-    /// and callers that wait for the call use the certificate that the source found. After 60 seconds the client
-    /// cancels the call and reports a transient error. By default, the function does nothing.
+    /// certificate with a new handle is then a replacement too. A client makes only one call at a time, and waiting
+    /// callers use the certificate that the source found. After 60 seconds the client cancels the call and reports a
+    /// transient error. By default, the function does nothing.
     ///
     /// # Errors
     /// [`ProviderError`], if the source is unavailable. The acquisition then fails with [`Error::Provider`], unless the
@@ -188,7 +188,7 @@ impl ClientCertificate {
         }
         let begun = looked.load(Ordering::Relaxed);
         let _turn = looking.lock().await;
-        // A search that ended while this caller waited is valid for this caller too.
+        // The result of a search that ended during the wait is valid for this caller too.
         if !is_replaced() && looked.load(Ordering::Relaxed) == begun {
             let result = tokio::time::timeout(LOOK_LIMIT, source.replace(refused, blame)).await;
             let result =

@@ -62,7 +62,7 @@ impl<'a> AcquireLeg1<'a> {
         self
     }
 
-    /// Registers an observer, which sees the request before it is sent.
+    /// Registers an observer. It sees the request before the request is sent.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.options.observer = Some(observer);
         self

@@ -36,7 +36,7 @@ impl Proves for ByCertificate {
         self.certificate.reopened(known)
     }
 
-    /// A Bearer token does not depend on the certificate that signed the assertion, unless TLS presented it too.
+    /// A Bearer token depends on the certificate only if TLS presented the certificate.
     fn lasting_thumbprint(&self, kind: Kind) -> Option<Thumbprint> {
         (!self.presents(kind)).then_some(self.first)
     }

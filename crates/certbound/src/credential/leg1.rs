@@ -20,9 +20,9 @@ use crate::observe::Observer;
 /// A source of assertions for Leg 2.
 ///
 /// A client with a certificate, a single [`BoundAssertion`] (for one exchange) and the result of [`leg1_fn`] implement
-/// this trait, and your own types can implement it too. `binding()` is called in every acquisition and must be cheap.
-/// `assertion_for()` is called only when a token must be requested. The assertion must be bound to exactly the given
-/// certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
+/// this trait, and your own types can implement it too. Every acquisition can call `binding()`, so this function must
+/// be cheap. An acquisition calls `assertion_for()` only when a token must be requested. The assertion must be bound to
+/// exactly the given certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
 pub trait Leg1: Send + Sync + 'static {
     /// Returns the certificate in use, if it is known without waiting. If so, the look-up in the cache needs no future,
     /// and a cache hit opens no span.
@@ -42,8 +42,8 @@ pub trait Leg1: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Returns the certificate in use, if it is the certificate `known` with a key that was opened again. Cached tokens
-    /// are then used with the new handle of the key. Every cache hit of a bound token calls this function. The client
+    /// Returns the certificate in use, if it is the certificate `known` with a new handle of its key. Cached tokens are
+    /// then used with the new handle of the key. Every cache hit of a bound token calls this function. The client
     /// ignores a certificate other than `known`. The default compares `known` with [`Leg1::current_binding`].
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         self.current_binding().filter(|current| current.is_reopening_of(known))
@@ -53,12 +53,12 @@ pub trait Leg1: Send + Sync + 'static {
     /// calls this function after the token service refused the certificate, or may have refused it; `blame`
     /// distinguishes these two cases, and has the AADSTS number of a refusal. A suspected certificate can still be
     /// valid. A client also calls this function if the handle of the key did not sign ([`Blame::NotSigned`]): the same
-    /// certificate with a key that was opened again is then a replacement too. If several callers call this function at
-    /// the same time, the function must look only once for each certificate. If the function returns true, the client
-    /// repeats the exchange or the call of a resource with the replacement. By default, the function returns false.
+    /// certificate with a new handle is then a replacement too. If several callers call this function at the same time,
+    /// the function must look only once for each certificate. If the function returns true, the client repeats the
+    /// exchange or the call of a resource with the replacement. By default, the function returns false.
     ///
     /// # Errors
-    /// An error, if the function cannot determine whether a replacement is in use. The caller gets this error.
+    /// An error, if the search for a replacement failed. The caller gets this error.
     fn replace(
         &self,
         blamed: &BindingCertificate,
@@ -68,9 +68,9 @@ pub trait Leg1: Send + Sync + 'static {
         std::future::ready(Ok(false))
     }
 
-    /// Returns a name of the identity that the assertions are for, if a different Leg 1 with the same certificate could
-    /// have a different identity. Clients with different names share no cached tokens. The builder calls this function
-    /// once, when it builds a client. The default is `None`.
+    /// Returns a name of the identity in the assertions, if a different Leg 1 with the same certificate could have a
+    /// different identity. Clients with different names share no cached tokens. The builder calls this function once,
+    /// when it builds a client. The default is `None`.
     fn identity(&self) -> Option<String> {
         None
     }
@@ -128,7 +128,7 @@ impl fmt::Debug for AssertionRequest {
 /// certificate, the exchange is repeated once and the function is called again.
 ///
 /// An error of the function is kept as the source of [`Error::Provider`]. The error is transient unless the function
-/// returns [`ProviderError::permanent`]: the cache hides a transient error while a token is still valid.
+/// returns [`ProviderError::permanent`]. The cache hides a transient error while a token is still valid.
 ///
 /// ```no_run
 /// use certbound::credential::leg1_fn;

@@ -24,10 +24,10 @@ const MAX_CHARACTERS: usize = 65_536;
 
 /// An assertion without its signature.
 ///
-/// Its algorithm is `PS256` with `x5t#S256` if the authority accepts this algorithm, otherwise `RS256` with `x5t`.
-/// `x5c` contains the leaf. The audience is the token endpoint of this request. For Microsoft's servers the times and
-/// the certificate are strings, as in Microsoft's own clients. For an OpenID issuer they have the forms of RFC 7519 and
-/// RFC 7515.
+/// Its algorithm is `PS256` with `x5t#S256` if the authority and the key provider support this algorithm, otherwise
+/// `RS256` with `x5t`. The optional `x5c` contains the leaf. The audience is the token endpoint of this request. For
+/// Microsoft's servers the times and the certificate are strings, as in Microsoft's own clients. For an OpenID issuer
+/// they have the forms of RFC 7519 and RFC 7515.
 pub(crate) struct Signing {
     certificate: BindingCertificate,
     sha2: bool,

@@ -3,8 +3,8 @@
 use certbound_core::jws::JwsError;
 use strum::EnumProperty as _;
 
-/// The reason why a text is not an assertion that Leg 2 can exchange. The error contains no part of the assertion
-/// except the claims that it names.
+/// The reason why Leg 2 cannot exchange a text as an assertion. The error contains no part of the assertion except the
+/// claims that it names.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum AssertionError {

@@ -50,7 +50,7 @@ pub enum PeerMisbehaved {
         fix = "configure the service to bind this application's tokens for the resource, or request a Bearer token"
     ))]
     ConfirmationMissing,
-    /// The response states that the token is bound, but the token is a JWT that resources could read in several ways.
+    /// The response has the type `mtls_pop`, but the token is a JWT that resources could read in several ways.
     #[error("the answer has the type `mtls_pop`, but its token is an ambiguous JWT: {0}")]
     #[strum(props(code = "token_unreadable"))]
     #[strum(props(

@@ -86,8 +86,7 @@ impl Error {
         self.target().filter(|_| is_about_times)?.clock_error()
     }
 
-    /// Returns the thumbprint and subject of the certificate by which the client authenticated, if the service refused
-    /// it.
+    /// Returns the thumbprint and subject of the client's certificate, if the service refused the certificate.
     fn refused_certificate(&self) -> Option<(Thumbprint, &str)> {
         let is_refused = match self {
             Self::Transport { cause, .. } => matches!(cause, TransportError::CertificateRefused { .. }),
@@ -111,7 +110,7 @@ const ABOUT_TIMES: [u32; 5] = [700_024, 392_204, 1_000_502, BAD_SIGNATURE, 1_000
 /// The AADSTS number of the refusal of an authority's host by instance discovery.
 const UNKNOWN_INSTANCE: u32 = 50_049;
 
-/// The AADSTS number of a signature that is not valid, or whose certificate is outside its validity period.
+/// The AADSTS number of an invalid signature, or of a signature with an expired or future certificate.
 const BAD_SIGNATURE: u32 = 7_000_274;
 
 /// The AADSTS number for a certificate whose kind the host does not accept.

@@ -188,8 +188,8 @@ pub enum TransportError {
         #[source]
         reason: Cause,
     },
-    /// The server ended the connection after the client's certificate was sent, and before it sent any part of a
-    /// response. The server may have rejected the certificate without an alert.
+    /// After the client's certificate was sent, the server ended the connection without any part of a response. The
+    /// server may have rejected the certificate without an alert.
     #[error("{host}: the connection ended after the client certificate was sent: {reason}")]
     #[strum(props(code = "connection_interrupted"))]
     #[strum(props(
@@ -327,7 +327,7 @@ impl TransportError {
 
     /// Returns whether the host could not be reached. The result is true if a proxy refuses to open the tunnel. The
     /// result is false for a failed TLS handshake, because the host was reached. The result is true for a handshake
-    /// that exceeds the time limit of the connection, because `Phase::Connect` includes the handshake.
+    /// beyond the time limit of the connection, because `Phase::Connect` includes the handshake.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(
             self,

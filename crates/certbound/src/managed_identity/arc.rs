@@ -51,8 +51,7 @@ fn read_key(path: &Path, folder: &Path) -> Result<Secret, PlatformError> {
     let name = name.filter(|name| folder.join(name).as_os_str() == path.as_os_str());
     let name = name.ok_or_else(|| challenge("its file is not a .key file in the agent's folder"))?;
     let file = open(name, folder)?;
-    // The buffer has its full size from the start, because a growing buffer would leave copies in memory that are not
-    // wiped.
+    // The buffer has its full size from the start. A growing buffer would leave copies in memory that are not wiped.
     let mut text = Zeroizing::new(String::with_capacity(MAX_KEY_BYTES as usize + 1));
     let read = file.take(MAX_KEY_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| challenge(&format!("its file cannot be read: {error}")))?;

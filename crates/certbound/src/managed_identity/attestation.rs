@@ -35,7 +35,7 @@ pub struct AttestationRequest {
 /// hooks differ. The library does not verify the token. If the token is blank, the hook fails, or the hook takes longer
 /// than one minute, the acquisition fails: no certificate is requested without the attestation.
 pub trait Attestation: Send + Sync + 'static {
-    /// Returns the token, which is a JWT, or the reason why there is no token.
+    /// Returns the token (a JWT), or the reason why there is no token.
     fn attest(&self, request: &AttestationRequest) -> impl Future<Output = Result<Secret, String>> + Send;
 }
 

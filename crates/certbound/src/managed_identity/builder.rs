@@ -69,8 +69,8 @@ impl ManagedIdentityBuilder {
     /// Reads environment variables with the function `variable`. The default reads the variables of the process.
     /// [`ManagedIdentityBuilder::build`] reads the variables once.
     ///
-    /// `MSAL_MI_DISABLE_IMDS_V2`, if it is `true` in any case or `1`, disables version 2 of the metadata service: bound
-    /// tokens and Bearer tokens over mutual TLS are refused before any request.
+    /// The value `true` (in upper or lower case) or `1` of `MSAL_MI_DISABLE_IMDS_V2` disables version 2 of the metadata
+    /// service: bound tokens and Bearer tokens over mutual TLS are refused before any request.
     pub fn with_environment(
         mut self,
         variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
@@ -157,8 +157,8 @@ impl ManagedIdentityBuilder {
     /// the platform itself issues Bearer tokens.
     ///
     /// The tokens are not bound: every holder of a token can use it. The tokens are requested with the same certificate
-    /// as bound tokens, and cached apart from the tokens that the platform issues. A request fails before it is sent if
-    /// the source issues no certificates. If the identity is an [unbound
+    /// as bound tokens, and cached apart from the tokens that the platform issues. If the source issues no
+    /// certificates, the acquisition fails without a request. If the identity is an [unbound
     /// assertion](crate::ClientBuilder::with_unbound_assertions), the assertion is requested in this way too.
     pub fn bearer_over_mtls(mut self) -> Self {
         self.bearer_over_mtls = true;
@@ -172,9 +172,8 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Refuses a bound token that is opaque or encrypted, because its binding cannot be read. By default the token is
-    /// accepted, because the response states that it is bound. A readable token is always compared with the
-    /// certificate.
+    /// Refuses an opaque or encrypted bound token, because its binding cannot be read. By default the token is
+    /// accepted, because its type is `mtls_pop`. A readable token is always compared with the certificate.
     pub fn require_observed_binding(mut self) -> Self {
         self.demands_observed = true;
         self

@@ -24,9 +24,8 @@ pub struct Capabilities {
     pub imds: Option<ImdsVersion>,
     /// Whether the source can bind tokens to a certificate.
     pub binds: bool,
-    /// The key strength. With version 2 of IMDS it is the strength of the key provider. With version 1, which cannot
-    /// bind tokens, it is `Software` if Microsoft's own clients would have a key on this kind of machine. Otherwise it
-    /// is `None`.
+    /// The key strength. With version 2 of IMDS it is the strength of the key provider. With version 1 it is `Software`
+    /// if Microsoft's own clients would have a key on this kind of machine. Otherwise it is `None`.
     pub strength: Option<KeyStrength>,
     /// Whether the environment disables version 2 of IMDS (`MSAL_MI_DISABLE_IMDS_V2`). Version 2 was then not probed,
     /// so `imds` is version 1, and `strength` is `None`. The field is false for other sources, which the variable does

@@ -53,7 +53,7 @@ impl Ingredients {
     }
 }
 
-/// Words of a small alphabet, so that some different lists of words are equal when joined.
+/// Words of a small alphabet. Some different lists of these words have the same joined text.
 fn word() -> impl Strategy<Value = String> {
     "[ab]{1,3}"
 }
@@ -111,7 +111,8 @@ fn ingredients() -> impl Strategy<Value = Ingredients> {
     })
 }
 
-/// Two sets of parts that differ in at most one part. Two random sets would differ in every part.
+/// Two sets of parts that differ in at most one part, or in `of_machine` and the parts of the authority. Two random
+/// sets would differ in every part.
 fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
     (ingredients(), ingredients(), 0..23_usize).prop_map(|(one, donor, at)| {
         let mut other = one.clone();

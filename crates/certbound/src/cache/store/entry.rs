@@ -20,7 +20,7 @@ use crate::rejected::TokenHash;
 
 /// The version of the form. Entries of other versions are not read.
 const VERSION: u32 = 2;
-/// A size in bytes that is enough for most entries, without the token and the members that most responses do not have.
+/// A size in bytes that is enough for most entries, without the token and the optional members.
 const BESIDE: usize = 4 * 1024;
 
 #[derive(Serialize)]
@@ -103,7 +103,7 @@ pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
 }
 
 /// Returns the token of an entry, if the entry is for this key and its token passes the checks. `Ok(None)` means that
-/// the token was requested with a different client secret, with which it may still be valid.
+/// the token was requested with a different client secret. The token may still be valid with that secret.
 pub(super) fn read(
     entry: &StoreEntry,
     name: &StoreKey,

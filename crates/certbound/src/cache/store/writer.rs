@@ -16,7 +16,7 @@ use crate::span;
 
 /// The maximum number of jobs that wait for a slow store. If more jobs wait, the oldest job is dropped.
 const QUEUE: usize = 1_000;
-/// The maximum number of names of forgotten tokens that are remembered until the store has removed them.
+/// The maximum number of names in `Jobs::forgotten`.
 const FORGOTTEN: usize = 10_000;
 
 pub(super) struct Writer {
@@ -141,8 +141,8 @@ impl Writer {
         }
     }
 
-    /// Runs jobs until no job waits. A second caller waits for the first caller, and then finds no jobs. `runtime` is
-    /// the runtime of a background task, and `None` for a flush.
+    /// Runs jobs until no job waits. Parallel callers take turns, one job at a time. `runtime` is the runtime of a
+    /// background task, and `None` for a flush.
     pub(super) async fn write_all(&self, runtime: Option<Id>) {
         loop {
             let _turn = self.turn.lock().await;

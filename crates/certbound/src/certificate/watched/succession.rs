@@ -18,10 +18,10 @@ pub(super) struct Succession {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) other_subjects: bool,
     pub(super) current: RotatingCertificate,
-    /// The lock is held while the files are read and parsed, which can take long. Only other readers of the files wait
-    /// for this lock.
+    /// The lock is held while the files are read and parsed. This can take long, but only other readers of the files
+    /// wait for this lock.
     pub(super) files: Mutex<Files>,
-    /// The last certificate that the service refused and for which the files were then read.
+    /// The last refused certificate for which the files were read.
     pub(super) read_for: Mutex<Option<ChainHash>>,
     pub(super) signal: Sender<Signal>,
 }
