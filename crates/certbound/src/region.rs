@@ -1,4 +1,4 @@
-//! The region of the machine on which the program runs, and how a request's region was determined.
+//! The region of the machine on which the program runs, and the region outcome of a request.
 
 mod metadata_service;
 
@@ -39,10 +39,10 @@ type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 /// The metadata service must answer within two seconds, and the request to it never uses a proxy. The address of the
 /// service is `http://169.254.169.254`, unless `AZURE_POD_IDENTITY_AUTHORITY_HOST` names a different address.
 ///
-/// Parallel callers share one detection. The [`RetryPolicy`] of the client that starts the detection determines whether
-/// requests to the metadata service are repeated, and the observer of this client sees these requests. After a success,
-/// the detection does not run again. After a failure, requests use the global endpoint, and five minutes later the next
-/// request detects again. If all callers are dropped, the detection ends without a result.
+/// Parallel callers share one detection. The requests to the metadata service use the [`RetryPolicy`] and the observer
+/// of the client that starts the detection. After a success, the detection does not run again. After a failure,
+/// requests use the global endpoint, and five minutes later the next request detects again. If all callers are dropped,
+/// the detection ends without a result.
 #[derive(Clone)]
 pub struct RegionDetector(Arc<Inner>);
 

@@ -77,8 +77,8 @@ impl<'a, T> Acquire<'a, T> {
     /// Answers a claims challenge (JSON). The cache is not read, unless [`rejected`](Acquire::rejected) is also set.
     /// The new token replaces the cached token.
     ///
-    /// A managed identity sends the claims only in requests for bound tokens. A request to Service Fabric contains the
-    /// hash of the cached token that the new token replaces.
+    /// A managed identity sends the claims only to the token service and not to its platform. A request to Service
+    /// Fabric contains the hash of the cached token that the new token replaces.
     pub fn claims(mut self, claims: impl Into<String>) -> Self {
         self.option().claims = Some(claims.into());
         self
@@ -96,7 +96,7 @@ impl<'a, T> Acquire<'a, T> {
     /// cached separately for each text. Other credentials sign no assertion and ignore the claims.
     ///
     /// # Errors
-    /// When awaited: `assertion_claims_not_supported` for a bound token, which is requested without a signed assertion;
+    /// When awaited: `assertion_claims_not_supported` for a bound token (its request has no signed assertion);
     /// `invalid_assertion_claims`, if the text is not a JSON object or has a claim of the library.
     pub fn assertion_claims(mut self, claims: impl Into<String>) -> Self {
         self.option().extras.assertion_claims = Some(claims.into());
@@ -104,14 +104,14 @@ impl<'a, T> Acquire<'a, T> {
     }
 
     /// Requests a new token even if a valid token is cached. A managed identity then requests a bound token with a new
-    /// certificate. If the metadata service is unavailable, it uses the current certificate.
+    /// certificate. If the metadata service is unavailable, the identity uses the current certificate.
     pub fn force_refresh(mut self) -> Self {
         self.option().force_refresh = true;
         self
     }
 
-    /// Requests a new token if the cached token is this token, which a resource rejected. This option cannot be
-    /// combined with [`Acquire::force_refresh`].
+    /// Requests a new token if the cached token is this rejected token. This option cannot be combined with
+    /// [`Acquire::force_refresh`].
     pub fn rejected(mut self, token: TokenHash) -> Self {
         self.option().rejected = Some(token);
         self

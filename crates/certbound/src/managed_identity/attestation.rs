@@ -31,7 +31,7 @@ pub struct AttestationRequest {
 /// A hook that gets an attestation token for a key. The library has no implementation for any hardware.
 ///
 /// The hook is called when a certificate is requested and no token for this key is valid for five more minutes.
-/// Identities that share their [certificates](super::MachineCertificates) share the tokens of a key too, even if their
+/// Identities with the same [certificates](super::MachineCertificates) share the tokens of a key too, even if their
 /// hooks differ. The library does not verify the token. If the token is blank, the hook fails, or the hook takes longer
 /// than one minute, the acquisition fails: no certificate is requested without the attestation.
 pub trait Attestation: Send + Sync + 'static {

@@ -80,8 +80,8 @@ impl ManagedIdentityBuilder {
     }
 
     /// Declares the capabilities of the application, such as `cp1` for claims challenges. The client sends the
-    /// capabilities in requests for bound tokens, and to Service Fabric. The other platforms do not accept
-    /// capabilities. By default, no capabilities are declared.
+    /// capabilities to the token service and to Service Fabric. The other platforms do not accept capabilities. By
+    /// default, no capabilities are declared.
     pub fn with_capabilities<S: Into<String>>(mut self, capabilities: impl IntoIterator<Item = S>) -> Self {
         self.capabilities = capabilities.into_iter().map(Into::into).collect();
         self

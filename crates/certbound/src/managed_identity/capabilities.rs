@@ -53,9 +53,9 @@ impl fmt::Display for ImdsVersion {
 }
 
 impl ManagedIdentity {
-    /// Returns the capabilities of this machine for the identity. The function probes IMDS, each version once for all
-    /// parallel callers. The function sends no request if the environment or the builder names a different platform.
-    /// The function creates no key.
+    /// Returns the capabilities of this machine for the identity. The function probes IMDS, each version at most once
+    /// for all parallel callers. The function sends no request if the environment or the builder names a different
+    /// platform. The function creates no key.
     ///
     /// The result is not cached, and requests for tokens do not need it. The whole call has no time limit;
     /// [`capabilities_within`](ManagedIdentity::capabilities_within) has a time limit.
@@ -84,11 +84,12 @@ impl ManagedIdentity {
 impl ManagedIdentity {
     /// Does the same as [`ManagedIdentity::capabilities`] with a time limit for the whole call: both probes, their
     /// retries and the request for the description of the machine. A limit of zero ends before the first probe. If the
-    /// environment or the builder names a different platform, nothing is requested, and the limit has no effect.
+    /// environment or the builder names a different platform, the function sends no request, and the limit has no
+    /// effect.
     ///
     /// # Errors
-    /// [`PlatformError::DiscoveryTimedOut`], whose code is `request_timeout`, if the limit is exceeded. The client
-    /// stores no result, so the next call starts a new search. Otherwise the errors of
+    /// [`PlatformError::DiscoveryTimedOut`] (code `request_timeout`), if the limit is exceeded. The client stores no
+    /// result, so the next call starts a new search. The function also returns the errors of
     /// [`ManagedIdentity::capabilities`].
     ///
     /// ```no_run
@@ -139,7 +140,7 @@ impl Machine {
     }
 
     /// Sends a request without the header that IMDS requires. IMDS refuses it with status 400; any other status means
-    /// that IMDS does not exist.
+    /// that IMDS does not have this version.
     async fn probe(
         &self,
         (path, version): (&str, (&str, &str)),
@@ -166,7 +167,8 @@ impl Machine {
         self.compute_metadata(id).await.is_some_and(|machine| machine.guards_keys())
     }
 
-    /// Returns the metadata service's description of the machine. `None` if it cannot be read.
+    /// Returns the metadata service's description of the machine. The result is `None` if the description cannot be
+    /// read.
     pub(super) async fn compute_metadata(&self, id: CorrelationId) -> Option<ComputeMetadata> {
         let url = self.endpoint.imds(COMPUTE_PATH, &[("api-version", COMPUTE_VERSION)]);
         let request = self.request(Request::get(url), id, Bytes::new()).ok()?;

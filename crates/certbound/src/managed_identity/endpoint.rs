@@ -46,7 +46,7 @@ pub(crate) struct Asked<'a> {
 struct Api {
     /// The variable with the URL of the endpoint.
     variable: &'static str,
-    /// The URL that is used if the variable is not set.
+    /// The URL if the variable is not set.
     default: Option<&'static str>,
     /// The variable with the platform's secret, and the header in which requests send it.
     secret: Option<(&'static str, &'static str)>,

@@ -50,8 +50,8 @@ pub(super) fn shared_calls() -> Arc<Semaphore> {
 const KEPT_TEXT: usize = 64 * 1024;
 
 impl Machine {
-    /// Sends a request with the platform's retries and returns the last response. During the wait that the response to
-    /// an equal request asked for, the function returns that response again.
+    /// Sends a request with the platform's retries and returns the last response. If the response to an equal request
+    /// asked for a wait, the function returns that response again during the wait.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PlatformError> {
         let (body, secrets) = (request.body().clone(), secrets_of(request.headers()));
         self.ask_unless_throttled(request, body, &secrets).await
@@ -110,8 +110,8 @@ impl Machine {
         }
     }
 
-    /// Sends a request once. The number of parallel requests to IMDS is limited. A request that waits for its retry is
-    /// not counted.
+    /// Sends a request once. The number of parallel requests to IMDS is limited to five. A request that waits for its
+    /// retry is not counted.
     async fn send(&self, request: Request<Bytes>, attempt: u32) -> Result<Response<Bytes>, TransportError> {
         let _turn = match self.endpoint.origin() {
             // The semaphore is never closed. Without a runtime there is no timer, so the wait has no limit.
@@ -227,7 +227,7 @@ struct NotSent {
     left: Duration,
 }
 
-/// Returns `error`, or a throttled error that contains `error` if the request was not sent.
+/// Returns `error`. If the request was not sent, the result is a throttled error that contains `error`.
 fn unless_sent(answer: &Response<Bytes>, error: PlatformError) -> PlatformError {
     match answer.extensions().get() {
         Some(NotSent { left }) => PlatformError::Throttled { first: Box::new(error), left: *left },

@@ -13,8 +13,8 @@ use super::keys::MachineKey;
 use crate::certificate::BindingCertificate;
 use crate::error::PlatformError;
 
-/// A certificate is not used for new tokens if this time or less is left of its lifetime, because a token must not be
-/// valid for longer than its certificate. For a lifetime under twice this time, the limit is half of the lifetime.
+/// A certificate is not used for new tokens if this time or less is left of its lifetime. A token must not be valid for
+/// longer than its certificate. For a lifetime under twice this time, the limit is half of the lifetime.
 const LAST_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The number of certificates that platforms issued to this process.
@@ -61,7 +61,7 @@ impl IssuedCertificate {
         let until = certificate.chain().not_after();
         let life = until.since(issued_at);
         let used_until = until.minus(LAST_DAY.min(life / 2));
-        // Half of the lifetime, or earlier for a lifetime of one or two days.
+        // The renewal begins at half of the lifetime, or earlier if the lifetime is shorter than three days.
         let renewed_after = (life / 2).min(used_until.since(issued_at) * 3 / 4);
         Ok(Self {
             binding: certificate,

@@ -19,7 +19,7 @@ use crate::error::{KeyError, PlatformError};
 
 /// The time limit of a key store for returning the key, and for each signature.
 const KEY_LIMIT: Duration = Duration::from_secs(60);
-/// The time limit for the lock for requesting a certificate for one identity.
+/// The time limit of the wait for the lock of one identity's certificate.
 const TURN_LIMIT: Duration = Duration::from_secs(180);
 
 impl Machine {
@@ -40,7 +40,7 @@ impl Machine {
         if let Some(state) = self.certificates.state().cloned() {
             blocking(move || state.check()).await??;
         }
-        // The key is generated while the metadata is requested, because both can take long.
+        // The key and the metadata are requested in parallel, because both can take long.
         let (key, metadata) = join(self.key(), self.metadata(correlation_id)).await;
         let (metadata, key) = (metadata?, key?);
         let canonical = self.canonical(&metadata.client_id, &key);

@@ -73,8 +73,7 @@ pub(crate) static IMDS: Table = Table {
     jitter: false,
 };
 
-/// The probes of IMDS. They are not repeated after status 404 or a timeout, because these outcomes mean that IMDS does
-/// not exist.
+/// The probes of IMDS. They are not repeated after status 404 or a timeout, because IMDS then does not exist.
 #[cfg(any(feature = "managed-identity", test))]
 pub(crate) static PROBE: Table = Table {
     statuses: &[408..=408, 410..=410, 429..=429, 500..=599],
