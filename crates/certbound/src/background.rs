@@ -1,4 +1,4 @@
-//! Background tasks, which end when the last clone of their client is dropped.
+//! Background tasks. They end when the last clone of their client is dropped.
 
 use std::sync::{Mutex, PoisonError, Weak};
 

@@ -1,5 +1,4 @@
-//! Observers, which see requests and acquisitions; the report on `jwt-pop`, which is an observer; and the correlation
-//! id.
+//! Observers of requests and acquisitions, the report on `jwt-pop`, and the correlation id.
 
 mod completed;
 
@@ -36,8 +35,8 @@ pub trait Observer: Send + Sync + 'static {
     /// observer sees requests to resources.
     fn after_request(&self, _request: &CompletedRequest<'_>) {}
 
-    /// Observes that a request is not sent, because the response to an equal request asked the client to wait. Only the
-    /// observer of a managed identity sees this event for its platform.
+    /// Observes a throttled request: the response to an equal request asked the client to wait. Only the observer of a
+    /// managed identity sees this event for its platform.
     fn throttled(&self, _request: &ThrottledRequest<'_>) {}
 
     /// Observes the end of an acquisition. This function is not called for a cache hit, a refresh in the background, or
@@ -119,7 +118,7 @@ impl ObservedRequest {
     }
 }
 
-/// An observer that reports how a Leg 2 request used `jwt-pop`.
+/// An observer that reports the use of `jwt-pop` in a request of Leg 2.
 ///
 /// Create a report, pass a clone of its `Arc` to `.observe(..)`, and read the report after the call. The report is
 /// about the last request of Leg 2. On a cache hit no request is sent, so the report is empty.

@@ -1,4 +1,4 @@
-//! The hash that names a rejected token, so that the token itself need not be stored.
+//! The hash of a rejected token. The token itself need not be stored.
 
 use std::fmt;
 

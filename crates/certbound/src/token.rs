@@ -1,4 +1,4 @@
-//! The tokens that callers get, and the details of how they were obtained.
+//! The tokens that callers get, and the details of their acquisition.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -72,8 +72,7 @@ pub struct Details {
     /// The region of the token endpoint, if it has a region.
     pub region: Option<Region>,
     /// The way in which the region was determined: named, detected, or the reason for the global endpoint. The field is
-    /// `None` for a token that a platform issued, and for a token from a store, because a store does not contain this
-    /// fact.
+    /// `None` for a token of a platform, and for a token from a store, because a store does not contain this fact.
     pub region_outcome: Option<RegionOutcome>,
     /// The tenant of the request. It is empty if the authority has no tenant.
     pub tenant: String,
@@ -90,12 +89,12 @@ pub struct Details {
     pub token_type: String,
     /// The other members of the service's response, as texts. The texts contain no token.
     pub additional: BTreeMap<String, String>,
-    /// The time at which the service suggests a new token, if it suggests a time.
+    /// The time that the service suggests for a refresh, or `None` without a suggestion.
     pub refresh_at: Option<UnixTime>,
     /// The requests of the acquisition: one request, or Leg 1 (if this process sent it) and Leg 2. The list is empty
-    /// for a token from the cache.
+    /// for a token from the cache or from a platform.
     pub legs: Vec<LegReport>,
-    /// The duration of the last HTTP request. It is zero for a token from the cache.
+    /// The duration of the last HTTP request, or of all requests to a platform. It is zero for a token from the cache.
     pub in_http: Duration,
     /// The duration of Leg 1. It is zero for a token from the cache and in the direct flow.
     pub in_leg1: Duration,
@@ -151,7 +150,7 @@ impl BoundToken {
         self.stored.scopes()
     }
 
-    /// Returns the time at which the token or its certificate expires, whichever is earlier.
+    /// Returns the earlier of two times: the expiry of the token and the expiry of its certificate.
     pub fn expires_at(&self) -> UnixTime {
         self.stored.expiry.expires_at()
     }

@@ -31,8 +31,8 @@ pub use self::sealing_key::SealingKey;
 /// [`TokenCache::flush`](crate::TokenCache::flush) waits until all tokens are saved. A store need not check entries.
 /// The cache checks that an entry is for this request, has not expired and is bound to the certificate. It ignores an
 /// entry that fails a check. It also ignores a store that fails, panics or takes longer than two seconds, and logs a
-/// warning. An entry contains a secret. Every reader of an entry can use a Bearer token. Encrypt the entries if other
-/// users can read them.
+/// warning. An entry contains a secret. Every reader of a Bearer token's entry can use the token. Encrypt the entries
+/// if other users can read them.
 ///
 /// ```
 /// use std::collections::HashMap;

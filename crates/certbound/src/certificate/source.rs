@@ -49,7 +49,7 @@ use crate::error::{Error, Leg, ProviderError};
 )]
 pub trait CertificateSource: Send + Sync + 'static {
     /// Returns a clone of the certificate in use. Acquisitions call this function, so it must not wait for a network or
-    /// for a lock that is held for long.
+    /// for a lock that is held for a long time.
     fn current(&self) -> BindingCertificate;
 
     /// Returns the thumbprint of the certificate in use. Every cache hit of a bound token calls this function. The

@@ -94,7 +94,7 @@ pub enum Misuse {
         fix = "give the client a certificate, or a Leg 1; a secret or an unbound assertion gets Bearer tokens only"
     ))]
     CertificateNotProvided,
-    /// `.body(..)` got a parameter that has a reserved name, is given twice, or is empty.
+    /// `.body(..)` got a parameter that has a reserved or unprintable name, is given twice, or is empty.
     #[error("the parameter `{name}` cannot be added to the request: {reason}")]
     #[strum(props(code = "invalid_body_parameter"))]
     #[strum(props(

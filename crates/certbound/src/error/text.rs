@@ -110,7 +110,7 @@ const ABOUT_TIMES: [u32; 5] = [700_024, 392_204, 1_000_502, BAD_SIGNATURE, 1_000
 /// The AADSTS number of the refusal of an authority's host by instance discovery.
 const UNKNOWN_INSTANCE: u32 = 50_049;
 
-/// The AADSTS number of an invalid signature, or of a signature with an expired or future certificate.
+/// The AADSTS number of an invalid signature, or of a certificate outside its validity period.
 const BAD_SIGNATURE: u32 = 7_000_274;
 
 /// The AADSTS number for a certificate whose kind the host does not accept.

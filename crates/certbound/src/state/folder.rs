@@ -86,7 +86,7 @@ impl Folder {
     pub(super) fn write(&self, name: &str, content: &[u8], _lock: &Lock) -> io::Result<()> {
         let handle = &self.0;
         let new = format!("{name}.new");
-        // A process that was killed while it wrote may have left this file.
+        // A process that was killed during a write may have left this file.
         match rustix::fs::unlinkat(handle, &new, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno.into()),

@@ -15,8 +15,8 @@ use super::foreign_tls::Dialer;
 use crate::error::NetworkError;
 use crate::transport::HyperTransport;
 
-/// A network configuration. Clients that are built with clones of one value share connections, unless they present
-/// different certificates.
+/// A network configuration. Clients with clones of one value share connections, unless they present different
+/// certificates.
 ///
 /// Connections belong to the runtime in which they were opened. Clients in different runtimes do not share connections.
 ///

@@ -13,7 +13,7 @@ use crate::error::TransportError;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The maximum length of `tracestate`. Every receiver must accept this length.
+/// The maximum length of `tracestate`. Every receiver should accept this length.
 const STATE_LENGTH: usize = 512;
 /// The maximum number of members of `tracestate`.
 const STATE_MEMBERS: usize = 32;
@@ -142,11 +142,11 @@ fn is_value(value: &str) -> bool {
     !value.is_empty() && value.len() <= 256 && !value.ends_with(' ') && value.bytes().all(is_allowed)
 }
 
-/// The requests that get the headers of a [`TraceContext`]: requests to resources, and other requests only if the
+/// The requests with the headers of a [`TraceContext`]: requests to resources, and other requests only if the
 /// application selects them.
 ///
-/// A token service or a platform that gets the headers can learn which requests belong to the same user of the program.
-/// The builders of clients and of managed identities take this value in `with_trace_context`.
+/// From the headers, a token service or a platform can learn which requests belong to the same user of the program. The
+/// builders of clients and of managed identities take this value in `with_trace_context`.
 #[derive(Clone)]
 pub struct TracePropagation {
     hook: Arc<dyn TraceContext>,

@@ -95,7 +95,7 @@ impl Clients {
         let oldest = if known.clients.len() < self.at_most { None } else { known.take_oldest() };
         known.clients.insert(key, Entry { client: client.clone(), last_used });
         drop(known);
-        // The removed client is dropped after the lock is released, because its connections are dropped with it.
+        // The removed client is dropped outside of the lock, because its connections are dropped with it.
         drop(oldest);
         Ok(client)
     }
@@ -147,7 +147,7 @@ mod tests {
         Ok(Client::new(identity, Options::default()))
     }
 
-    /// Whether a client was made for this use.
+    /// Returns whether a client was made for this use.
     fn is_new(clients: &Arc<Clients>, via: Via<'_>) -> bool {
         let made = Cell::new(false);
         let make = || {

@@ -1,5 +1,4 @@
-//! Tests that a replaced certificate and its key are dropped together with the last token of the certificate, and of an error of
-//! FIPS.
+//! Tests that a key is dropped together with the last use of its certificate, and tests an error of FIPS.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
