@@ -234,7 +234,7 @@ impl Command {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Returns whether the command serves requests while it runs. Such a command must not wait for a reader of its log.
+    /// Returns whether the command serves requests while it runs. A server must not wait for a reader of its log.
     pub(crate) fn serves(&self) -> bool {
         match self {
             Self::Verify(flags) => flags.serve.is_some(),
@@ -244,8 +244,8 @@ impl Command {
     }
 
     /// Returns the filter of the log that the command writes without `RUST_LOG`. The log of a server contains the
-    /// requests that the server refuses. If the server accepts unbound tokens, the log also contains the clients that
-    /// still send them. With `verbose` the log of a server contains every request.
+    /// requests that the server refuses. If the server accepts unbound tokens, the log also contains the senders of
+    /// unbound tokens. With `verbose` the log of a server contains every request.
     pub(crate) fn log(&self, verbose: bool) -> Option<&'static str> {
         match self {
             Self::Verify(flags) if flags.serve.is_none() => None,

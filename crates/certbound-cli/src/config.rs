@@ -103,8 +103,8 @@ pub(crate) fn chosen(root: &Command, typed: &ArgMatches) -> Result<Option<Chosen
     }
 }
 
-/// Returns the command that the arguments name, with the arguments that clap could parse. The result is `None` for help
-/// and for a command line without a command.
+/// Returns the command of a command line, with the arguments that clap could parse. The result is `None` for help and
+/// for a command line without a command.
 pub(crate) fn target(root: Command, args: &[OsString]) -> Option<(Command, ArgMatches)> {
     let mut command = root.ignore_errors(true);
     let mut typed = command.try_get_matches_from_mut(args).ok()?;

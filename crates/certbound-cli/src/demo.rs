@@ -43,7 +43,7 @@ pub struct Report {
 pub struct CheckedLine {
     /// A stable name.
     pub id: &'static str,
-    /// The leg that the line is about, or `None` if the line is not about a leg.
+    /// The leg of the statement, or `None` for a statement without a leg.
     pub leg: Option<u8>,
     /// The statement that must be true.
     pub text: &'static str,
@@ -74,8 +74,8 @@ pub async fn run(program: &Path, faults: &[Fault]) -> Report {
     run_tampered(program, faults, Tamper::Nothing).await
 }
 
-/// Runs the flow like [`run`], but changes the client's requests or arguments before they are sent. Tests use it to
-/// prove that the checklist detects each change.
+/// Runs the flow like [`run`], but changes the client's requests or the arguments of a command. Tests use it to prove
+/// that the checklist detects each change.
 pub async fn run_tampered(program: &Path, faults: &[Fault], tamper: Tamper) -> Report {
     run_shown(program, faults, tamper, &mut |_| ()).await
 }

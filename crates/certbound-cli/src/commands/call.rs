@@ -1,4 +1,4 @@
-//! `call`: gets a token, then calls the resource with the certificate that the token is bound to.
+//! `call`: gets a token, then calls the resource with the token, and with the certificate of a bound token.
 
 mod request;
 
@@ -98,7 +98,7 @@ async fn acquire_and_call<T: Transport + Clone>(
     Err(refused(&answer, &called, &plan::with_tokens(of_caller, &answer, &token)))
 }
 
-/// Returns the client, and whether it runs both legs.
+/// Returns the client, and whether it uses the two-leg flow.
 fn client<T: Transport + Clone>(
     flags: &CallFlags,
     kind: Kind,
@@ -110,7 +110,8 @@ fn client<T: Transport + Clone>(
     })
 }
 
-/// Returns the credential of the direct flow if the flags give neither a Leg 1 nor an assertion with its certificate.
+/// Returns the credential of the direct flow, or `None` for the two-leg flow. An assertion belongs to the direct flow
+/// only if a Bearer token is requested and no certificate is given.
 fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usage> {
     let (leg1, secret) = (&flags.leg1, &flags.secret);
     let has_certificate = flags.client.certificate.certificate.is_some();

@@ -45,7 +45,7 @@ pub(super) async fn run(flags: &DemoFlags, terminal: Terminal) -> Result<ExitCod
             output::print(format!("{above}{}", summary(&report, width, coloured)).as_bytes())?;
         }
     }
-    // The report already contains every failed line, so an error line would only repeat the report.
+    // The report already contains every failed check, so an error message would only repeat the report.
     Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
 }
 
@@ -56,7 +56,7 @@ fn redrawn(earlier: usize, lines: &[String]) -> String {
     lines.iter().fold(up, |text, line| text + line + end)
 }
 
-/// Returns the result, and the command to try next.
+/// Returns the result. At most three failed checks follow it, or the command to try next.
 fn summary(report: &Report, width: usize, coloured: bool) -> String {
     let Report { passed, failed, checks, .. } = report;
     let program = program();
@@ -80,7 +80,7 @@ fn summary(report: &Report, width: usize, coloured: bool) -> String {
     format!("\n{}\n", lines.join("\n"))
 }
 
-/// Returns the name under which this program was started, if it is short.
+/// Returns the name under which this program was started, or `certbound` instead of a name of more than 24 bytes.
 fn program() -> String {
     std::env::args().next().filter(|name| name.len() <= 24).unwrap_or_else(|| "certbound".to_owned())
 }

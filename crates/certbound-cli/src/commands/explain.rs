@@ -15,7 +15,7 @@ use crate::output::{self, Terminal};
 /// The columns of a line, if the result is not printed on a terminal.
 const COLUMNS: usize = 80;
 
-/// The most columns that a text uses, because longer lines are hard to read.
+/// The maximum number of columns of a text. Longer lines are hard to read.
 const MOST_COLUMNS: usize = 100;
 
 /// The largest number of similar codes in an error.
@@ -94,8 +94,8 @@ fn unknown(typed: &str) -> Failure {
     Failure::new(USAGE, "code_unknown", "the code cannot be explained", why, fix)
 }
 
-/// Returns the codes that are most similar to a text in lower case: those that contain it, then those that have nearly
-/// the same letters or digits.
+/// Returns the codes that are most similar to a text in lower case. Codes that contain the text come before codes with
+/// nearly the same letters or digits.
 fn near(typed: &str) -> Vec<String> {
     const SIMILAR: f64 = 0.85;
     // A code that is much less similar than the most similar code is not proposed.

@@ -44,7 +44,7 @@ pub(super) async fn run(flags: TokenFlags, terminal: Terminal) -> Result<(), Fai
     printed
 }
 
-/// Warns if the result is bound to a machine's key that is not stored.
+/// Warns if the result is bound to an unstored key of a machine.
 pub(super) fn tell_ending_key(client: &ClientFlags) {
     let keys = client.machine_state.keys.machine_keys.as_deref();
     let stays = keys.is_some_and(|keys| Pkcs11Uri::is_uri(keys) || token_uri::is_tpm(keys));

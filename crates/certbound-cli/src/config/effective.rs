@@ -129,7 +129,7 @@ impl Chosen {
         Ok(arguments)
     }
 
-    /// Returns a warning if the file has a secret that other users can read. A command that uses the secret fails.
+    /// Returns a warning about a secret that other users can read in the file. A command that uses the secret fails.
     pub(super) fn unused_secret(&self) -> Option<String> {
         let mode = self.file.readable_by_others?;
         let (entry, _) = self.entries().find(|(entry, _)| keys::holds_secret(entry))?;

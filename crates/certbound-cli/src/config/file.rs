@@ -26,7 +26,7 @@ pub(crate) struct ConfigFile {
     /// The keys for all profiles.
     pub(crate) top: Vec<Entry>,
     pub(crate) profiles: Vec<Profile>,
-    /// The permission bits, if other users can read the file.
+    /// The permission bits, if the group or other users have any permission.
     pub(crate) readable_by_others: Option<u32>,
 }
 
@@ -83,7 +83,7 @@ impl ConfigFile {
     /// Reads a file of at most 1 MiB.
     ///
     /// # Errors
-    /// The file cannot be read, or it is not TOML.
+    /// The file cannot be read, it is not TOML, or a profile is not a table.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let whole = Place { file: path.display().to_string(), at: None };
         let unreadable = |reason: String| whole.error(Mistake::Unreadable(reason));

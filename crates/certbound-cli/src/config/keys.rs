@@ -15,11 +15,10 @@ use crate::failure::{Failure, guess};
 use crate::flags::ListenFlag;
 use crate::token_uri;
 
-/// Flags that are not keys: those that choose or show the file, those that clap adds, and those of commands that do not
-/// use the file.
+/// Flags that are not keys. The first three choose or show the file, `list` belongs to a command without the file, and
+/// clap adds the last two.
 const NO_KEYS: [&str; 6] = ["config", "profile", "origin", "list", "help", "version"];
-/// Keys whose values can contain secrets: headers and bodies of calls, and the text from which the emulator's keys are
-/// derived.
+/// Keys whose values can contain secrets: headers and bodies of calls, and the seed of the emulator's keys.
 const SECRETS: [&str; 3] = ["header", "data", "seed"];
 /// Words in a key that a user may write for a secret. The file has no keys for secrets.
 const SECRET_WORDS: [&str; 4] = ["password", "secret", "passphrase", "token"];
@@ -65,14 +64,14 @@ pub(crate) fn holds_secret(entry: &Entry) -> bool {
 }
 
 /// Returns whether the value of a key is the path of a file that must exist. A folder need not exist, because commands
-/// create folders when they need them.
+/// create missing folders.
 pub(crate) fn is_input_file(root: &Command, key: &str) -> bool {
     let names_file =
         |arg: &Arg| arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == "FILE"));
     all(root).into_iter().any(|arg| arg.get_long() == Some(key) && is_path(arg) && names_file(arg))
 }
 
-/// Returns whether the value is a path, which is relative to the folder of the configuration file.
+/// Returns whether the value is a path. A relative path begins at the folder of the configuration file.
 pub(crate) fn is_path(arg: &Arg) -> bool {
     matches!(arg.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath)
 }

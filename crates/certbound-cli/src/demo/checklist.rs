@@ -1,6 +1,6 @@
-//! The checklist is data. `checklist.txt` has two lines for each statement: its id, leg, kind of evidence and text, and
-//! the conditions under which it is true. A condition is about a fact of a scene (`leg1.scope = ...`). `$` refers to
-//! another fact.
+//! The checklist is data. `checklist.txt` has two lines for each statement. The first line has the id, the leg, the
+//! kind of evidence and the text. The second line has the conditions for the truth of the statement. A condition is
+//! about a fact of a scene (`leg1.scope = ...`). `$` refers to another fact.
 
 use super::facts::{Facts, Outcome};
 use super::{CheckedLine, How};

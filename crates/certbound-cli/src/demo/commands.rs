@@ -10,7 +10,7 @@ use super::facts::{Fallible, Named};
 use super::stage::Stage;
 use super::tamper::Tamper;
 
-/// Commands that use a managed identity as Leg 2: an exchange, and a call that also has a flag of Leg 1.
+/// Commands that use a managed identity as Leg 2: an exchange, and a call with a flag of Leg 1.
 const MACHINE_AS_LEG_2: [(&str, &[&str]); 2] = [
     ("exchange", &["--scope", "https://vault.azure.net/.default"]),
     ("call", &["--leg1-client-id", "any", "https://demo.vault.azure.net/"]),

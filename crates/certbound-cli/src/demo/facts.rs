@@ -111,7 +111,7 @@ fn jwt(secret: &Secret) -> Named {
     facts
 }
 
-/// Returns the hash that the journal writes instead of a secret: SHA-256, which is also the hash of a thumbprint.
+/// Returns the journal's hash of a secret: SHA-256, which is also the hash of a thumbprint.
 fn digest(secret: &Secret) -> String {
     format!("sha256:{}", Thumbprint::of_der(secret.expose().as_bytes()).hex())
 }

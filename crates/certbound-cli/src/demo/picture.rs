@@ -44,7 +44,7 @@ const STEPS: [Step; 6] = [
 const BY_C: &str = "certificate {c}";
 const FAILED: &str = "! this check failed";
 
-/// Draws the steps that have run. A narrow screen gets a list instead of the drawing.
+/// Draws the steps that have run. A screen of fewer than 78 columns gets a list instead of the drawing.
 pub(crate) fn draw(facts: &Facts, width: usize, coloured: bool) -> Vec<String> {
     let mut lines = wrapped(HEADING, width);
     if width >= WIDTH {

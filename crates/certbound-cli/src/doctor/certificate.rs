@@ -37,7 +37,7 @@ const ABOUT_KEY: [&str; 8] = [
     "cryptographic_error",
 ];
 
-/// A certificate should be renewed if less than this, and less than a third of its lifetime, is left.
+/// A certificate should be renewed if its remaining time is less than this, and less than a third of its lifetime.
 const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) async fn check(context: &mut Context) {
@@ -128,8 +128,7 @@ async fn issued(context: &mut Context, identity: &ManagedIdentity) -> Line {
     }
 }
 
-/// Describes the key. The code that loaded the certificate has checked the key's kind and size, and that the key
-/// belongs to the certificate.
+/// Describes the key. The loading code has already checked the key's kind and size, and its match with the certificate.
 fn key(certificate: &BindingCertificate) -> Line {
     let kind = match certificate.chain().key_algorithm() {
         KeyAlgorithm::Rsa { bits } => format!("RSA with {bits} bits"),

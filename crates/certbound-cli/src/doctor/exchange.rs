@@ -19,7 +19,7 @@ use crate::plan::{self, Leg1Source};
 pub(super) struct Exchange {
     pub(super) requests: Vec<ObservedRequest>,
     pub(super) jwt_pop: Arc<JwtPopReport>,
-    /// `None` if the client could not be built.
+    /// The value is `None` if the client could not be built.
     pub(super) client: Option<AnyClient>,
     pub(super) result: Result<Token, Failure>,
     /// Whether Leg 1 has no certificate. The library then reports no legs, so the token request without a leg is the
@@ -87,7 +87,7 @@ fn client(context: &mut Context) -> Result<AnyClient, Failure> {
     Ok(plan::exchange(flags, leg1, authority, source, context.kind, reach)?.client)
 }
 
-/// Returns an error that does not occur, because the earlier checks have found the authority and the network.
+/// Returns an error that does not occur: the earlier checks have found the authority and the network.
 fn no_input() -> Failure {
     crate::usage::Usage::NoTenant.into()
 }
@@ -120,10 +120,10 @@ pub(super) struct Recorded {
     pub(super) given: Option<Given>,
 }
 
-/// The content of an assertion, which is not verified.
+/// The unverified content of an assertion.
 #[derive(Clone)]
 pub(super) struct Given {
-    /// `None` if the assertion is not a readable JWT.
+    /// The value is `None` if the assertion is not a readable JWT.
     pub(super) claims: Option<Arc<Claims>>,
     pub(super) expires_at: Option<UnixTime>,
 }

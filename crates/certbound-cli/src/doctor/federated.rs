@@ -35,7 +35,8 @@ impl Expected {
             let differences = self.differences(credential, cloud);
             Comparison { credential, differences }
         });
-        // Of two credentials with equally many differences, the one with the longer equal beginnings is more similar.
+        // Of two credentials with equally many differences, the credential with the longer equal beginnings is more
+        // similar.
         compared.min_by_key(|it| {
             let equal: usize = it.differences.iter().map(|difference| difference.at).sum();
             (it.differences.len(), usize::MAX - equal)

@@ -157,8 +157,8 @@ fn limit(context: &Context) -> Duration {
     Duration::from_secs(context.asked.flow.client.run.connect_timeout)
 }
 
-/// Describes the failure of the token service's host. If the host has a region, the function also probes the global
-/// host: a mistyped region is the usual cause.
+/// Describes the failure of the token service's host. After a failed connection to a host with a region, the function
+/// also probes the global host: a mistyped region is the usual cause.
 async fn unreachable(
     context: &Context,
     network: &Network,

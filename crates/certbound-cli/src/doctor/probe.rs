@@ -24,7 +24,8 @@ pub(super) struct Probe {
 pub(super) struct Reached {
     /// Whether the host requested a client certificate.
     pub(super) is_asked: bool,
-    /// The seconds by which this machine's clock is ahead of the server's clock, or `None` if the answer has no date.
+    /// The seconds by which this machine's clock is ahead of the server's clock. The value is `None` for an answer
+    /// without a date.
     pub(super) ahead: Option<i64>,
 }
 

@@ -4,7 +4,7 @@ use super::report::{Difference, Line, Report, Status};
 use crate::config::ShownValue;
 use crate::layout::{broken, folded, painted, wrapped};
 
-/// The column at which the summaries begin, if the title is short enough.
+/// The column at which the summaries begin after titles of at most 23 characters.
 const COLUMN: usize = 28;
 /// The space before details.
 const INDENT: &str = "      ";

@@ -61,7 +61,7 @@ fn with_variable(failure: Failure, password_env: Option<&str>) -> Failure {
     Failure { fix: failure.fix.replace(PASSWORD, &shown_name(name)), ..failure }
 }
 
-/// Reads a certificate with its key, and checks its validity period, as the commands that use it do.
+/// Reads a certificate with its key, and checks its validity period, as commands do.
 pub(crate) fn check(path: &Path, key: Option<&Path>, password_env: Option<&str>) -> Result<(), Failure> {
     let (certificate, _) = load(path, key, password_env)?;
     let now = SystemClock::new().now();

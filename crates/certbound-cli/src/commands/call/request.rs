@@ -16,8 +16,8 @@ use crate::usage::Usage;
 /// The largest request body, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The headers that `--header` cannot set, because they determine the host, the token, the connection or the length of
-/// the body.
+/// The headers that `--header` cannot set. They determine the host, the token, the connection or the length of the
+/// body.
 const OURS: [HeaderName; 7] =
     [AUTHORIZATION, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TE, UPGRADE];
 

@@ -145,7 +145,8 @@ impl Layer<'_> {
         let failure = plan::check_certificate(path, private_key.as_deref(), password).err()?;
         // `inspect` and `verify` read a certificate without its key.
         let is_public = key == "certificate" && private_key.is_none() && inspect::certificate(path).is_ok();
-        // A certificate whose key was read is checked further, so this certificate is not for `inspect` alone.
+        // The validity is checked after the key was read. A file with this failure has a key, so it is not for
+        // `inspect` alone.
         let is_public = is_public && failure.code != "certificate_not_valid_now";
         let is_error = !is_public && failure.code != "certificate_password_unset";
         Some((is_error, invalid(key, failure)))
@@ -188,7 +189,7 @@ impl Layer<'_> {
         self.chosen.entry("issuer").is_some() || self.name.is_none() && in_a_profile()
     }
 
-    /// Returns the text of a key: of the profile, or otherwise of the keys for all profiles.
+    /// Returns the text of a key. The entry of the profile overrides the entry for all profiles.
     fn text(&self, key: &str) -> Option<&str> {
         match &self.chosen.entry(key)?.0.value {
             Value::Text(text) => Some(text),

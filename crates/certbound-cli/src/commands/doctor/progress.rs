@@ -56,8 +56,8 @@ impl Progress {
     }
 }
 
-/// Draws the spinner until the task is aborted. It draws the first picture after one period, so that a run that ends
-/// sooner shows no spinner.
+/// Draws the spinner until the task is aborted. The first picture appears after one period, so a shorter run shows no
+/// spinner.
 async fn spin(step: Arc<Mutex<&'static str>>) {
     for picture in PICTURES.iter().cycle() {
         tokio::time::sleep(PERIOD).await;

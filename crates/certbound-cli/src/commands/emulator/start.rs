@@ -30,7 +30,7 @@ pub(super) async fn run(flags: &EmulatorStartFlags, terminal: Terminal) -> Resul
     let at_real_address = check_ports(&proxy, &machine, flags.listen_on_the_network_anyone_can_mint_tokens)?;
     let what = super::world::load(&flags.what)?;
     open_files::allow_all();
-    // If the program was started on a terminal, SIGHUP means that the terminal was closed.
+    // On a terminal, SIGHUP means that the terminal was closed.
     let on_terminal = std::io::stdin().is_terminal();
     // Signals are watched before the ready line is printed. The reader of that line may send a signal at once, and then
     // the private directory must be removed too.

@@ -39,8 +39,8 @@ pub(super) fn raised_by(it: &Explanation) -> String {
     }
 }
 
-/// Returns each code with its whole meaning. The meaning is below a code that is long, and on a narrow screen below
-/// every code.
+/// Returns each code with its whole meaning. The meaning is below a code of more than 34 bytes. On a screen of fewer
+/// than 72 columns it is below every code.
 pub(super) fn list(found: &[Explanation], columns: usize, coloured: bool) -> String {
     let column = if columns >= 2 * MEANING { MEANING } else { INDENT };
     let line = |it: &Explanation| {

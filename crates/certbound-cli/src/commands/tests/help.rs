@@ -134,8 +134,8 @@ fn command_at(path: &str) -> clap::Command {
         .fold(Cli::command(), |command, name| command.find_subcommand(name).unwrap().clone())
 }
 
-/// Returns the words of each command line of certbound in an example, also of those that other commands run. Variables that
-/// the example sets are replaced.
+/// Returns the words of each command line of certbound in an example, including those after other commands. Variables
+/// of the example are replaced.
 fn lines(examples: &str) -> Vec<Vec<String>> {
     let mut variables: Vec<(String, &str)> = Vec::new();
     let mut found = Vec::new();
@@ -162,7 +162,7 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
-/// Splits a text at the ends of lines that no backslash precedes. The backslashes stay.
+/// Splits a text at each line break without a backslash before it. The backslashes stay.
 fn logical_lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let (mut from, mut before) = (0, ' ');
@@ -177,8 +177,8 @@ fn logical_lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// Splits a line as a shell does, with quotes, continued lines and variables. Between single quotes, a backslash at the end
-/// of a line continues nothing.
+/// Splits a line as a shell does, with quotes, continued lines and variables. Between single quotes, a backslash at the
+/// end does not continue the line.
 fn words(line: &str, variables: &[(String, &str)]) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut rest = line;

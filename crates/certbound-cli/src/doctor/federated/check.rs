@@ -17,7 +17,7 @@ const ID: &str = "federated_credential";
 struct Source {
     /// The place, in a sentence.
     name: &'static str,
-    /// The reason why the token service can accept an assertion that matches no credential of this place.
+    /// The reason why the token service can accept an assertion without a matching credential in this place.
     contradiction: &'static str,
     /// The advice for this case.
     fix: &'static str,

@@ -15,14 +15,14 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub(in crate::doctor) struct Registered {
     pub(in crate::doctor) name: Option<String>,
     pub(in crate::doctor) issuer: String,
-    /// `None` if the credential has an expression instead.
+    /// The value is `None` if the credential has an expression instead.
     pub(in crate::doctor) subject: Option<String>,
     pub(in crate::doctor) audiences: Vec<String>,
     #[serde(default, rename = "claimsMatchingExpression", deserialize_with = "expression")]
     pub(in crate::doctor) expression: Option<String>,
 }
 
-/// The forms of the file: Graph's list, an array, as the Azure CLI prints it, or one credential.
+/// The forms of the file: Graph's list, the array of the Azure CLI, or one credential.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Form {
