@@ -134,8 +134,8 @@ pub(crate) enum Command {
     /// service, and fails if no metadata service answers. MSAL_MI_DISABLE_IMDS_V2=true disables version 2 of the
     /// metadata service, for every command.
     ///
-    /// The result also says whether this program uses the FIPS module of AWS-LC, and whether it was built with the features
-    /// `tpm` (keys in a TPM) and `openssl` (vaults that request the certificate late).
+    /// The result also says whether this program uses the FIPS module of AWS-LC, and whether it was built with the
+    /// features `tpm` (keys in a TPM) and `openssl` (vaults that request the certificate late).
     #[command(after_long_help = examples::CAPABILITIES)]
     Capabilities(CapabilitiesFlags),
     /// Print the content of a token without verifying it.

@@ -16,9 +16,9 @@ pub(crate) struct CallFlags {
     /// The content type is application/json unless a header has a different content type.
     #[arg(short, long, value_name = "BODY", env = "CERTBOUND_DATA")]
     pub(crate) data: Option<String>,
-    /// A header, `Name: value`. May be repeated.
+    /// A header, `Name: value`.
     ///
-    /// The environment variable contains one header.
+    /// The flag may be repeated. The environment variable contains one header.
     #[arg(short = 'H', long, value_name = "HEADER", env = "CERTBOUND_HEADER")]
     pub(crate) header: Vec<String>,
     /// Print status and headers before the body.

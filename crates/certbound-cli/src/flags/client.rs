@@ -66,8 +66,8 @@ pub(crate) struct IdentityFlags {
 pub(crate) struct CertificateFlags {
     /// A PEM or PFX file, or a PKCS#11 URI.
     ///
-    /// The file has the chain and the key. A value that begins with `pkcs11:` names a key in a token, with its certificate:
-    /// `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`.
+    /// The file has the chain and the key. A value that begins with `pkcs11:` names a key in a token, with its
+    /// certificate: `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
     /// The private key of the certificate: a PEM file, a PKCS#11 URI, or `tpm:HANDLE`.
@@ -95,14 +95,15 @@ pub(crate) struct CertificateFlags {
 pub(crate) struct SecretFlags {
     /// The variable with a client secret.
     ///
-    /// This environment variable contains a client secret, which gives Bearer tokens only. Without a flag for a credential,
-    /// certbound reads AZURE_CLIENT_SECRET and then AZURE_FEDERATED_TOKEN_FILE.
+    /// This environment variable contains a client secret, which gives Bearer tokens only. Without a flag for a
+    /// credential, certbound reads AZURE_CLIENT_SECRET and then AZURE_FEDERATED_TOKEN_FILE.
     #[arg(long, value_name = "NAME", env = "CERTBOUND_CLIENT_SECRET_ENV", conflicts_with = "certificate")]
     pub(crate) client_secret_env: Option<String>,
     /// Present the certificate for a Bearer token.
     ///
-    /// The client presents the certificate in TLS. The request of an application contains the signed assertion too. With
-    /// --managed-identity the token service issues the token instead of the platform, for the certificate of the machine.
+    /// The client presents the certificate in TLS. The request of an application contains the signed assertion too.
+    /// With --managed-identity the token service issues the token instead of the platform, for the certificate of the
+    /// machine.
     #[arg(long, env = "CERTBOUND_BEARER_OVER_MTLS", value_parser = switch(), hide_short_help = true)]
     pub(crate) bearer_over_mtls: bool,
     /// Leave x5c out of the signed assertion.
@@ -144,8 +145,8 @@ impl SecretFlags {
 pub(crate) struct Leg1Flags {
     /// The certificate of both legs: a file or URI.
     ///
-    /// The certificate authenticates Leg 1, and Leg 2 presents it. The value is a PEM file with chain and key, a PFX file, or
-    /// the PKCS#11 URI of a key in a token.
+    /// The certificate authenticates Leg 1, and Leg 2 presents it. The value is a PEM file with chain and key, a PFX
+    /// file, or the PKCS#11 URI of a key in a token.
     #[arg(
         long,
         value_name = "FILE",
@@ -299,9 +300,9 @@ pub(crate) struct CapabilitiesFlags {
     pub(crate) keys: MachineKeysFlag,
     /// The time limit of the search.
     ///
-    /// It is the limit of all probes of the metadata service and their retries together. By default there is no limit: a
-    /// machine without a metadata service takes up to 2 seconds, and one whose metadata service is being updated more than
-    /// a minute. CERTBOUND_TIMEOUT and the key `timeout` of a configuration file set this limit too.
+    /// It is the limit of all probes of the metadata service and their retries together. By default there is no limit:
+    /// the search takes up to 2 seconds without a metadata service, and more than a minute during an update of the
+    /// metadata service. CERTBOUND_TIMEOUT and the key `timeout` of a configuration file set this limit too.
     #[arg(long, value_name = "SECONDS", env = "CERTBOUND_TIMEOUT", value_parser = seconds())]
     pub(crate) timeout: Option<u64>,
 }
@@ -312,9 +313,9 @@ pub(crate) struct CapabilitiesFlags {
 pub(crate) struct MachineStateFlags {
     /// The folder of the machine's key.
     ///
-    /// The key and the certificates of a managed identity are stored in this folder (mode 0700), so that the next command
-    /// does not request a new certificate. The private key is stored without encryption, unless --machine-keys names a token.
-    /// By default the key and the certificates are not stored.
+    /// The key and the certificates of a managed identity are stored in this folder (mode 0700), so that the next
+    /// command does not request a new certificate. The private key is stored without encryption, unless --machine-keys
+    /// names a token. By default the key and the certificates are not stored.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_MACHINE_STATE", hide_short_help = true)]
     pub(crate) machine_state: Option<PathBuf>,
     #[command(flatten)]
@@ -327,9 +328,9 @@ pub(crate) struct MachineStateFlags {
 pub(crate) struct MachineKeysFlag {
     /// The keys of a managed identity: `software`, `tpm`, `tpm:HANDLE`, or a PKCS#11 URI.
     ///
-    /// With a URI the key is in a token. If the token has no key with this label, a key is generated in it, which never leaves
-    /// the token. The PIN is in the file of `pin-source`, or in CERTBOUND_PIN. With `tpm` or `tpm:HANDLE` the key is in the TPM
-    /// in the same way; TPM2TOOLS_TCTI can name the TPM. Default: software.
+    /// With a URI the key is in a token. If the token has no key with this label, a key is generated in it. The key
+    /// never leaves the token. The PIN is in the file of `pin-source`, or in CERTBOUND_PIN. With `tpm` or `tpm:HANDLE`
+    /// the key is in the TPM in the same way; TPM2TOOLS_TCTI can name the TPM. Default: software.
     #[arg(long, value_name = "KEYS", env = "CERTBOUND_MACHINE_KEYS", hide_short_help = true)]
     pub(crate) machine_keys: Option<String>,
 }
@@ -403,8 +404,8 @@ pub(crate) struct TokenFlags {
     pub(crate) secret: SecretFlags,
     /// An existing assertion, for a Bearer token.
     ///
-    /// `-` reads stdin. The assertion is not bound to a certificate. certbound reads the file only when it needs the
-    /// assertion.
+    /// `-` reads stdin. The assertion is not bound to a certificate. An unreadable file is an error only when certbound
+    /// needs the assertion.
     #[arg(
         long,
         value_name = "FILE",

@@ -17,8 +17,8 @@ pub(crate) enum ConfigCommand {
     Show(ConfigShowFlags),
     /// Check a configuration file with all its profiles.
     ///
-    /// The command checks keys, types and values, keys that cannot be used together, and the files that the configuration
-    /// names. It sends no request. The exit code is 2 if there is an error.
+    /// The command checks keys, types and values, keys that cannot be used together, and the files that the
+    /// configuration names. It sends no request. The exit code is 2 if there is an error.
     #[command(after_long_help = examples::CONFIG_CHECK)]
     Check(ConfigCheckFlags),
 }

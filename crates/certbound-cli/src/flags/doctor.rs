@@ -11,15 +11,16 @@ pub(crate) struct DoctorFlags {
     /// The registered federated credentials (JSON).
     ///
     /// `-` reads stdin. The file has one credential or a list of credentials, as Microsoft Graph and
-    /// `az ad app federated-credential list` return them. doctor compares them with the assertion of Leg 1. Without the file it
-    /// reads them from Microsoft Graph. If Graph does not return them, doctor prints the necessary values of a
+    /// `az ad app federated-credential list` return them. doctor compares them with the assertion of Leg 1. Without the
+    /// file it reads them from Microsoft Graph. If Graph does not return them, doctor prints the necessary values of a
     /// credential.
     #[arg(long, value_name = "FILE", env = "CERTBOUND_FEDERATED_CREDENTIAL", help_heading = "Doctor")]
     pub(crate) federated_credential: Option<PathBuf>,
     /// Do not read credentials from Microsoft Graph.
     ///
-    /// By default doctor requests a token for Microsoft Graph by the same flow, and reads with it the federated credentials
-    /// of the application of Leg 2. If Leg 2 is refused, the identity of Leg 1 requests this token by the direct flow.
+    /// By default doctor requests a token for Microsoft Graph by the same flow, and reads with it the federated
+    /// credentials of the application of Leg 2. If Leg 2 is refused, the identity of Leg 1 requests this token by the
+    /// direct flow.
     #[arg(
         long,
         env = "CERTBOUND_NO_GRAPH",
@@ -30,7 +31,8 @@ pub(crate) struct DoctorFlags {
     pub(crate) no_graph: bool,
     /// Check this resource too (an https:// URL).
     ///
-    /// doctor sends a GET request with the token to the URL, and before it a GET request without a token to the root of its host.
+    /// doctor sends a GET request with the token to the URL, and before it a GET request without a token to the root of
+    /// its host.
     #[arg(long, value_name = "URL", env = "CERTBOUND_RESOURCE_URL", help_heading = "Doctor")]
     pub(crate) resource_url: Option<String>,
     #[command(flatten)]

@@ -12,7 +12,8 @@ use super::{ColorFlag, switch};
 pub(crate) struct ExplainFlags {
     /// The code, such as invalid_tenant or AADSTS700027.
     ///
-    /// The case does not matter, and AADSTS can be left out. With --list it is a text that the listed codes contain.
+    /// The case does not matter, and AADSTS can be left out. With --list it is a text that the listed codes or their
+    /// meanings contain.
     #[arg(value_name = "CODE", hide_possible_values = true, value_parser = CodeParser)]
     pub(crate) code: Option<String>,
     /// List all codes with their meanings.

@@ -9,13 +9,15 @@ use super::examples;
 pub(crate) enum KeysCommand {
     /// List the tokens of a module, or the keys in a token or in the TPM.
     ///
-    /// `tpm` lists the keys in the TPM. A URI without `token`, `serial`, `model`, `manufacturer` and `slot-id` lists the tokens, and needs no PIN.
+    /// `tpm` lists the keys in the TPM. A URI without `token`, `serial`, `model`, `manufacturer` and `slot-id` lists
+    /// the tokens, and needs no PIN.
     #[command(after_long_help = examples::KEYS_LIST)]
     List(KeysListFlags),
     /// Generate a key in a token or in the TPM.
     ///
-    /// The key is sensitive and not extractable: it never leaves the token. The URI gives its label (`object`), and can give
-    /// its `id`. A key with this name must not exist. `tpm:HANDLE` gives the persistent handle of a key in the TPM.
+    /// The key is sensitive and not extractable: it never leaves the token. The URI gives its label (`object`), and can
+    /// give its `id`. A key with this name must not exist. `tpm:HANDLE` gives the persistent handle of a key in the
+    /// TPM.
     #[command(after_long_help = examples::KEYS_GENERATE)]
     Generate(KeysGenerateFlags),
     /// Print a certificate request for a key in a token or in the TPM.
@@ -30,7 +32,8 @@ pub(crate) enum KeysCommand {
 pub(crate) struct TokenFlag {
     /// A PKCS#11 URI, or `tpm:HANDLE`.
     ///
-    /// The URI (RFC 7512) names a module, a token or a key. An example is `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`. The PIN is in the file of
+    /// The URI (RFC 7512) names a module, a token or a key. An example is
+    /// `pkcs11:token=app;object=binding?module-path=/usr/lib/softhsm/libsofthsm2.so`. The PIN is in the file of
     /// `pin-source`, or in an environment variable; it cannot be in the URI, because other users can see arguments.
     #[arg(value_name = "URI")]
     pub(crate) uri: String,

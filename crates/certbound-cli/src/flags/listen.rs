@@ -111,8 +111,8 @@ impl fmt::Display for ListenFlag {
     }
 }
 
-/// The port of an emulator, as written on the command line. It is never a Unix socket, because the clients of the emulator
-/// need an address.
+/// The port of an emulator, as written on the command line. It is never a Unix socket, because the clients of the
+/// emulator need an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PortFlag(ListenFlag);
 

@@ -164,7 +164,8 @@ impl Ring {
         Self { given, rivals: pairs.collect(), is_client: has("client-id") }
     }
 
-    /// Returns the flag that excludes this flag, because it has a higher rank.
+    /// Returns the flag that excludes this flag. It is a conflicting flag of a higher rank, or a certificate from
+    /// another source than this flag of the file.
     pub(crate) fn silencer(&self, long: &str) -> Option<&'static str> {
         let own = self.rank(long);
         let of_file = matches!(own, Some(Rank::File | Rank::Profile));

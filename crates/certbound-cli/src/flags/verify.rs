@@ -173,7 +173,8 @@ pub(crate) struct VerifyFlags {
     pub(crate) max_age: Option<u64>,
     /// The client certificate (PEM or DER).
     ///
-    /// It is the certificate of the connection on which the token was sent. Default: none. A key in the file is not read.
+    /// It is the certificate of the connection on which the token was sent. Default: no certificate. A key in the file
+    /// is not read.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH", help_heading = "Request")]
     pub(crate) certificate: Option<PathBuf>,
     /// The scheme of the request.
