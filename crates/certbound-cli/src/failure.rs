@@ -98,8 +98,8 @@ impl Failure {
         }
     }
 
-    /// Returns the lines for people. On a terminal they end with the command that explains the code, and if a leg
-    /// failed, with the command that checks the flow.
+    /// Returns the lines for people. On a terminal they end with the command that explains the code. After a failed
+    /// leg, the command that checks the flow follows.
     fn lines(&self, is_seen: bool) -> String {
         let Self { code, what, why, fix, details, .. } = self.shown();
         let mut text = format!("error: {what} [{code}]\n  why: {why}\n  fix: {fix}\n");
@@ -121,8 +121,9 @@ impl Failure {
         text
     }
 
-    /// Returns the code that the catalogue explains: the AADSTS number if it is known, because it is more exact. The
-    /// result is `None` for a wrong command line, because its explanation would add nothing to the error.
+    /// Returns the code for `certbound explain`: a known AADSTS number, which is more exact, or else the code of the
+    /// error. The result is `None` without an explanation, and for a wrong command line or an unknown code: there the
+    /// explanation would add nothing to the error.
     fn explained_code(&self) -> Option<String> {
         let number = self.details.aadsts.and_then(|number| explain(&number.to_string()));
         let found = number.or_else(|| explain(&self.code)).map(|it| it.code.into_owned());

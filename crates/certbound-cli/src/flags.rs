@@ -48,8 +48,8 @@ use crate::token_uri;
 pub(crate) struct CommonFlags {
     /// The format of the result.
     ///
-    /// Default: `table` on a terminal and `json` in a pipe. An error is a JSON object only if this flag or CERTBOUND_OUTPUT
-    /// is `json`. Without them an error is text, in a pipe too.
+    /// Default: `table` on a terminal and `json` in a pipe. An error is a JSON object only if this flag or
+    /// CERTBOUND_OUTPUT is `json`. Without them an error is text, in a pipe too.
     #[arg(short, long, global = true, value_name = "FORMAT", env = "CERTBOUND_OUTPUT", value_enum)]
     pub(crate) output: Option<Format>,
     /// Report each step of the flow on stderr.
@@ -59,8 +59,8 @@ pub(crate) struct CommonFlags {
     pub(crate) verbose: bool,
     /// Read values of flags from this file (TOML).
     ///
-    /// The keys are the long names of the flags. A flag and an environment variable override the file. Relative paths in
-    /// the file are relative to its folder.
+    /// The keys are the long names of the flags. A flag and an environment variable override the file. Relative paths
+    /// in the file are relative to its folder.
     #[arg(long, global = true, value_name = "FILE", env = "CERTBOUND_CONFIG", hide_short_help = true)]
     pub(crate) config: Option<PathBuf>,
     /// The profile of the configuration file.
@@ -128,8 +128,8 @@ pub(crate) struct EndpointFlags {
     pub(crate) authority: String,
     /// The Azure region, such as westus3, or TryAutoDetect.
     ///
-    /// With TryAutoDetect the region is read from REGION_NAME or COSMIC_LOCATION, because this command sends no request.
-    /// MSAL_FORCE_REGION and MSAL_DISABLE_REGION apply.
+    /// With TryAutoDetect the region is read from REGION_NAME or COSMIC_LOCATION, because this command sends no
+    /// request. MSAL_FORCE_REGION and MSAL_DISABLE_REGION apply.
     #[arg(long, env = "AZURE_REGIONAL_AUTHORITY_NAME")]
     pub(crate) region: Option<String>,
     /// Print the endpoint for mutual TLS.

@@ -100,7 +100,7 @@ impl Hosted {
         &self.files.ca
     }
 
-    /// Returns a file that also contains the certificate of Service Fabric's server, for programs that do not support
+    /// Returns a file that also contains the certificate of Service Fabric's server, for programs without support for
     /// thumbprints.
     pub(crate) fn ca_with_service_fabric(&self) -> Result<PathBuf, Failure> {
         let both = format!("{}{}", self.emulator.ca_pem(), self.emulator.service_fabric_pem());
@@ -127,7 +127,7 @@ fn shown(port: &Port) -> String {
     }
 }
 
-/// The files, and the private directory that is removed when this value is dropped.
+/// The files, and the private directory. The drop of this value removes the private directory.
 struct Files {
     ca: PathBuf,
     client: PathBuf,

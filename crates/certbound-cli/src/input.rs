@@ -45,8 +45,7 @@ pub(crate) fn text(path: &Path, bytes: &[u8]) -> Result<Zeroizing<String>, Usage
     }
 }
 
-/// Reads an input into a buffer that has the expected size from the start, because a growing buffer leaves copies that
-/// are not wiped.
+/// Reads an input into a buffer of the expected size, because a growing buffer leaves unwiped copies.
 fn read(input: impl Read, expected: u64, limit: u64) -> Result<Zeroizing<Vec<u8>>, String> {
     let capacity = usize::try_from(expected.min(limit).saturating_add(1)).unwrap_or(0);
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));

@@ -82,7 +82,7 @@ fn start_anew() -> std::io::Error {
     command.env(VARIABLE, "true").exec()
 }
 
-/// The parts that must exist as long as COMMAND runs.
+/// The parts that must exist until the end of COMMAND.
 pub(crate) struct Isolation {
     caller: Caller,
     #[cfg(target_os = "linux")]
@@ -161,5 +161,5 @@ impl Isolation {
     }
 }
 
-/// Variables that are removed from COMMAND's environment, because they concern only this command.
+/// Variables that concern only this command. They are removed from COMMAND's environment.
 pub(crate) const INTERNAL_VARIABLES: [&str; 2] = [VARIABLE, "CERTBOUND_EMULATOR_ISOLATED"];

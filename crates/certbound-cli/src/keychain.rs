@@ -41,7 +41,7 @@ impl Keychain for SystemKeychain {
 }
 
 /// Returns the store in this folder. Each kind of key has its own token file. While the keychain is unavailable, the
-/// tokens that its key seals remain in their file, and the command requests new tokens.
+/// tokens under its key remain in their file, and the command requests new tokens.
 ///
 /// # Errors
 /// [`StoreError`] if the key is unavailable. An unavailable keychain is an error only if the user requested it.
@@ -73,7 +73,7 @@ async fn key(keychain: &impl Keychain, patience: Duration) -> Result<SealingKey,
 mod tests {
     use super::*;
 
-    /// Returns a key, or an error.
+    /// A keychain that returns a key, or an error.
     struct Fake(Result<SealingKey, String>);
 
     impl Keychain for Fake {
@@ -82,7 +82,7 @@ mod tests {
         }
     }
 
-    /// A keychain that never answers, as if it waited for the user.
+    /// A keychain without an answer, as if it waited for the user.
     struct Silent;
 
     impl Keychain for Silent {

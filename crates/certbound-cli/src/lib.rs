@@ -119,7 +119,7 @@ fn advice(file: &Path) -> String {
     format!("`certbound config check {file}` checks the values that come from this file")
 }
 
-/// The time that the end of the process waits for the threads of the runtime.
+/// The time for which the process waits at its end for the threads of the runtime.
 const ENDING: Duration = Duration::from_millis(500);
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -131,8 +131,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;
     let code = runtime.block_on(cli.command.run(&cli.common, terminal));
-    // The threads of the runtime drop the clients, which ends their sessions with keys in hardware. A call into a PKCS#11
-    // module after the end of `main` can crash the process. A pending read of stdin never ends, so the wait is limited.
+    // The threads of the runtime drop the clients, which ends their sessions with keys in hardware. A call into a
+    // PKCS#11 module after the end of `main` can crash the process. A pending read of stdin never ends, so the wait is
+    // limited.
     runtime.shutdown_timeout(ENDING);
     code
 }

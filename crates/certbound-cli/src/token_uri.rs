@@ -1,4 +1,5 @@
-//! Names of keys in flags: a value that begins with `pkcs11:` names a key in a token, and `tpm:` a key in the TPM.
+//! Names of keys in flags: a value that begins with `pkcs11:` names a key in a token, and a value that begins with
+//! `tpm:` names a key in the TPM.
 
 use std::path::Path;
 
@@ -17,7 +18,7 @@ pub(crate) fn text(value: &Path) -> Option<&str> {
     value.to_str().filter(|text| Pkcs11Uri::is_uri(text) || text.starts_with(TPM))
 }
 
-/// Returns whether a value that cannot be the path of a file names the TPM or a key in it.
+/// Returns whether a value names the TPM or a key in it. The caller knows that the value is not the path of a file.
 pub(crate) fn is_tpm(text: &str) -> bool {
     text == "tpm" || text.starts_with(TPM)
 }
@@ -31,7 +32,7 @@ pub(crate) fn parse(text: &str) -> Result<Pkcs11Uri, Usage> {
     }
 }
 
-/// Returns a text without the PIN of a URI, for texts that are printed before they are parsed.
+/// Returns a text without the PIN of a URI, for the output of unparsed texts.
 pub(crate) fn without_pin(text: &str) -> String {
     let Some(at) = text.to_ascii_lowercase().find(PIN) else { return text.to_owned() };
     let (before, pin) = text.split_at(at + PIN.len());

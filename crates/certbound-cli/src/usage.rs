@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use strum::EnumProperty as _;
 
-/// A mistake in the flags or in the files that they name. It contains only the name of a file, never a part of its
-/// content.
+/// A mistake in the flags or in the files that they name. It never contains a secret from a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub(crate) enum Usage {

@@ -116,7 +116,8 @@ pub(super) fn token(argument: Option<&str>) -> Result<Secret, Failure> {
     }
 }
 
-/// Returns the first certificate in a PEM or DER file. Private keys in the file are ignored.
+/// Returns the first certificate in a PEM or DER file, or the certificate that a PKCS#11 URI names. Private keys in the
+/// file are ignored.
 pub(super) fn certificate(path: &Path) -> Result<PeerCertificate, Failure> {
     let shown = path.display().to_string();
     if token_uri::text(path).is_some() {

@@ -1,4 +1,4 @@
-//! The folder in which clients of Azure Arc expect the files that the agent's challenges name.
+//! The folder in which clients of Azure Arc expect the files of the agent's challenges.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! Name resolution inside the namespace: emulated hosts are on this machine, and no other name exists.
+//! Name resolution inside the namespace: emulated hosts are on this machine, and no other host exists.
 
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// A DNS server that answers queries until this value is dropped.
+/// A DNS server. It answers queries until this value is dropped.
 pub(super) struct Names {
     server: JoinHandle<()>,
     _files: Vec<NamedTempFile>,
@@ -66,7 +66,7 @@ fn replace(path: &str, content: &str) -> io::Result<Option<NamedTempFile>> {
     Ok(Some(file))
 }
 
-/// Returns the text of `nsswitch.conf` with all look-ups of the machine except those of hosts. Modules such as
+/// Returns the text of `nsswitch.conf` with the machine's look-ups, but with `files dns` for hosts. Modules such as
 /// `resolve` query a service of the machine through a socket, which a network namespace does not hide.
 fn by_files_and_dns(switch: &str) -> String {
     let others = switch.lines().filter(|line| !line.trim_start().starts_with("hosts:"));
@@ -85,7 +85,7 @@ async fn serve(socket: UdpSocket, emulator: Arc<Emulator>) {
     }
 }
 
-/// Returns the answer to one query, or `None` for a packet that is not a query.
+/// Returns the answer to one query, or `None` for a packet without exactly one question.
 fn reply(question: &[u8], emulator: &Emulator) -> Option<Vec<u8>> {
     let question = Packet::parse(question).ok()?;
     let mut answer = Packet::new_reply(question.id());

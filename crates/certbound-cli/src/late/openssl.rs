@@ -21,7 +21,8 @@ pub(crate) fn library(transport: &CallTransport, host: &str) -> Option<&'static 
     transport.uses_openssl_for(host).then(OpensslTransport::library)
 }
 
-/// Does the same as [`library`] for requests with this certificate. A key that cannot be exported uses the usual library.
+/// Does the same as [`library`] for requests with this certificate. A key that cannot be exported uses the usual
+/// library.
 pub(crate) fn library_with(
     transport: &CallTransport,
     host: &str,
@@ -30,7 +31,7 @@ pub(crate) fn library_with(
     library(transport, host).filter(|_| certificate.dangerous_private_key().is_some())
 }
 
-/// Returns the sentence that names the TLS library for `host` and the reason, if it is not the usual library.
+/// Returns a sentence with the TLS library for `host` and the reason, if it is not the usual library.
 pub(crate) fn tell(transport: &CallTransport, host: &str) -> Option<String> {
     let library = library(transport, host)?;
     Some(format!(

@@ -16,7 +16,7 @@ pub(crate) struct Seen {
     pub(crate) leg: Option<Leg>,
     /// The purpose of the request, in words.
     pub(crate) station: String,
-    /// The certificate that TLS presents; `None` if the request does not use TLS.
+    /// The certificate that TLS presents. The value is `None` for a request without TLS.
     pub(crate) presents: Option<Option<Thumbprint>>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<(String, String)>,

@@ -67,8 +67,7 @@ impl Token {
 pub(super) const UNSEEN: &str =
     "not observed: the token cannot be read, but the type of the answer is that of a bound token";
 
-/// Reports on stderr that the binding of a token was not observed, for formats of the result that cannot contain this
-/// fact.
+/// Reports on stderr that the binding of a token was not observed. Some formats of the result cannot contain this fact.
 pub(crate) fn tell_unseen(token: &Token) {
     if matches!(token, Token::Bound(_)) && !token.details().binding_observed {
         tell(&format!("warning: binding {UNSEEN}"));
@@ -76,7 +75,7 @@ pub(crate) fn tell_unseen(token: &Token) {
 }
 
 /// Reports on stderr the source of a detected region, if the stations of the flow are reported. The function always
-/// warns if the global endpoint was used although a region was chosen.
+/// warns about the use of the global endpoint instead of a chosen region.
 pub(crate) fn tell_region(region: Option<&Region>, outcome: &RegionOutcome, terminal: Terminal) {
     if let Some(reason) = outcome.reason() {
         tell(&format!("warning: the global endpoint was used: {reason}"));

@@ -19,7 +19,7 @@ impl Transport for NeverTransport {
 
 const STOPPED: &str = "stopped before the first byte";
 
-/// Accepts the error of the dry-run transport, because this error means that the first request was ready.
+/// Accepts the error of the dry-run transport. This error means that the first request was ready.
 pub(crate) fn stopped<T>(result: Result<T, Error>) -> Result<(), Failure> {
     match result {
         Err(

@@ -103,7 +103,7 @@ fn build(builder: ManagedIdentityBuilder) -> Result<(ManagedIdentity, String), F
     Ok((identity, source))
 }
 
-/// Refuses flags that conflict with a managed identity, which determines client, endpoint and certificate.
+/// Refuses flags that conflict with a managed identity. The identity determines client, endpoint and certificate.
 fn refuse_beside(flags: &ClientFlags, credential: &CredentialFlags) -> Result<(), Usage> {
     let (identity, certificate) = (&flags.identity, &flags.certificate);
     let other = first_given(&[

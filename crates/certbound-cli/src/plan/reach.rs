@@ -26,7 +26,7 @@ pub(crate) struct Reach<T> {
     assertions: Option<Arc<dyn AssertionWitness>>,
     /// The policy for retries.
     pub(super) retries: RetryPolicy,
-    /// Whether certbound must see that a bound token names its certificate.
+    /// Whether certbound must see the binding in a bound token.
     pub(super) sees_bindings: bool,
     /// The caches with a store, which [`Reach::saved`] flushes.
     caches: Mutex<Vec<TokenCache>>,
@@ -67,7 +67,7 @@ impl<T> Reach<T> {
         self
     }
 
-    /// If `wanted`, refuses a bound token unless certbound can see that the token names its certificate.
+    /// If `wanted` is true, refuses bound tokens without a visible binding.
     #[must_use]
     pub(crate) fn seeing_bindings(mut self, wanted: bool) -> Self {
         self.sees_bindings = wanted;
@@ -122,7 +122,7 @@ impl<T: Clone> Reach<T> {
         Witnessed::new(self.transport.clone(), self.witness.clone())
     }
 
-    /// Waits until new tokens are stored, so that the next command finds them.
+    /// Waits for the storage of new tokens, so that the next command finds them.
     pub(crate) async fn saved(&self) {
         let caches = std::mem::take(&mut *self.caches.lock().unwrap_or_else(PoisonError::into_inner));
         for cache in caches {
@@ -150,7 +150,7 @@ fn usual_place() -> Option<PathBuf> {
     Some(caches.join("certbound"))
 }
 
-/// Variables that determine which server answers for a host name.
+/// Variables that determine the server for a host name.
 const SURROUNDINGS: [&str; 14] = [
     "HTTPS_PROXY",
     "https_proxy",

@@ -55,7 +55,8 @@ pub(crate) fn check_leg1(flags: &ClientFlags, leg1: &Leg1Flags) -> Result<(), Us
     }
 }
 
-/// Returns the certificate that both legs present, with its source; `None` if the platform issues the certificate.
+/// Returns the certificate of both legs, with its source. The result is `None` if the platform issues the certificate,
+/// or if the flags give no certificate.
 pub(crate) fn certificate_of_both_legs(
     flags: &ClientFlags,
     leg1: &Leg1Flags,
@@ -121,8 +122,8 @@ pub(crate) fn exchange<T: Transport + Clone>(
     Ok(Plan { client: client.into(), source })
 }
 
-/// Returns whether Leg 1 returns a Bearer token of the identity: a Bearer token is requested, and the platform cannot
-/// bind tokens, or the environment disables bound tokens.
+/// Returns whether Leg 1 returns a Bearer token of the identity: a Bearer token is requested, and the platform or the
+/// environment prevents bound tokens.
 pub(crate) fn is_unbound(kind: Kind, identity: &ManagedIdentity) -> bool {
     kind == Kind::Bearer && !identity.may_bind()
 }
@@ -181,7 +182,7 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
 /// The clients of a dry run, one for each leg.
 pub(crate) struct DryPlan {
     pub(crate) leg1: Option<DryLeg1>,
-    /// `None` if Leg 2's request depends on the result of Leg 1.
+    /// The value is `None` if Leg 2's request depends on the result of Leg 1.
     pub(crate) leg2: Option<AnyClient>,
 }
 

@@ -56,7 +56,7 @@ impl Admin {
         self.address.as_deref()
     }
 
-    /// Stops the listener. Call this function after the server has ended, so that readiness can be read until then.
+    /// Stops the listener. Call this function after the end of the server, so that readiness can be read until then.
     pub(crate) async fn stop(mut self, ended: Ended) {
         if ended == Ended::AtOnce {
             return self.tasks.shutdown().await;

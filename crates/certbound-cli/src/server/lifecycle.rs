@@ -33,9 +33,9 @@ pub(crate) enum Ended {
 
 /// Runs the future that `serve` returns. That future must end soon after its receiver is ready.
 ///
-/// `on` is called for each event before the server stops. The result of `on` decides whether the server stops. If a
-/// signal to stop is received while `on` handles SIGHUP, the future of `on` is dropped. A signal that is received while
-/// the server stops ends the server at once, with the requests in progress.
+/// `on` is called for each event before the server stops. The result of `on` decides whether the server stops. A signal
+/// to stop during the handling of SIGHUP drops the future of `on`. While the server stops, every further signal except
+/// SIGHUP ends the server at once, with the requests in progress.
 ///
 /// # Panics
 /// The function panics if the future of `serve` panics.
@@ -47,7 +47,7 @@ pub(crate) async fn run<S: Future<Output = ()> + Send + 'static>(
     let (stop, stopped) = oneshot::channel();
     let (mut stop, mut server) = (Some(stop), JoinSet::new());
     server.spawn(serve(stopped));
-    // A signal that was received while another signal was handled.
+    // A signal that was received during the handling of an earlier signal.
     let mut waiting = None;
     loop {
         let signal = match waiting.take() {

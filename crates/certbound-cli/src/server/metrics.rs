@@ -96,7 +96,7 @@ fn counter(meter: &Meter, metric: Metric) -> Counter<u64> {
     meter.u64_counter(metric.name).with_unit(metric.unit).with_description(metric.description).build()
 }
 
-/// Registers a gauge whose values `read` returns when the metrics are collected.
+/// Registers a gauge. `read` returns its values when the metrics are collected.
 fn gauge(
     meter: &Meter,
     metric: Metric,

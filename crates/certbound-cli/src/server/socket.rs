@@ -41,8 +41,7 @@ enum Kind {
 }
 
 impl<'a> Sockets<'a> {
-    /// Prepares to open these sockets. A socket of systemd that one flag names is never the first socket of another
-    /// flag.
+    /// Prepares to open these sockets. A flag without a name never takes a socket of systemd that a second flag names.
     pub(crate) fn new(flags: &'a ServerFlags, wanted: &[Option<&ListenFlag>]) -> Result<Self, Failure> {
         let of_systemd = wanted.iter().flatten().filter_map(|flag| match flag {
             ListenFlag::Systemd(name) => Some(name.clone()),

@@ -11,8 +11,7 @@ use std::time::Duration;
 use rustix::fs::Mode;
 use tokio::net::UnixListener;
 
-/// The time in which a listening process must accept a connection. A process that does not accept in this time counts
-/// as listening.
+/// The time limit of a test connection to an existing file. After this time a process counts as listening.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The file of a socket. Dropping it removes the file, unless the path now names a different file.
@@ -63,7 +62,7 @@ fn bind_for_owner(path: &Path) -> io::Result<StdListener> {
     bound
 }
 
-/// Removes the file if it is a socket on which no process listens.
+/// Removes the file if it is a socket without a listening process.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::other("a file that is not a socket has this path"));

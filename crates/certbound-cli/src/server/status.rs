@@ -6,7 +6,7 @@ use certbound_core::shown::one_line;
 
 use super::metrics::Metrics;
 
-/// A function that returns an error with the reason if the server is not ready.
+/// The check of a server's readiness. The error is the reason why the server is not ready.
 type Ready = dyn Fn() -> Result<(), String> + Send + Sync;
 
 /// The state of a server.

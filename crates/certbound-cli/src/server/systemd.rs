@@ -29,8 +29,7 @@ impl Passed {
     ///
     /// Programs that this process starts do not get the sockets.
     pub(super) fn of_process(reserved: Vec<String>) -> Result<Self, Usage> {
-        // This call checks that the sockets are for this process, and marks them to be closed in programs that it
-        // starts.
+        // This call checks that the sockets are for this process, and sets close-on-exec on them.
         let passed = sd_notify::listen_fds_with_names().map_err(|error| Usage::Passed {
             reason: format!("LISTEN_PID, LISTEN_FDS or LISTEN_FDNAMES is wrong: {error}"),
         })?;

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::flags::KeyFlag;
 use crate::usage::Usage;
 
-/// Returns the error that names the build with TPMs.
+/// Returns the error with the advice to install a build with the feature `tpm`.
 pub(crate) fn check(_: &str) -> Result<(), Failure> {
     Err(Usage::NoTpm.into())
 }
