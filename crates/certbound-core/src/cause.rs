@@ -24,7 +24,7 @@ impl Cause {
         while error.downcast_ref::<io::Error>().is_some_and(|error| error.get_ref().is_some()) {
             error = match error.downcast::<io::Error>().map(|error| error.into_inner()) {
                 Ok(Some(inner)) => inner,
-                // Impossible: the loop's condition checked that there is an inner error.
+                // This case is impossible: the loop's condition checked that there is an inner error.
                 Ok(None) => "an I/O error".into(),
                 Err(error) => error,
             };
@@ -116,7 +116,7 @@ mod tests {
     #[error("cannot\nwrite")]
     struct Outer(#[source] Inner);
 
-    /// An error that stores a cause as certbound's errors do.
+    /// An error with a cause, like the errors of certbound.
     #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
     #[error("it failed: {cause:.20}")]
     struct Ours {

@@ -180,7 +180,7 @@ impl CertificateChain {
 
     /// Returns the purposes that the leaf's extensions name.
     pub fn usage(&self) -> CertificateUsage {
-        // `from_der` has parsed the same bytes, so this does not fail.
+        // `from_der` has parsed the same bytes, so the call does not fail.
         parse(0, self.leaf_der()).map(|leaf| CertificateUsage::of(&leaf)).unwrap_or_default()
     }
 

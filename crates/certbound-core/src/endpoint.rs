@@ -187,7 +187,8 @@ impl TokenEndpoint {
         self.rule
     }
 
-    /// The region of this endpoint. `None` if the authority has no region, or if the endpoint does not use it.
+    /// The region of this endpoint. The result is `None` if the authority has no region, or if the endpoint does not
+    /// use it.
     pub fn region(&self) -> Option<&Region> {
         self.region.as_ref()
     }
@@ -197,7 +198,7 @@ impl TokenEndpoint {
         &self.region_outcome
     }
 
-    /// The tenant. `None` for AD FS and OpenID issuers.
+    /// The tenant. The result is `None` for AD FS and OpenID issuers.
     pub fn tenant(&self) -> Option<&TenantId> {
         self.tenant.as_ref()
     }

@@ -29,7 +29,7 @@ pub enum Cloud {
 }
 
 impl Cloud {
-    /// Every cloud, the public one first.
+    /// Every cloud, the public cloud first.
     pub const ALL: &'static [Cloud] = Self::VARIANTS;
 
     /// The login host to which the client sends requests.
@@ -48,8 +48,8 @@ impl Cloud {
 
     /// The audience of a token exchange: the `aud` of an assertion, and the resource of Leg 1.
     ///
-    /// Each cloud has an audience of its own, and refuses the audience of another cloud (AADSTS7002206). `None` for
-    /// [`Cloud::GermanyLegacy`], which has no token exchange.
+    /// Each cloud has an audience of its own, and refuses the audience of another cloud (AADSTS7002206). The result is
+    /// `None` for [`Cloud::GermanyLegacy`], which has no token exchange.
     pub const fn exchange_uri(self) -> Option<&'static str> {
         Some(match self {
             Cloud::Public => "api://AzureADTokenExchange",
@@ -97,7 +97,8 @@ impl Cloud {
     /// Returns the cloud of a login host. The host may be in its ordinary, regional or mutual-TLS form, and in upper or
     /// lower case.
     ///
-    /// `None` if the host belongs to no known environment. The function does not check that the host accepts requests.
+    /// The result is `None` if the host belongs to no known environment. The function does not check that the host
+    /// accepts requests.
     pub fn of_host(host: &str) -> Option<Cloud> {
         let host = host.to_ascii_lowercase();
         let login_form = |name: &str| match name.strip_prefix("mtlsauth.") {
@@ -115,7 +116,7 @@ impl Cloud {
 const CLOSED_EXCHANGE_URIS: [&str; 2] =
     ["api://AzureADTokenExchangeUSNat", "api://AzureADTokenExchangeUSSec"];
 
-/// Returns the audiences of a token exchange in every cloud, including the two whose hosts are not public.
+/// Returns the audiences of a token exchange in every cloud, including the two clouds whose hosts are not public.
 pub fn exchange_uris() -> impl Iterator<Item = &'static str> {
     Cloud::ALL.iter().filter_map(|cloud| cloud.exchange_uri()).chain(CLOSED_EXCHANGE_URIS)
 }

@@ -3,14 +3,15 @@
 /// Whether this build requires a FIPS module: the cargo feature `fips` is on.
 pub const IS_REQUIRED: bool = cfg!(feature = "fips");
 
-/// Returns the version of the FIPS module of AWS-LC. `None` if the cryptography of this program is not the FIPS module.
+/// Returns the version of the FIPS module of AWS-LC, or `None` if the cryptography of this program is not the FIPS
+/// module.
 ///
 /// The module tests itself when the program starts. If a self-test fails, the module ends the process.
 pub fn module() -> Option<&'static str> {
     aws_lc_rs::try_fips_mode().is_ok().then(aws_lc_rs::awslc_version)
 }
 
-/// Cryptography that is not in FIPS mode, in a build that requires FIPS.
+/// Cryptography outside FIPS mode, in a build that requires FIPS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this build requires FIPS, but {what} is not in FIPS mode")]
 pub struct NotFips {
@@ -29,7 +30,7 @@ impl NotFips {
     }
 }
 
-/// Refuses cryptography that is not in FIPS mode, if this build requires FIPS.
+/// Refuses cryptography outside FIPS mode, if this build requires FIPS.
 ///
 /// # Errors
 /// [`NotFips`] if the build requires FIPS and `is_fips` is false.

@@ -18,8 +18,8 @@ const MAX_DEPTH: usize = 32;
 
 /// Parses a JSON object (RFC 8259). Two members of the same name, at any depth, are an error.
 ///
-/// Some readers use the first of two duplicate members and others use the last, so the document would be ambiguous. The
-/// function does not limit the size of the document; the caller must limit it.
+/// Some readers use the first of two duplicate members and other readers use the last, so the document would be
+/// ambiguous. The function does not limit the size of the document; the caller must limit it.
 ///
 /// # Errors
 /// [`JsonError`] if the document is not one JSON object, has a duplicate name, or is nested deeper than 32 levels.

@@ -42,23 +42,24 @@ impl Claims {
         self.members.contains(name)
     }
 
-    /// Returns a claim that is a string. `None` if it is absent or has a different type.
+    /// Returns a claim that is a string. The result is `None` if the claim is absent or has a different type.
     pub fn string(&self, name: &str) -> Option<&str> {
         self.members.string(name)
     }
 
-    /// Returns a claim that is a whole number of at least 0. `None` if it is absent or has a different type.
+    /// Returns a claim that is a whole number of at least 0. The result is `None` if the claim is absent or has a
+    /// different type.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.members.value(name)?.as_u64()
     }
 
-    /// Returns a claim that is a list. `None` if it is absent or has a different type.
+    /// Returns a claim that is a list. The result is `None` if the claim is absent or has a different type.
     pub fn list(&self, name: &str) -> Option<&[Value]> {
         self.members.value(name)?.as_array().map(Vec::as_slice)
     }
 
-    /// Returns a claim that is a NumericDate (RFC 7519, section 2): a JSON number of seconds that is at least 0, with
-    /// or without a fraction. `None` if the claim is absent.
+    /// Returns a NumericDate (RFC 7519, section 2): a JSON number of seconds that is at least 0, with or without a
+    /// fraction. The result is `None` if the claim is absent.
     ///
     /// # Errors
     /// [`ClaimError`] if the claim has any other form. A string of digits is also an error.
@@ -69,7 +70,7 @@ impl Claims {
         self.members.value(name).and_then(NumericDate::of_number).map(Some).ok_or(ClaimError { name })
     }
 
-    /// Returns a claim that is a time in whole seconds. `None` if the claim is absent.
+    /// Returns a claim that is a time in whole seconds. The result is `None` if the claim is absent.
     ///
     /// The claim may be a number. It may also be a string of digits, because older libraries write strings.
     ///
@@ -98,7 +99,7 @@ impl Claims {
     /// Returns the thumbprint of the certificate that the token is bound to: `x5t#S256`, the only member of `cnf` (RFC
     /// 8705, section 3.1).
     ///
-    /// `None` if there is no `cnf`. The thumbprint is not compared with a certificate. To compare it, use
+    /// The result is `None` if there is no `cnf`. The thumbprint is not compared with a certificate. To compare it, use
     /// [`Thumbprint::matches_claim`](crate::certificate::Thumbprint::matches_claim).
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use crate::certificate::Curve;
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
-/// Returns the `SubjectPublicKeyInfo` of an RSA key (RFC 3279, section 2.3.1). Both numbers are big-endian. `None` if a
-/// number is too long for DER.
+/// Returns the `SubjectPublicKeyInfo` of an RSA key (RFC 3279, section 2.3.1). Both numbers are big-endian. The result
+/// is `None` if a number is too long for DER.
 pub fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
     let key = two_numbers(modulus, exponent)?;
     public_key(RSA, AnyRef::from(Null), &key)

@@ -25,7 +25,7 @@ use crate::shown::shown;
 
 /// A managed identity: the machine's own identity, or a user-assigned identity that is named by one of three ids.
 ///
-/// The text form is that of the command line: `system`, `client-id:GUID`, `object-id:GUID`,
+/// The text form is the form of the command line: `system`, `client-id:GUID`, `object-id:GUID`,
 /// `resource-id:/subscriptions/…`.
 ///
 /// ```

@@ -31,14 +31,14 @@ pub enum Received {
 impl Received {
     /// Reads a token of any size. The caller must limit the size of the response.
     ///
-    /// The function recognizes a JWT leniently, as some resources do: padding, the standard alphabet, and pad bits that
+    /// The function recognizes a JWT leniently, like some resources: padding, the standard alphabet, and pad bits that
     /// are not zero do not make the token opaque. The function then parses the JWT strictly, and refuses a token that
     /// two resources could read differently.
     ///
     /// # Errors
-    /// [`JwsError`] for a JWT with the wrong number of parts, and for a signed JWT whose header or payload is not
-    /// unpadded base64url of a JSON object. Neither a member of the header nor `cnf` may occur twice. The header must
-    /// not have `crit` or `b64`.
+    /// [`JwsError`] for a JWT with the wrong number of parts or an empty part, and for a signed JWT whose header or
+    /// payload is not unpadded base64url of a JSON object. Neither a member of the header nor `cnf` may occur twice.
+    /// The header must not have `crit` or `b64`.
     pub fn read(token: &str) -> Result<Self, JwsError> {
         let mut parts = token.split('.');
         let first = parts.next().unwrap_or_default();
@@ -60,8 +60,8 @@ impl Received {
     }
 }
 
-/// Returns the header of a token without the values of its members. A member that occurs twice is no error here. `None`
-/// if no reader would accept the token as a JWT.
+/// Returns the header of a token without the values of its members. A duplicate member is no error here. The result is
+/// `None` if no reader would accept the token as a JWT.
 fn forgiving_header(first: &str) -> Option<HashMap<String, IgnoredAny>> {
     let forgiving = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)

@@ -34,8 +34,8 @@ pub struct HeaderFacts {
 pub struct AuthorityError {
     /// The HTTP status.
     pub status: u16,
-    /// `error`. If it is absent, one of `not_found`, `http_status_not_200`, `non_parsable_oauth_error`,
-    /// `request_throttled`, `service_not_available`.
+    /// `error`. If it is absent or empty, the code is `not_found`, `http_status_not_200`, `non_parsable_oauth_error`,
+    /// `request_throttled` or `service_not_available`.
     pub code: String,
     /// `error_description`.
     pub description: String,
@@ -45,9 +45,9 @@ pub struct AuthorityError {
     pub error_codes: Vec<u32>,
     /// `correlation_id`.
     pub correlation_id: Option<String>,
-    /// `trace_id`. If it is absent, the header `x-ms-request-id`.
+    /// `trace_id`, or the header `x-ms-request-id` if the response has no `trace_id`.
     pub trace_id: Option<String>,
-    /// `timestamp`, as sent.
+    /// `timestamp`.
     pub timestamp: Option<String>,
     /// `error_uri`.
     pub error_uri: Option<String>,
@@ -55,7 +55,7 @@ pub struct AuthorityError {
     pub claims: Option<String>,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// The body as text, at most 64 KiB. Empty if the body may contain a token, even if the status is an error.
+    /// The first 64 KiB of the body, as text. The text is empty for a success status, and for a body with a token.
     pub body: String,
 }
 

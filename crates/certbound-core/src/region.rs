@@ -17,7 +17,7 @@ use crate::shown::shown;
 pub struct Region(Arc<str>);
 
 impl Region {
-    /// Parses a region. Nothing is trimmed, and the case is kept.
+    /// Parses a region. The string is not trimmed, and its case is kept.
     ///
     /// # Errors
     /// [`RegionError`] if the string is not a region name. A dot or a slash in a region would send the credentials to a
@@ -69,7 +69,7 @@ pub enum RegionError {
         /// The string.
         name: String,
     },
-    /// The string is too long, or has a character that is not an ASCII letter or digit.
+    /// The string has more than 63 characters, or has a character that is not an ASCII letter or digit.
     #[error(
         "`{shown}` is not a region: a region is 1 to 63 ASCII letters and digits, and becomes part of a host name"
     )]

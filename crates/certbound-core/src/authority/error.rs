@@ -17,7 +17,7 @@ pub enum AuthorityUrlError {
         fix = "write the authority as https://host/tenant, for example https://login.microsoftonline.com/contoso.com"
     ))]
     Malformed {
-        /// The start of the text, escaped, without user information, query and fragment.
+        /// The start of the text, escaped, without query and fragment. The value is `***` for a text with an `@`.
         shown: String,
     },
     /// The scheme is not `https`.

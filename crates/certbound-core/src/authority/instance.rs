@@ -51,8 +51,8 @@ impl InstanceMetadata {
     /// Other members are ignored. Hosts are converted to lower case.
     ///
     /// # Errors
-    /// [`InstanceError`] if the document is too large, is not JSON, has no environments or too many, or contains a
-    /// malformed environment.
+    /// [`InstanceError`] if the document is larger than [`Self::MAX_BYTES`], is not JSON, does not have 1 to 256
+    /// environments, or contains a malformed environment.
     pub fn parse(document: &[u8]) -> Result<Self, InstanceError> {
         if document.len() > Self::MAX_BYTES {
             return Err(InstanceError::TooLarge { length: document.len() });
@@ -121,11 +121,11 @@ pub enum InstanceError {
         /// The length of the document in bytes.
         length: usize,
     },
-    /// The document is not a JSON object.
+    /// The document is not an acceptable JSON object.
     #[error("the instance metadata cannot be read: {0}")]
     Json(#[from] JsonError),
-    /// The document has no list of environments, or the list is empty or too long, or an entry lacks one of its three
-    /// members.
+    /// The document has no list of 1 to 256 environments, or one of the three members of an entry is missing or has the
+    /// wrong type.
     #[error(
         "the instance metadata has no `metadata` array of 1 to 256 objects with `preferred_network`, `preferred_cache` and `aliases`"
     )]

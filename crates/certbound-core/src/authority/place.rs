@@ -27,7 +27,7 @@ pub enum AuthorityKind {
 }
 
 impl AuthorityKind {
-    /// Whether a signed assertion uses PS256 and a SHA-256 thumbprint. For the other kinds it uses RS256 and SHA-1.
+    /// Whether a signed assertion can use PS256 and a SHA-256 thumbprint. For the other kinds it uses RS256 and SHA-1.
     pub const fn takes_sha2_assertions(self) -> bool {
         matches!(self, Self::Entra | Self::Ciam | Self::B2c)
     }

@@ -120,7 +120,7 @@ fn methods(document: &Map<String, Value>) -> Result<Option<Vec<String>>, Metadat
     listed.iter().map(method).collect::<Result<_, _>>().map(Some)
 }
 
-/// Returns the URL if it is an `https` URL that every URL parser reads in the same way.
+/// Checks that the scheme is `https`, and that every URL parser reads the URL in the same way.
 fn endpoint(url: Option<&str>, name: &'static str) -> Result<Option<String>, MetadataError> {
     let Some(written) = url else { return Ok(None) };
     let malformed = || MetadataError::Endpoint { name, found: shown(written) };
@@ -170,7 +170,7 @@ pub enum MetadataError {
         /// The length of the document in bytes.
         length: usize,
     },
-    /// The document is not a JSON object.
+    /// The document is not an acceptable JSON object.
     #[error("the issuer's metadata cannot be read: {0}")]
     Json(#[from] JsonError),
     /// The document lacks a required member. The value is its name.

@@ -251,7 +251,7 @@ proptest! {
     }
 }
 
-/// Each row has two authorities, and whether they share cached tokens.
+/// Each row has an authority. Its flag is true if the authority shares cached tokens with `public`.
 #[test]
 fn aliases_and_regions_share_cached_tokens_and_clouds_and_tenants_do_not() {
     let public = format!("https://login.microsoftonline.com/{TENANT}");

@@ -15,7 +15,7 @@ pub enum KeyAlgorithm {
     },
     /// An elliptic curve.
     Ec {
-        /// The curve. `None` if the key does not name one of the known curves.
+        /// The curve. The value is `None` if the key does not name one of the known curves.
         curve: Option<Curve>,
     },
     /// Any other kind of key.
@@ -23,8 +23,8 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    /// Returns the kind of a public key. `der` is a `SubjectPublicKeyInfo` in DER. `None` if the bytes are not exactly
-    /// one public key.
+    /// Returns the kind of a public key. `der` is a `SubjectPublicKeyInfo` in DER. The result is `None` if the bytes
+    /// are not exactly one public key.
     pub fn of_public_key(der: &[u8]) -> Option<Self> {
         match SubjectPublicKeyInfo::from_der(der) {
             Ok(([], key)) => Some(Self::of(&key)),
@@ -57,7 +57,8 @@ pub enum Curve {
 }
 
 impl Curve {
-    /// Returns the curve with this object identifier, which is written with dots. `None` for every other curve.
+    /// Returns the curve with this object identifier, which is written with dots. The result is `None` for every other
+    /// identifier.
     pub fn of_oid(oid: &str) -> Option<Self> {
         [Self::P256, Self::P384, Self::P521].into_iter().find(|curve| curve.oid() == oid)
     }

@@ -5,9 +5,10 @@ use x509_parser::prelude::*;
 /// The purposes that a certificate's extensions name. An absent extension restricts nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CertificateUsage {
-    /// Whether the certificate may authenticate a TLS client. `None` if the certificate has no extended key usage.
+    /// Whether the certificate may authenticate a TLS client. The value is `None` if the certificate has no extended
+    /// key usage.
     pub client_authentication: Option<bool>,
-    /// Whether the key may sign, which TLS needs. `None` if the certificate has no key usage.
+    /// Whether the key may sign, which TLS needs. The value is `None` if the certificate has no key usage.
     pub digital_signature: Option<bool>,
     /// Whether the certificate is the certificate of a CA.
     pub is_ca: bool,
@@ -15,8 +16,8 @@ pub struct CertificateUsage {
 
 impl CertificateUsage {
     pub(super) fn of(leaf: &X509Certificate<'_>) -> Self {
-        // An extension that occurs twice, or cannot be parsed, counts as absent: the token service decides whether it
-        // accepts the certificate.
+        // An extension counts as absent if it occurs twice or cannot be parsed. The token service then decides about
+        // the certificate.
         let extended = leaf.extended_key_usage().ok().flatten();
         let key = leaf.key_usage().ok().flatten();
         Self {

@@ -29,7 +29,7 @@ pub enum HostRule {
     /// The configured host, which is already the region's host.
     #[strum(message = "The authority's host already begins with the region, so the host is used unchanged.")]
     AlreadyRegional,
-    /// The preferred host of a known environment.
+    /// The preferred host of a known or discovered environment.
     #[strum(
         message = "The authority's host belongs to a known environment, so that environment's preferred host is used."
     )]

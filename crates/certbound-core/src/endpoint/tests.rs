@@ -61,12 +61,12 @@ fn a_region_that_is_detected_is_awaited_only_where_it_is_used() {
             assert_eq!(endpoint.region(), region.as_ref().filter(|_| uses_region));
         }
     }
-    // Other kinds of authority have no regions, so nothing is detected.
+    // Other kinds of authority have no regions, so no region is detected.
     let other =
         Authority::parse("https://host.example/dstsv2/contoso.com").unwrap().with_region(Region::detect());
     assert!(!other.awaits_region(Flow::ClientCredentials, Channel::MutualTls));
     assert!(other.token_endpoint(Flow::ClientCredentials, Channel::MutualTls).is_ok());
-    // An authority in a cache has no region.
+    // The authority in a cache key has no region.
     assert_eq!(authority.clone().with_region(Region::detect()).for_cache(), authority.for_cache());
 }
 

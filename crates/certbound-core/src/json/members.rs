@@ -41,7 +41,7 @@ impl Members {
     /// # Errors
     /// The errors of [`parse_object`], and [`JsonError::TooMany`] for more than [`Members::MAX`] members.
     pub(crate) fn parse(document: Vec<u8>) -> Result<Self, JsonError> {
-        // `parse_object` finds the error of a text that is not an object, so that both readers report the same error.
+        // For a text without an object, `parse_object` finds the error, so that both readers report the same error.
         let error_of = |text: &[u8]| parse_object(text).err().unwrap_or(JsonError::NotAnObject);
         let document = String::from_utf8(document).map_err(|error| error_of(error.as_bytes()))?;
         if document.bytes().find(|byte| !byte.is_ascii_whitespace()) != Some(b'{') {
@@ -61,7 +61,7 @@ impl Members {
         Ok(Self { document, list })
     }
 
-    /// Returns a member that is a string. `None` if it is absent or has a different type.
+    /// Returns a member that is a string. The result is `None` if the member is absent or has a different type.
     pub(crate) fn string(&self, name: &str) -> Option<&str> {
         match self.member(name)? {
             Member::Text(text) => Some(text.in_document(&self.document)),
@@ -69,7 +69,7 @@ impl Members {
         }
     }
 
-    /// Returns a member that is not a string. `None` if it is absent or a string.
+    /// Returns a member that is not a string. The result is `None` if the member is absent or a string.
     pub(crate) fn value(&self, name: &str) -> Option<&Value> {
         match self.member(name)? {
             Member::Other(value) => Some(value),

@@ -43,7 +43,7 @@ impl Key {
         }
     }
 
-    /// The bytes that are equal if and only if two keys of one kind are the same.
+    /// Returns the bytes of the key. Two keys of one kind are the same if and only if their bytes are equal.
     fn material(&self) -> (&[u8], &[u8]) {
         match self {
             Self::Rsa(rsa) => (&rsa.n, &rsa.e),
@@ -140,7 +140,8 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`KeyError`] for any other `kty` or curve, a `use` other than `sig`, `key_ops` without `verify`, and members
-    /// that are missing, of the wrong length or not base64url.
+    /// that are missing, of the wrong length or not base64url. An RSA key must be within the limits of
+    /// [`PublicKey::rsa`].
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
         let text = |name| jwk.get(name).and_then(Value::as_str);
         let may_verify = match jwk.get("key_ops") {
@@ -176,7 +177,8 @@ impl PublicKey {
         }
     }
 
-    /// Returns modulus and exponent of an RSA key, big-endian without leading zeros. `None` for any other key.
+    /// Returns modulus and exponent of an RSA key, big-endian without leading zeros. The result is `None` for any other
+    /// key.
     pub fn rsa_components(&self) -> Option<(&[u8], &[u8])> {
         match &self.0 {
             Key::Rsa(rsa) => Some((&rsa.n, &rsa.e)),

@@ -13,7 +13,7 @@ pub struct NumericDate {
 }
 
 impl NumericDate {
-    /// Reads a JSON number. `None` for a negative number (also `-0`) and for any other type.
+    /// Reads a JSON number. The result is `None` for a negative number (also `-0`) and for any other type.
     pub(super) fn of_number(value: &Value) -> Option<Self> {
         if let Some(seconds) = value.as_u64() {
             return Some(Self { seconds, has_fraction: false });

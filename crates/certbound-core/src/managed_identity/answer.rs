@@ -22,8 +22,8 @@ pub struct BearerAnswer {
     pub access_token: Secret,
     /// The time at which the token expires.
     pub expires_at: UnixTime,
-    /// The time after which the client should request a new token: half of the lifetime. `None` if the lifetime is at
-    /// most two hours.
+    /// The time after which the client should request a new token: half of the lifetime. The value is `None` if the
+    /// lifetime is at most two hours.
     pub refresh_at: Option<UnixTime>,
     /// `client_id`, `object_id`, and `msi_res_id` or `mi_res_id`: the identity that the token is for. `mi_res_id` is
     /// read only if `msi_res_id` is absent. Each value is `None` if the response does not have the member.
@@ -79,7 +79,7 @@ fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
 pub struct MachineError {
     /// The HTTP status.
     pub status: u16,
-    /// The platform's own code, such as `invalid_request`. Empty if the response has no code.
+    /// The platform's own code, such as `invalid_request`. The text is empty if the response has no code.
     pub reason: String,
     /// The platform's own message.
     pub message: String,
@@ -154,7 +154,7 @@ impl std::error::Error for MachineError {}
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum MalformedMachineAnswer {
-    /// The body is not a JSON object.
+    /// The body is not an acceptable JSON object.
     #[error("the platform's response cannot be read: {0}")]
     #[strum(props(code = "managed_identity_response_parse_failure"))]
     Json(#[from] JsonError),

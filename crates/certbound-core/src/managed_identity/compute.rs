@@ -16,13 +16,13 @@ pub const COMPUTE_VERSION: &str = "2021-02-01";
 /// region are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComputeMetadata {
-    /// `osType`. Empty if the response does not have it.
+    /// `osType`. The text is empty if the response does not have it.
     pub os_type: String,
-    /// `securityProfile.securityType`. Empty if the response does not have it.
+    /// `securityProfile.securityType`. The text is empty if the response does not have it.
     pub security_type: String,
-    /// `azEnvironment`: the name of the cloud. Empty if the response does not have it.
+    /// `azEnvironment`: the name of the cloud. The text is empty if the response does not have it.
     pub environment: String,
-    /// `location`, unchecked. Empty if the response does not have it.
+    /// `location`, unchecked. The text is empty if the response does not have it.
     pub location: String,
 }
 
@@ -38,7 +38,8 @@ impl ComputeMetadata {
     /// Parses the body of a response with status 200.
     ///
     /// # Errors
-    /// [`MalformedMachineAnswer`] if the body is not a JSON object. A missing member is not an error.
+    /// [`MalformedMachineAnswer`] if the body is not a JSON object without duplicate names. A missing member is not an
+    /// error.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedMachineAnswer> {
         let text = |members: &Map<String, Value>, name: &str| {
             members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -53,8 +54,9 @@ impl ComputeMetadata {
         })
     }
 
-    /// Returns the URL of the attestation service of the machine's cloud and region. `None` if the cloud is unknown, or
-    /// if `location` is not a region: a slash or a dot in it would send the evidence of the key to a different host.
+    /// Returns the URL of the attestation service of the machine's cloud and region. The result is `None` if the cloud
+    /// is unknown, or if `location` is not a region: a slash or a dot in it would send the evidence of the key to a
+    /// different host.
     pub fn attestation_endpoint(&self) -> Option<String> {
         let of_cloud = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case(&self.environment);
         let (_, domain) = ATTESTATION.iter().find(of_cloud)?;

@@ -11,7 +11,7 @@ pub const LOCATION_PATH: &str = "/metadata/instance/compute/location";
 pub const LOCATION_VERSION: &str = "2021-02-01";
 
 /// Returns path and query of a request for the region. If the request has no version, the metadata service answers with
-/// the versions that it supports.
+/// its supported versions.
 pub fn location_target(version: Option<&str>) -> String {
     match version {
         Some(version) => format!("{LOCATION_PATH}?api-version={version}&format=text"),
@@ -19,7 +19,7 @@ pub fn location_target(version: Option<&str>) -> String {
     }
 }
 
-/// Reads the region from an answer with status 200. Nothing is trimmed, and the case is kept.
+/// Reads the region from an answer with status 200. The text is not trimmed, and its case is kept.
 ///
 /// # Errors
 /// [`DetectionFailure::NotARegion`] if the text is not a region.
@@ -28,8 +28,8 @@ pub fn location(body: &[u8]) -> Result<Region, DetectionFailure> {
     Region::parse(&text).map_err(|_| DetectionFailure::NotARegion { shown: shown(&text) })
 }
 
-/// Reads the newest version from an answer with status 400: the first of `newest-versions`. `None` if the list has no
-/// entry, or if its first entry is not a version. A version has digits and hyphens only.
+/// Reads the newest version from an answer with status 400: the first of `newest-versions`. The result is `None` if the
+/// list has no entry, or if its first entry is not a version. A version is 1 to 32 digits and hyphens.
 pub fn newest_version(body: &[u8]) -> Option<String> {
     let members = json::parse_object(body).ok()?;
     let version = members.get("newest-versions")?.as_array()?.first()?.as_str()?;

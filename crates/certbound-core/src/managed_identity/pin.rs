@@ -50,7 +50,7 @@ impl fmt::Debug for ServerThumbprint {
     }
 }
 
-/// Reads 40 hexadecimal digits in either case. Colons and white space are ignored.
+/// Reads 40 hexadecimal digits in upper or lower case. Colons and white space are ignored.
 impl FromStr for ServerThumbprint {
     type Err = ServerThumbprintError;
 
@@ -81,7 +81,7 @@ pub enum ServerThumbprintError {
         /// The start of the text, escaped.
         shown: String,
     },
-    /// The text has too few or too many digits.
+    /// The text has fewer or more than 40 digits.
     #[error(
         "the thumbprint has {found} hexadecimal digits, but the SHA-1 thumbprint of a certificate has 40"
     )]

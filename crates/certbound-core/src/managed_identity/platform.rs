@@ -91,8 +91,8 @@ impl IssuedCredential {
     /// Parses the body of a response with status 200.
     ///
     /// # Errors
-    /// [`MalformedMachineAnswer`] if a member is missing or malformed. The endpoint must be an `https` URL with a host
-    /// name, because the client proves possession of its key at this endpoint.
+    /// [`MalformedMachineAnswer`] if a member is missing or malformed. The endpoint must be a host name or an `https`
+    /// URL with a host name, because the client proves possession of its key at this endpoint.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedMachineAnswer> {
         use base64::Engine as _;
 

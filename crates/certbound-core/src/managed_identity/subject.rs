@@ -7,8 +7,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 use super::IssuedCredential;
 
 impl IssuedCredential {
-    /// Whether the certificate's subject is the identity that the response names. The subject must have one common
-    /// name, the client id, and one domain component, the tenant.
+    /// Whether the certificate's subject is the identity that the response names. The subject must have exactly one
+    /// common name (the client id) and one domain component (the tenant).
     ///
     /// The method compares the attributes themselves: in the text form, a value can look like a different attribute.
     pub fn names_its_identity(&self) -> bool {

@@ -24,7 +24,7 @@ pub enum Failure {
     ClientRefused,
     /// The server of the token service rejected the certificate in TLS, by an alert.
     CertificateAlert,
-    /// The connection ended after the client sent the certificate, and before any part of a response arrived.
+    /// After the client sent the certificate, the connection ended without any part of a response.
     EndedAfterCertificate,
     /// The client rejected the server's certificate, or TLS failed for another reason than the client's certificate.
     ServerRejected,
@@ -42,7 +42,7 @@ pub enum Failure {
     ClaimsChallenge,
     /// The token service refused the request for any other reason.
     RequestRefused,
-    /// Nothing failed: the caller forced a refresh.
+    /// No request failed: the caller forced a refresh.
     ForcedRefresh,
 }
 
@@ -146,8 +146,8 @@ impl Failure {
         }
     }
 
-    /// Returns the number that determines the kind of failure of a refusal. If no number determines the kind, returns
-    /// the first number.
+    /// Returns the number that determines the kind of failure of a refusal. If no number determines the kind, the
+    /// result is the first number.
     pub fn number_of(answer: &AuthorityError) -> Option<u32> {
         let failure = Self::of_refusal(answer);
         answer.numbers().find(|number| failure.has_number(*number)).or_else(|| answer.aadsts())
@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    /// A certificate source decides by the number, so the number must be the one that determined the failure.
+    /// A certificate source decides by the number, so it must be the number that determined the failure.
     #[test]
     fn the_number_of_a_refusal_is_the_number_that_decides() {
         for (codes, number) in [
@@ -324,7 +324,8 @@ mod tests {
         assert!(table.eq(rows), "the table and its documentation change together");
     }
 
-    /// A failure of the network, of the service or of the server's certificate never replaces the client's certificate.
+    /// A failure of the network, the service, the server's certificate or the request never replaces the client's
+    /// certificate.
     #[test]
     fn only_a_blamed_certificate_is_replaced() {
         for &failure in Failure::ALL {
