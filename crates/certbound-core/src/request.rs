@@ -86,13 +86,13 @@ pub struct TokenRequest<'a> {
     pub claims: Option<&'a str>,
     /// The `fmi_path` parameter.
     pub fmi_path: Option<&'a str>,
-    /// Parameters that follow all others. Their names must not be among [`TokenRequest::OWN_PARAMETERS`].
+    /// Parameters that follow all other parameters. Their names must not be among [`TokenRequest::OWN_PARAMETERS`].
     pub extra: &'a [(String, String)],
 }
 
 impl<'a> TokenRequest<'a> {
-    /// The names that [`TokenRequest::extra`] must not have: the names that this type writes, `code`, and `req_cnf`,
-    /// which belongs to a different scheme.
+    /// The forbidden names in [`TokenRequest::extra`]: the names that this type writes, `code`, and `req_cnf` (a
+    /// parameter of a different scheme).
     pub const OWN_PARAMETERS: [&'static str; 14] = [
         "client_id",
         "client_secret",
@@ -116,7 +116,7 @@ impl<'a> TokenRequest<'a> {
         Self::OWN_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
-    /// Does the same as [`TokenRequest::is_own`] for a name that is percent-encoded, as in a query.
+    /// Does the same as [`TokenRequest::is_own`] for a percent-encoded name, as in a query.
     pub fn is_own_encoded(name: &str) -> bool {
         form_urlencoded::parse(name.as_bytes()).any(|(name, _)| Self::is_own(&name))
     }
@@ -201,7 +201,7 @@ impl ReceivedForm {
     ///
     /// # Errors
     /// [`FormError`] if a name occurs twice (RFC 6749, section 3.2), if a percent sign is not followed by two
-    /// hexadecimal digits, if bytes are not UTF-8, or if there are too many parameters.
+    /// hexadecimal digits, if bytes are not UTF-8, or if the form has more than [`Self::MAX_PARAMETERS`] parameters.
     pub fn decode(body: &[u8]) -> Result<Self, FormError> {
         let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
         for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -221,7 +221,8 @@ impl ReceivedForm {
         Ok(Self { fields })
     }
 
-    /// The value of `name`. `None` if it is absent or empty: OAuth treats both alike (RFC 6749, section 3.2).
+    /// The value of `name`. The result is `None` if the parameter is absent or empty: OAuth treats both cases alike
+    /// (RFC 6749, section 3.2).
     pub fn value(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()

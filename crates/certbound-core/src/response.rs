@@ -206,7 +206,7 @@ pub enum MalformedAnswer {
         /// The length of the response in bytes.
         length: usize,
     },
-    /// The response is not a JSON object.
+    /// The response is not an acceptable JSON object.
     #[error("the token service's response cannot be read: {0}")]
     #[strum(props(code = "json_parse_failed"))]
     NotJson(JsonError),

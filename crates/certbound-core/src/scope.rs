@@ -1,5 +1,4 @@
-//! The scope of a token: a resource's scope, which the caller gives, or the exchange scope, which is derived from the
-//! cloud.
+//! The scope of a token: the scope of a resource, which the caller gives, or the exchange scope of a cloud.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -63,9 +62,8 @@ impl ResourceScope {
     /// Parses `{resource}/.default`.
     ///
     /// # Errors
-    /// [`ScopeError`] if the text is empty, longer than 1024 bytes, or has a character that no scope may have. The text
-    /// must have exactly one scope, which ends in `/.default` and is not the audience of the token exchange in any
-    /// cloud.
+    /// [`ScopeError`] if the text is empty, longer than 1024 bytes, or has a forbidden character. The text must have
+    /// exactly one scope, which ends in `/.default` and is not the audience of the token exchange in any cloud.
     pub fn parse(text: &str) -> Result<Self, ScopeError> {
         if text.is_empty() {
             return Err(ScopeError::Empty);
@@ -88,13 +86,14 @@ impl ResourceScope {
         Ok(Self::of(text.into()))
     }
 
-    /// Parses the scopes of an authority other than Entra: one or more, separated by spaces.
+    /// Parses the scopes of an authority other than Entra: one or more scopes, separated by spaces.
     ///
     /// Entra's client-credentials flow accepts only one scope of the form `{resource}/.default`. Use
     /// [`ResourceScope::parse`] for that flow.
     ///
     /// # Errors
-    /// [`ScopeError`] if the text is empty, too long or malformed, or has the audience of the token exchange.
+    /// [`ScopeError`] if the text is empty, longer than 1024 bytes or malformed, or has the audience of the token
+    /// exchange.
     pub fn of_other_authority(text: &str) -> Result<Self, ScopeError> {
         let scopes: Vec<&str> = text.split(' ').filter(|scope| !scope.is_empty()).collect();
         let joined = scopes.join(" ");
@@ -206,8 +205,8 @@ impl ExchangeScope {
 
 /// Whether `granted` (the scopes of a response) contains each scope of `asked` that must be granted. Scopes with and
 /// without `/.default` are the same, because the response of a managed identity has the resource without `/.default`.
-/// Scopes that differ only in case are the same if the authority [ignores
-/// case](crate::authority::AuthorityKind::ignores_case).
+/// If the authority [ignores case](crate::authority::AuthorityKind::ignores_case), a scope is the same in upper and
+/// lower case.
 ///
 /// In a user flow, two kinds of scopes need not be granted: the scopes that every user flow requests, and the scopes
 /// that end in `/.default`. The response names the permissions that `/.default` represents.

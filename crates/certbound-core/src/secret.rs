@@ -50,7 +50,7 @@ impl fmt::Debug for Secret {
 /// A buffer of secret bytes. It is wiped from memory when it is dropped, and never printed.
 ///
 /// It can be filled like a `Vec`. A `Vec` that grows beyond its capacity leaves a copy of the bytes in memory, so
-/// choose a capacity that is large enough.
+/// choose a sufficient capacity.
 #[derive(Default)]
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 

@@ -147,7 +147,7 @@ mod tests {
         for c in ranges.into_iter().flat_map(|(first, last)| first..=last).filter_map(char::from_u32) {
             assert_eq!(one_line(&format!("a{c}b")), "a b", "{:04x}", u32::from(c));
         }
-        // The neighbouring characters are visible.
+        // The neighbouring characters and the joiners are not active.
         for c in
             "\u{34e}\u{350}\u{115e}\u{1161}\u{3163}\u{3165}\u{fdff}\u{fe10}\u{ff9f}\u{ffa1}\u{200c}\u{200d}"
                 .chars()

@@ -14,7 +14,7 @@ use crate::shown::shown;
 pub struct TenantId(Arc<str>);
 
 impl TenantId {
-    /// Parses a tenant, and converts it to lower case. Nothing is trimmed.
+    /// Parses a tenant, and converts it to lower case. The text is not trimmed.
     ///
     /// # Errors
     /// [`TenantError::Tenantless`] for `common` and `organizations`. [`TenantError::Malformed`] for any other text that

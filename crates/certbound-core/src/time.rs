@@ -25,8 +25,8 @@ impl UnixTime {
         Self(seconds)
     }
 
-    /// Parses a date of an HTTP header, in any form that RFC 9110 (section 5.6.7) accepts. `None` for any other text
-    /// and for a date before 1970.
+    /// Parses a date of an HTTP header, in any form that RFC 9110 (section 5.6.7) accepts. The result is `None` for any
+    /// other text and for a date before 1970.
     pub fn from_http_date(text: &str) -> Option<Self> {
         // This crate does not use the type of the system's clock by name, so this function parses the epoch too.
         let epoch = httpdate::parse_http_date("Thu, 01 Jan 1970 00:00:00 GMT").ok()?;

@@ -15,7 +15,7 @@ use crate::authorization::Scheme;
 use crate::policy::BindingPolicy;
 use crate::refusal::Refusal;
 
-/// The form of the responses to refusals. Each kind of refusal has one fixed text, which contains nothing of the
+/// The form of the responses to refusals. Each kind of refusal has one fixed text, which contains no part of the
 /// request.
 ///
 /// A [`VerifyLayer`](crate::VerifyLayer) without its own style uses the style of its verifier's binding policy:

@@ -37,7 +37,7 @@ impl<'a> Authorization<'a> {
     /// Reads the only `Authorization` header.
     ///
     /// The scheme may be in upper or lower case (RFC 9110, section 11.1), and exactly one space must follow. The
-    /// grammar allows more spaces, but no client sends them. A strict form prevents that two servers read one header
+    /// grammar allows more spaces, but no client sends them. With a strict form, two servers cannot read one header
     /// differently.
     ///
     /// # Errors

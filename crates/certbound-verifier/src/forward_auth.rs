@@ -18,8 +18,8 @@ use crate::layer::{VerifyLayer, has_token, has_two_lengths};
 use crate::refusal::Refusal;
 use crate::verified::Verified;
 
-/// The headers in which proxies put the URL that the client requested: nginx by convention, its ingress controller,
-/// Caddy and Traefik, Envoy, IIS. A client that sends one of these headers itself can only cause the refusal of its own
+/// The headers in which proxies put the URL of the client's request: nginx by convention, its ingress controller, Caddy
+/// and Traefik, Envoy, IIS. A client that sends one of these headers itself can only cause the refusal of its own
 /// request.
 const URLS: [&str; 6] = [
     "x-original-uri",
@@ -37,8 +37,8 @@ const METHODS: [&str; 2] = ["x-original-method", "x-forwarded-method"];
 ///
 /// An acceptance always has these seven headers: `X-Certbound-Client-Id`, `-Tenant-Id`, `-Object-Id`, `-Subject`,
 /// `-Roles`, `-Scopes` and `-Certificate`. A header without a value is empty, so a proxy that copies the seven headers
-/// replaces every header that the client sent under these names. A refusal does not have these headers, because no
-/// proxy forwards a refused request.
+/// replaces all headers of the client with these names. A refusal does not have these headers, because no proxy
+/// forwards a refused request.
 ///
 /// `ForwardAuth` checks neither method nor path nor body, because they belong to the client's request. It checks the
 /// URLs for a token: the request's own URL, and the URL that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or
@@ -53,7 +53,7 @@ pub struct ForwardAuth {
 }
 
 impl ForwardAuth {
-    /// Makes a value that decides as `layer` does. Set the proxy with [`VerifyLayer::behind`].
+    /// Makes a value that decides like `layer`. Set the proxy with [`VerifyLayer::behind`].
     pub fn new(layer: VerifyLayer) -> Self {
         Self { layer: Arc::new(ArcSwap::from_pointee(layer)) }
     }
@@ -154,8 +154,8 @@ fn accepted(verified: &Verified) -> Response<Bytes> {
     response
 }
 
-/// Returns a claim as a header value. The value is empty if the claim has any character that is not printable ASCII, or
-/// white space at an end: other parsers could read a different value.
+/// Returns a claim as a header value. The value is empty if the claim has a character outside printable ASCII, or white
+/// space at an end: other parsers could read a different value.
 fn one(claim: Option<&str>) -> HeaderValue {
     let claim = claim.filter(|claim| {
         claim.trim() == *claim && claim.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
@@ -163,8 +163,8 @@ fn one(claim: Option<&str>) -> HeaderValue {
     claim.and_then(|claim| HeaderValue::from_str(claim).ok()).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Joins several values with spaces. The result is empty if a value has a space, because parsers would read it as two
-/// values.
+/// Joins several values with spaces. The result is empty if a value is empty or has a space: parsers would read
+/// different values.
 fn several<'a>(values: impl Iterator<Item = &'a str>) -> HeaderValue {
     let values: Vec<_> = values.collect();
     let is_word = |value: &&str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());

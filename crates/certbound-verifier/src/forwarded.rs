@@ -18,7 +18,7 @@ pub use self::name::HeaderNameError;
 use crate::peer::PeerCertificate;
 use crate::refusal::{ForwardedError, MAX_CERTIFICATE_HEADER};
 
-/// A proxy that terminates TLS, the header that it writes, and the addresses from which the header is accepted.
+/// A TLS-terminating proxy, its certificate header, and the addresses from which this header is accepted.
 ///
 /// The proxy must remove the header from the requests of clients. The header is never combined with the certificate of
 /// the connection.
@@ -83,7 +83,7 @@ impl TrustedProxy {
     ///
     /// A second element and every other key are refused. Envoy does not escape the names in the client's certificate
     /// (`Subject`, `URI`, `DNS`), so a certificate could add elements. If a request passes several Envoy proxies, the
-    /// first proxy must write the header, and the others must forward it.
+    /// first proxy must write the header, and the other proxies must forward it.
     pub fn envoy(sources: impl IntoIterator<Item = IpNet>) -> Self {
         Self::new(Format::Envoy, HeaderName::from_static("x-forwarded-client-cert"), sources)
     }
@@ -104,8 +104,7 @@ impl TrustedProxy {
     /// remove the header from the requests of clients.
     ///
     /// # Errors
-    /// [`HeaderNameError`] for Envoy, which writes one header only, and for headers that are reserved for a different
-    /// purpose.
+    /// [`HeaderNameError`] for Envoy, which writes one header only, and for headers with a different purpose.
     pub fn with_header_name(self, name: HeaderName) -> Result<Self, HeaderNameError> {
         if name == self.name {
             return Ok(self);
@@ -132,8 +131,8 @@ impl TrustedProxy {
     ///
     /// # Errors
     /// [`ForwardedError`], for example if the request was not sent from an address of the proxy, or if the header
-    /// occurs twice. It is also an error if a second header's name differs only in `_` and `-`, because some servers
-    /// treat the two names as the same name.
+    /// occurs twice. A second header whose name differs only in `_` and `-` is also an error: some servers treat the
+    /// two names as the same name.
     pub fn certificate(&self, from: IpAddr, headers: &HeaderMap) -> Result<PeerCertificate, ForwardedError> {
         self.read(Some(PeerAddress::Ip(from)), headers)
     }

@@ -87,7 +87,7 @@ impl Issuer {
     /// Returns Entra in `cloud` as the issuer of every tenant for whose id `rule` returns true.
     ///
     /// The verifier calls `rule` with a GUID in lower case, before it checks the signature. A rule that is always true
-    /// accepts applications of tenants that you do not know.
+    /// accepts applications of unknown tenants.
     pub fn entra_where(cloud: Cloud, rule: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self(Kind::Entra { cloud, tenants: Tenants::Rule(Arc::new(rule)) })
     }

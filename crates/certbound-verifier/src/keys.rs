@@ -28,7 +28,7 @@ pub(crate) enum Keys {
 #[derive(Clone)]
 pub(crate) struct Snapshot {
     pub(crate) keys: Arc<KeySet>,
-    /// A number that changes when the keys change.
+    /// Each change of the keys changes this number.
     pub(crate) generation: u64,
 }
 
@@ -46,8 +46,7 @@ impl Keys {
         Self::Fetched(Arc::new(Source::new(issuer, fetch, clock, observer)))
     }
 
-    /// Copies the keys of an earlier verifier, if both are keys of the same issuer and were fetched from the same
-    /// documents.
+    /// Copies the keys of an earlier verifier, if both verifiers read the same documents and accept the same keys.
     pub(crate) fn adopt(&self, other: &Self) {
         if let (Self::Fetched(own), Self::Fetched(other)) = (self, other) {
             own.adopt(other);
@@ -75,7 +74,7 @@ impl Keys {
     /// no fetch.
     ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`] if there are no keys that may be used.
+    /// [`Refusal::KeysUnavailable`] if there are no usable keys.
     pub(crate) async fn current(
         &self,
         may_fetch: bool,

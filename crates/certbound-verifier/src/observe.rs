@@ -29,14 +29,15 @@ pub trait Observer: Send + Sync + 'static {
     /// Observes a decision about a request, or about a token. By default, it does nothing.
     ///
     /// [`Verifier::verify`](crate::Verifier::verify) and the layers report each decision once.
-    /// [`Verifier::check`](crate::Verifier::check) and [`Verifier::explain`](crate::Verifier::explain) report nothing.
+    /// [`Verifier::check`](crate::Verifier::check) and [`Verifier::explain`](crate::Verifier::explain) report no
+    /// decision.
     fn decided(&self, _decision: &Decision<'_>) {}
 
     /// Observes the end of a fetch of an issuer's keys. By default, it does nothing.
     fn fetched(&self, _fetch: &KeyFetch<'_>) {}
 }
 
-/// A decision of a verifier. It contains nothing of the token.
+/// A decision of a verifier. Its refusal may contain claims of the token, but never the token.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Decision<'a> {

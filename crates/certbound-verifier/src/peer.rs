@@ -77,7 +77,8 @@ impl PeerCertificate {
         self.0.as_ref().map(|facts| facts.thumbprint)
     }
 
-    /// Returns the first and the last time at which the certificate is valid. `None` if there is no certificate.
+    /// Returns the first and the last time at which the certificate is valid. The result is `None` if there is no
+    /// certificate.
     pub fn validity(&self) -> Option<(UnixTime, UnixTime)> {
         self.0.as_ref().map(|facts| (facts.not_before, facts.not_after))
     }

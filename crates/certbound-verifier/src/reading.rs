@@ -12,13 +12,14 @@ pub(crate) enum Reading {
     Entra,
     /// Any other issuer.
     Standard {
-        /// The claim that names the client, if the resource's owner configured it.
+        /// The configured claim that names the client.
         client_claim: Option<Arc<str>>,
     },
 }
 
-/// The claims that may name the client at an issuer other than Entra: RFC 9068, section 2.2; OpenID Connect Core,
-/// section 2, which Keycloak and Auth0 follow; Okta. `appid` is not in this list, because only Entra uses it.
+/// The claims that may name the client at an issuer other than Entra: `client_id` of RFC 9068, section 2.2; `azp` of
+/// OpenID Connect Core, section 2 (Keycloak and Auth0); `cid` of Okta. `appid` is not in this list, because only Entra
+/// uses it.
 const CLIENT_CLAIMS: [&str; 3] = ["client_id", "azp", "cid"];
 
 /// The error for claims that name different clients, or for a claim that is not a string.
@@ -26,8 +27,8 @@ const CLIENT_CLAIMS: [&str; 3] = ["client_id", "azp", "cid"];
 pub(crate) struct Contradiction;
 
 impl Reading {
-    /// Returns the client id. `None` if no claim names a client. At Entra it is `azp` of a version 2 token, or `appid`
-    /// of a version 1 token.
+    /// Returns the client id, or `None` if no claim names a client. At Entra it is `azp` of a version 2 token, or
+    /// `appid` of a version 1 token.
     pub(crate) fn client<'c>(&self, claims: &'c Claims) -> Result<Option<&'c str>, Contradiction> {
         match self {
             Self::Entra if claims.string("ver") == Some("1.0") => one(claims, &["appid"]),

@@ -18,7 +18,7 @@ pub(crate) use self::forwarded::MAX_CERTIFICATE_HEADER;
 /// the order of these variants.
 ///
 /// `Display` is for the log of the resource. It may show claims of the token, shortened and escaped, but never the
-/// token. The caller gets [`Refusal::description`], which contains nothing of the request.
+/// token. The caller gets [`Refusal::description`], which contains no part of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -196,7 +196,7 @@ pub enum Refusal {
         /// The time of the check.
         now: UnixTime,
     },
-    /// The token expires before it becomes valid, or its lifetime is longer than the policy accepts.
+    /// The token expires before it becomes valid, or its lifetime is too long for the policy.
     #[error("the token's lifetime is not accepted: from {from} to {to}")]
     #[strum(props(code = "token_lifetime_refused"))]
     #[strum(props(description = "the token's lifetime is not accepted"))]
@@ -344,7 +344,7 @@ pub enum Refusal {
     KeysUnavailable {
         /// The reason of the last failure.
         reason: String,
-        /// The host of the document that the verifier could not use. `None` if no fetch failed at a host.
+        /// The host of the document that the verifier could not use. The value is `None` if no fetch failed at a host.
         host: Option<String>,
         /// Whether the next fetch may succeed without a change. It is false for a certificate that is not trusted.
         is_transient: bool,
@@ -367,7 +367,7 @@ impl Refusal {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// Returns the text for the caller. Each reason has one fixed text, which contains nothing of the request.
+    /// Returns the text for the caller. Each reason has one fixed text, which contains no part of the request.
     pub fn description(&self) -> &'static str {
         self.get_str("description").unwrap_or_default()
     }

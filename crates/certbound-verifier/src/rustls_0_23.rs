@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 ///
 /// A client certificate is requested in the first handshake, without naming issuers. It is not required, so that the
 /// resource can refuse a request without a certificate by an HTTP response. Sessions are never resumed and early data
-/// is never read, because neither repeats the proof of possession.
+/// is never read, because neither of the two repeats the proof of possession.
 ///
 /// # Errors
 /// [`rustls::Error`] if chain or key cannot be read, or if they do not belong together. A build with the feature `fips`
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     /// Cases 18 to 21 of the numbered tests in `tests/numbered`. The test checks only the configuration, because 0-RTT
-    /// and renegotiation cannot occur: rustls reads early data only if its size is set, and rustls does not implement
+    /// and renegotiation cannot occur. The library reads early data only if its size is set, and does not implement
     /// renegotiation.
     #[test]
     fn v18_to_v21_nothing_of_an_earlier_handshake_is_taken_over() {

@@ -29,8 +29,8 @@ use crate::verified::Verified;
 ///
 /// The verifier checks form, scheme, issuer, tenant, version, audience, times, algorithm, key, signature, binding, the
 /// certificate's dates, the kind of caller, the client, and roles or scopes. It does **not** check the issuer of the
-/// client certificate or its revocation, because a binding needs neither check. It does not check whether the token was
-/// used before, or the caller's permissions beyond roles and scopes.
+/// client certificate or its revocation, because a binding needs neither check. It does not detect a second use of a
+/// token, and does not check the caller's permissions beyond roles and scopes.
 ///
 /// ```
 /// use certbound_verifier::{Cloud, Issuer, TenantId, Verifier};
@@ -64,7 +64,8 @@ impl Verifier {
         VerifierBuilder::default()
     }
 
-    /// Decides with the given keys at the given time. This method does no I/O, reads no clock and remembers nothing.
+    /// Decides with the given keys at the given time. This method does no I/O, reads no clock and remembers no
+    /// decision.
     ///
     /// # Errors
     /// [`Refusal`]: the first reason in the order of its variants.
@@ -99,8 +100,8 @@ impl Verifier {
     /// on up to 300 s. Meanwhile it uses the last keys until 24 hours after their fetch.
     ///
     /// A token with an unknown key waits at most two seconds for a fetch. If there are no keys, or if the keys are
-    /// older than 70 minutes and the last fetch did not fail, a token that needs a key waits until the fetch ends. The
-    /// Tokio runtime must have its timer enabled (`enable_time`).
+    /// older than 70 minutes and the last fetch did not fail, a token waits for the end of the fetch. The Tokio runtime
+    /// must have its timer enabled (`enable_time`).
     ///
     /// The method logs a line for each token without `cnf` that it accepts, with client and issuer. When the log has no
     /// more of these lines, the binding policy can require bound tokens.
@@ -161,8 +162,8 @@ impl Verifier {
         self.inner.keys.iter().for_each(Keys::refresh);
     }
 
-    /// Returns the state of the keys of each issuer, in the order in which the issuers were added. This method fetches
-    /// nothing.
+    /// Returns the state of the keys of each issuer, in the order in which the issuers were added. This method starts
+    /// no fetch.
     pub fn key_status(&self) -> Vec<KeyStatus> {
         let both = self.inner.issuers.iter().zip(&self.inner.keys);
         both.map(|(issuer, keys)| keys.status(issuer)).collect()
@@ -175,8 +176,8 @@ impl Verifier {
     /// [`Verifier::verify`]. Use it for your own tokens only.
     ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`] if there are no keys that may be used. If the verifier refuses the token before it
-    /// needs a key, the set is empty and there is no error.
+    /// [`Refusal::KeysUnavailable`] if there are no usable keys. For a token that the verifier refuses without a key,
+    /// the set is empty and there is no error.
     pub async fn keys_of(&self, authorization: &Authorization<'_>) -> Result<Arc<KeySet>, Refusal> {
         let (inner, peer) = (&self.inner, PeerCertificate::none());
         let attempt = Attempt { authorization: *authorization, peer: &peer, now: inner.clock.now() };
@@ -236,8 +237,8 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-/// Logs an accepted token without a binding. Remembered decisions are logged too, so that the log shows when every
-/// client has a bound token.
+/// Logs an accepted token without a binding. Remembered decisions are logged too. The log then shows when every client
+/// has a bound token.
 fn log_unbound(verified: &Verified) {
     if verified.thumbprint().is_none() {
         let client = shown_or_none(verified.client_id());

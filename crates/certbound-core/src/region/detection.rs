@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Region;
 
-/// The place from which the region of the machine was read. `Display` writes its stable name: the name of the variable,
-/// or `metadata_service`.
+/// The source of the region of the machine. `Display` writes its stable name: the name of the variable, or
+/// `metadata_service`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
 #[non_exhaustive]
 pub enum RegionSource {
@@ -26,7 +26,7 @@ pub enum RegionSource {
 pub struct DetectedRegion {
     /// The region.
     pub region: Region,
-    /// The place from which the region was read.
+    /// The source of the region.
     pub source: RegionSource,
 }
 
@@ -111,7 +111,7 @@ pub enum RegionOutcome {
     Named,
     /// The client detected the region of the machine.
     Detected {
-        /// The place from which the region was read.
+        /// The source of the region.
         source: RegionSource,
         /// Whether the client used the result of an earlier detection.
         remembered: bool,
@@ -137,7 +137,7 @@ impl RegionOutcome {
         self.into()
     }
 
-    /// The place from which a detected region was read.
+    /// The source of a detected region.
     pub fn source(&self) -> Option<RegionSource> {
         match self {
             Self::Detected { source, .. } => Some(*source),
@@ -145,7 +145,7 @@ impl RegionOutcome {
         }
     }
 
-    /// The reason why the client used the global endpoint although the application chose a region.
+    /// The reason why the client used the global endpoint instead of the chosen region.
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::NotDetected { failure } => Some(failure.to_string()),

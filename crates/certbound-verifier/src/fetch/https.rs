@@ -30,8 +30,8 @@ impl HttpsFetch {
         Self { proxy: Proxy::from_env(), client: Arc::default() }
     }
 
-    /// Reads the trust store now, so that an error is found before the first document is needed. Later documents use
-    /// this trust store.
+    /// Reads the trust store now, so that an error is found before the first fetch. Later documents use this trust
+    /// store.
     ///
     /// # Errors
     /// [`FetchError::Tls`] if the trust store cannot be read or contains no certificate. [`FetchError::NotFips`] if

@@ -63,7 +63,7 @@ pub enum KeySetError {
     /// The keys can verify signatures, but only of algorithms that are not accepted.
     #[error("the keys are for {found}, but the accepted algorithms are {accepted}")]
     NoneAccepted {
-        /// The algorithms that the keys name. For a key that names no algorithm, the kind of the key.
+        /// The algorithms of the keys. A key that names no algorithm is listed by its kind.
         found: String,
         /// The names of the accepted algorithms.
         accepted: String,
@@ -85,8 +85,8 @@ impl KeySet {
 
     /// Parses a JSON Web Key Set for `issuer`.
     ///
-    /// Keys that cannot be used are skipped, as RFC 7517, section 5, recommends: keys for encryption, of unknown kinds,
-    /// RSA keys under 2048 bits or with an even exponent, and keys that match no accepted algorithm of the issuer.
+    /// Unusable keys are skipped (RFC 7517, section 5), for example keys for encryption, keys of unknown kinds, RSA
+    /// keys under 2048 bits or with an even exponent, and keys that match no accepted algorithm of the issuer.
     ///
     /// # Errors
     /// [`KeySetError`], also if no key can be used.

@@ -10,7 +10,7 @@ use certbound_core::time::UnixTime;
 
 /// The verifier fetches keys of this age again in the background.
 pub(super) const REFRESH_AFTER: Duration = Duration::from_secs(3600);
-/// The verifier fetches keys of this age again before it uses them, unless the last fetch failed. Without a failure,
+/// If the last fetch succeeded, the verifier fetches keys of this age again before their next use. Without a failure,
 /// keys reach this age only if no token needed them for about 10 minutes.
 pub(super) const WAIT_AFTER: Duration = Duration::from_secs(3600 + 600);
 /// If the verifier cannot refresh its keys, it uses them up to this age.
@@ -102,7 +102,7 @@ impl Schedule {
         Self { fetched, ..Self::default() }
     }
 
-    /// Returns the time at which the fetch of the keys began, if the keys may be used.
+    /// Returns the start of the fetch of the keys, if the keys may be used.
     pub(super) fn usable_since(&self, now: UnixTime) -> Option<UnixTime> {
         self.fetched.filter(|_| self.has_usable_keys(now))
     }
@@ -167,7 +167,7 @@ impl Schedule {
     }
 
     /// Returns the longest time that a token waits for a fetch. If there are usable keys, a token with an unknown key
-    /// waits at most [`PATIENCE`]. Every other token that waits can wait until the fetch ends: the result is `None`.
+    /// waits at most [`PATIENCE`]. Every other waiting token can wait until the fetch ends: the result is `None`.
     pub(super) fn longest_wait(&self, now: UnixTime, wanted: Wanted) -> Option<Duration> {
         (wanted == Wanted::Unknown && self.has_usable_keys(now)).then_some(PATIENCE)
     }

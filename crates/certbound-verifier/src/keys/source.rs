@@ -27,7 +27,7 @@ pub(crate) struct Source {
     quiet: Quiet,
 }
 
-/// A request waits until `ended` reports that the fetch has ended, and at most for `at_most`.
+/// A request waits for the end of the fetch (`ended`), and at most for `at_most`.
 struct Wait {
     ended: watch::Receiver<()>,
     at_most: Option<Duration>,
@@ -37,11 +37,11 @@ struct Wait {
 struct State {
     schedule: Schedule,
     snapshot: Option<Snapshot>,
-    /// The generation of the last snapshot. The number is kept after the snapshot is removed, so that no later snapshot
+    /// The generation of the last snapshot. It is kept after the removal of the snapshot, so that no later snapshot
     /// gets the same number.
     generation: u64,
     failure: Option<Failure>,
-    /// The sender of the fetch in progress. When it is dropped, the requests that wait for the fetch wake up.
+    /// The sender of the fetch in progress. Its drop wakes the requests that wait for the fetch.
     ended: Option<watch::Sender<()>>,
 }
 
@@ -162,7 +162,7 @@ impl Source {
         (answer, ended.map(|ended| Wait { ended, at_most }))
     }
 
-    /// Fetches in a separate task, so that a caller that gives up does not cancel the fetch for the other callers.
+    /// Fetches in a separate task, so that a cancelled caller does not cancel the fetch for the other callers.
     fn begin(self: &Arc<Self>, flight: Flight) {
         let fetching = Fetching { source: Arc::clone(self), flight };
         tokio::spawn(async move {
@@ -273,8 +273,8 @@ impl Drop for Fetching {
     }
 }
 
-/// A copy of a part of the state, which the check of remembered decisions reads without the lock: the generation of the
-/// keys, and the time span in which no fetch is due. In this span a decision is valid if its generation is the current
+/// A copy of a part of the state, for the check of remembered decisions without the lock: the generation of the keys,
+/// and the time span in which no fetch is due. In this span a decision is valid if its generation is the current
 /// generation.
 #[derive(Default)]
 struct Quiet {
@@ -290,7 +290,7 @@ impl Quiet {
             state.schedule.quiet().map_or((0, 0), |(from, until)| (from.as_secs(), until.as_secs()));
         self.generation.store(state.snapshot.as_ref().map_or(0, |it| it.generation), Ordering::Relaxed);
         self.from.store(from, Ordering::Relaxed);
-        // A reader that loads this value then also loads the generation that was stored before it.
+        // After a load of this value, a reader also loads the generation that was stored before it.
         self.until.store(until, Ordering::Release);
     }
 

@@ -14,8 +14,8 @@ use crate::refusal::Refusal;
 ///
 /// Entra states the kind in `idtyp`. At other issuers, the verifier recognises an application's token by the forms that
 /// RFC 9068, Keycloak, Auth0, Okta, Duende and OpenIddict use (`docs/verifier.md` lists these forms). The verifier
-/// recognises a user's token by its scopes and by a `sub` that does not have one of these forms. A token that is
-/// neither, or that has a form of applications and claims of a sign-in, is accepted under [`Callers::Any`] only.
+/// recognises a user's token by its scopes and by a `sub` that does not have one of these forms. A token of neither
+/// kind, or a token with a form of applications and claims of a sign-in, is accepted under [`Callers::Any`] only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Callers {
@@ -76,7 +76,8 @@ impl Policy {
         }
     }
 
-    /// Checks that the token has one of the required roles or scopes, if the policy requires any.
+    /// Checks that the token has one of the required roles or scopes. Without required roles and scopes, every token
+    /// passes.
     pub(crate) fn check_permission(&self, reading: &Reading, claims: &Claims) -> Result<(), Refusal> {
         if self.roles.is_empty() && self.scopes.is_empty() {
             return Ok(());

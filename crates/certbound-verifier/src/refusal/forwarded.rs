@@ -7,7 +7,7 @@ use certbound_core::certificate::CertificateError;
 /// The largest header value that is read, in bytes.
 pub(crate) const MAX_CERTIFICATE_HEADER: usize = 16 * 1024;
 
-/// The reason why a certificate header is not accepted. The error contains nothing of the header's value.
+/// The reason why a certificate header is not accepted. The error contains no part of the header's value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardedError {
@@ -26,7 +26,7 @@ pub enum ForwardedError {
     /// The name of a second header differs from the configured name only in `_` and `-`.
     #[error("the name of a second header differs from the configured name only in `_` and `-`")]
     Ambiguous,
-    /// The header is larger than the limit.
+    /// The header is larger than 16 KiB.
     #[error("it is {length} bytes long; at most {MAX_CERTIFICATE_HEADER} bytes are accepted")]
     TooLarge {
         /// The length of the header in bytes.
@@ -43,7 +43,7 @@ pub enum ForwardedError {
         "it has more than one element: a second proxy added an element, or a name in a certificate contains a comma"
     )]
     SeveralElements,
-    /// Envoy's header has an unknown key, or a key whose value the client's certificate chooses.
+    /// Envoy's header has an unknown key, or a key whose value the client's certificate determines.
     #[error("it has a key other than By, Hash and Cert")]
     UnexpectedKey,
     /// The element of Envoy's header has no `Cert`.

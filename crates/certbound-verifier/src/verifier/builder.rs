@@ -158,15 +158,15 @@ impl VerifierBuilder {
         self
     }
 
-    /// Sets the observer, which replaces an earlier observer. Default: no observer, and nothing is measured.
+    /// Sets the observer, which replaces an earlier observer. Default: no observer and no measurements.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
     /// Begins with the keys that an earlier verifier has fetched, for a change of the settings without a pause. The
-    /// keys keep their age. The verifier fetches the keys of an issuer again if the settings of the issuer have
-    /// changed.
+    /// keys keep their age. The verifier fetches the keys of an issuer again if the URL of the metadata, the host of
+    /// the keys or the algorithms of the issuer have changed.
     ///
     /// Remembered decisions are not copied, because the new settings may refuse those tokens.
     pub fn with_keys_of(mut self, earlier: &Verifier) -> Self {
@@ -174,7 +174,7 @@ impl VerifierBuilder {
         self
     }
 
-    /// Makes the verifier. It fetches nothing.
+    /// Makes the verifier. This method starts no fetch.
     ///
     /// # Errors
     /// [`BuildError`] if the issuer, the audience or the allowed callers are missing, or if a setting is not

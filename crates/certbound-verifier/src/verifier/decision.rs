@@ -86,7 +86,7 @@ impl Inner {
         found.ok_or_else(|| Refusal::IssuerNotTrusted { found: shown(named) })
     }
 
-    /// Returns the client that a token names, shortened and escaped. Nothing is verified.
+    /// Returns the client that a token names, shortened and escaped. The token is not verified.
     pub(crate) fn claimed_client(&self, authorization: Authorization<'_>) -> Option<String> {
         let jws = UnverifiedJws::parse(authorization.token()).ok()?;
         let claims = jws.unverified_claims().ok()?;
@@ -100,7 +100,7 @@ impl Inner {
         keys.has(&self.issuers[read.issuer], read.kid(), read.algorithm)
     }
 
-    /// Returns the refusal that does not depend on the token's key, if there is one.
+    /// Returns the refusal that does not depend on the token's key, or `None`.
     pub(super) fn refusal_without_key(&self, read: &Read<'_>) -> Option<Refusal> {
         let claims = match read.jws.unverified_claims() {
             Ok(claims) => claims,

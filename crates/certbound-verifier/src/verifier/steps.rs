@@ -14,7 +14,7 @@ use crate::verified::Verified;
 pub enum Step {
     /// The token's form: three parts, strict base64url and JSON.
     Form,
-    /// `cnf`, and whether the scheme matches it.
+    /// `cnf`, and the scheme.
     Scheme,
     /// `iss`, `tid`, `ver`.
     Issuer,
@@ -67,7 +67,7 @@ pub struct Explanation {
     pub decision: Result<Verified, Refusal>,
 }
 
-/// The steps that passed. The default value records nothing.
+/// The steps that passed. The default value records no step.
 #[derive(Default)]
 pub(super) struct Trail(Option<Vec<(Step, Outcome)>>);
 

@@ -12,7 +12,7 @@ struct World {
     schedule: Schedule,
     now: UnixTime,
     flight: Option<Flight>,
-    /// The fetches that began: the time of each fetch, and whether an unknown key caused the fetch.
+    /// The time of each fetch. The flag is true if an unknown key caused the fetch.
     begun: Vec<(u64, bool)>,
     /// The time at which the fetch of the present keys began.
     fetched: Option<u64>,
@@ -277,8 +277,8 @@ fn most_within(begun: &[(u64, bool)], seconds: u64) -> usize {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Checks the rules in [`World::demand_by`]. In addition, few fetches begin, whatever the order of demands, ends
-    /// and pauses.
+    /// Checks the rules in [`World::demand_by`]. In addition, at most 3 fetches begin within 10 s, and at most 4 within
+    /// 30 s, in every order of demands, ends and pauses.
     #[test]
     fn fetches_are_bounded_in_every_sequence(events in prop::collection::vec(event(), 0..200)) {
         let world = after(&events);
@@ -306,7 +306,8 @@ proptest! {
             world.pass(1);
         }
         let seconds = world.secs() - from;
-        // If fetches succeed: one in 30 s, one refresh, and one in progress. If they fail: pauses of 10, 20, 40 ... s.
+        // If fetches succeed, one begins in 30 s, one is a refresh, and one is in progress. If they fail, the pauses
+        // are 10, 20, 40 ... s.
         let most = if good { seconds / 30 + 3 } else { 8 + seconds / 300 };
         prop_assert!(world.begun.len() as u64 <= most, "{} in {seconds} s", world.begun.len());
     }
@@ -372,7 +373,8 @@ proptest! {
         prop_assert_eq!(schedule.answer(now, Wanted::Unknown), Answer::Unknown);
     }
 
-    /// After the clock is set back, old keys are used for one more day at most, counted from the next demand.
+    /// After the clock is set back, old keys are used for at most 24 hours and 5 minutes more, counted from the next
+    /// demand.
     #[test]
     fn a_clock_set_back_prolongs_no_keys(
         events in prop::collection::vec(event(), 0..60),
