@@ -250,7 +250,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`NoExchangeAudience`], if the cloud has no token exchange, or if no known cloud has the host. The metadata of
-    /// an environment can state that an unknown host is another name of a known host.
+    /// an environment can state that an unknown host is an alias of a known host.
     pub fn exchange_uri(&self) -> Result<&'static str, NoExchangeAudience> {
         let cloud = self.exchange_cloud()?;
         cloud.exchange_uri().ok_or(NoExchangeAudience::Cloud { cloud })

@@ -92,8 +92,8 @@ impl CertificateChain {
     /// Makes a chain from certificates in DER, leaf first.
     ///
     /// # Errors
-    /// [`CertificateError`] if the chain is empty or too long, or if a certificate does not parse or has bytes after
-    /// its end.
+    /// [`CertificateError`] if the chain does not have 1 to 16 certificates, or if a certificate does not parse or has
+    /// bytes after its end.
     pub fn from_der(ders: Vec<Vec<u8>>) -> Result<Self, CertificateError> {
         if ders.len() > Self::MAX_LENGTH {
             return Err(CertificateError::TooLong { length: ders.len() });

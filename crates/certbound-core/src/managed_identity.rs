@@ -73,7 +73,7 @@ impl IdentityId {
     ///
     /// # Errors
     /// [`IdentityIdError`] if the id does not begin with `/subscriptions/`, is longer than 1024 bytes, or has a space
-    /// or any other character that is not visible ASCII.
+    /// or any other character outside visible ASCII.
     pub fn resource_id(id: &str) -> Result<Self, IdentityIdError> {
         let start = id.get(..RESOURCE_ID_PREFIX.len()).unwrap_or_default();
         let fits = start.eq_ignore_ascii_case(RESOURCE_ID_PREFIX) && id.len() <= 1024;

@@ -1,4 +1,4 @@
-//! Reads the token that a client received: the kind of the token, and the certificate that the token names.
+//! Reads a received token for its client: the kind of the token, and the certificate that the token names.
 //!
 //! Only the resource checks a token. The client only reads whether the token is bound to the client's own certificate
 //! (RFC 8705, section 3.1).

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 /// Observes the decisions and the key fetches of a verifier.
 ///
 /// The verifier calls the observer on the task that decides or fetches, so the observer must not block. Without an
-/// observer, the verifier measures nothing. A panic of the observer is a panic of that task.
+/// observer, the verifier takes no measurements. A panic of the observer is a panic of that task.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};

@@ -220,7 +220,7 @@ fn the_exchange_audience_follows_from_the_host_or_its_environment() {
     let error = unknown.exchange_uri().unwrap_err();
     assert_eq!(error, NoExchangeAudience::UnknownHost { host: "login.example".to_owned() });
     assert!(error.fix().contains("instance metadata"));
-    // Metadata can state that the host is another name of a known host.
+    // Metadata can state that the host is an alias of a known host.
     let metadata = |network: &str| {
         let document = format!(
             r#"{{"metadata":[{{"preferred_network":"{network}","preferred_cache":"login.example","aliases":["login.example"]}}]}}"#

@@ -2,7 +2,7 @@
 
 use x509_parser::prelude::*;
 
-/// The purposes that a certificate's extensions name. An absent extension restricts nothing.
+/// The purposes that a certificate's extensions name. An absent extension restricts no purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CertificateUsage {
     /// Whether the certificate may authenticate a TLS client. The value is `None` if the certificate has no extended

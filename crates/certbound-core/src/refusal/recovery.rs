@@ -26,7 +26,7 @@ pub enum Failure {
     CertificateAlert,
     /// After the client sent the certificate, the connection ended without any part of a response.
     EndedAfterCertificate,
-    /// The client rejected the server's certificate, or TLS failed for another reason than the client's certificate.
+    /// The client rejected the server's certificate, or TLS failed for a reason other than the client's certificate.
     ServerRejected,
     /// The client could not open a connection: the name, the route, the port or the proxy failed.
     NotConnected,

@@ -9,7 +9,7 @@ use crate::peer::PeerCertificate;
 use crate::verified::Verified;
 
 /// Accepted tokens by hash, scheme **and certificate**: a decision never applies to a connection with a different
-/// certificate. The cache stores no refusals, and at most `capacity` entries. The verifier verifies a token again if
+/// certificate. The cache stores at most `capacity` acceptances and no refusals. The verifier verifies a token again if
 /// the token has expired, or if the keys of its issuer have changed or may no longer be used.
 #[derive(Debug)]
 pub(crate) struct Remembered(moka::sync::Cache<Key, Entry, foldhash::quality::RandomState>);
