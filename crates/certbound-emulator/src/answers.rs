@@ -40,7 +40,7 @@ pub(crate) struct AnswerContext<'a> {
 impl<'a> AnswerContext<'a> {
     pub(crate) fn new(now: UnixTime, login_host: &'a str, request: &HeaderMap) -> Self {
         let text = |name: &str| request.get(name).and_then(|value| value.to_str().ok());
-        // A value that is not a GUID is ignored, because it could inject text into headers and logs.
+        // Values other than GUIDs are ignored, because they could inject text into headers and logs.
         let given = text("client-request-id").filter(|id| is_guid(id)).map(str::to_owned);
         Self {
             now,

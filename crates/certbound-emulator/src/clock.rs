@@ -45,7 +45,8 @@ impl OffsetClock {
     }
 }
 
-/// 100 years in seconds. X.509 can express all times within this limit, because their years have four digits.
+/// 100 years of 366 days, in seconds. X.509 can express all times within this limit, because their years have four
+/// digits.
 const MAX_OFFSET: i64 = 100 * 366 * 24 * 60 * 60;
 
 #[cfg(test)]

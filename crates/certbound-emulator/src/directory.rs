@@ -43,8 +43,8 @@ struct Credentials {
 }
 
 impl Directory {
-    /// Creates the directory of a world. The federated credentials of the world take effect after the delay, and its
-    /// certificates at once.
+    /// Creates the directory of a world. The world's federated credentials take effect after the delay. The world's
+    /// certificates take effect at once.
     pub(crate) fn new(world: &World, now: UnixTime) -> Self {
         Self {
             delay: Duration::from_secs(world.propagation_seconds),

@@ -69,7 +69,7 @@ pub struct ObservedRequest {
     pub endpoint: &'static str,
     /// The status of the answer.
     pub status: u16,
-    /// The name of the fault that was applied, if a rule matched the request.
+    /// The name of the applied fault, if a rule matched the request.
     pub fault: Option<&'static str>,
 }
 
@@ -142,8 +142,7 @@ impl Emulator {
     /// all other respects it is a new emulator: its journal is empty, there are no faults, and its clock has no offset.
     ///
     /// # Errors
-    /// [`EmulatorError`] if the world contains an invalid certificate or a host for which this emulator's authority
-    /// cannot issue a certificate, or if a key cannot be made.
+    /// [`EmulatorError`] if the world contains an invalid certificate or a new host name, or if a key cannot be made.
     pub fn with_world(&self, world: World) -> Result<Self, EmulatorError> {
         let allowed = &self.keys.domains;
         if let Some(host) = hosts::domains(&world).iter().find(|&host| !allowed.contains(host)) {

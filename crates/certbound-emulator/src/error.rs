@@ -15,7 +15,7 @@ pub enum EmulatorError {
         /// The error message of the library.
         reason: String,
     },
-    /// The world has a host that requests the certificate late, and this build has no OpenSSL, which the host needs.
+    /// The world has a host with `late_certificate`. The host needs OpenSSL, and this build has no OpenSSL.
     #[error(
         "the world's host {host} has late_certificate = true, which needs OpenSSL, and this build has no OpenSSL"
     )]

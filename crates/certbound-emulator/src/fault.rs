@@ -33,19 +33,19 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Returns a rule that applies once, to the next request that matches.
+    /// Returns a rule that applies once, to the next matching request.
     pub fn once(condition: Condition, result: FaultResult) -> Self {
         Self { condition, result, count: once() }
     }
 
-    /// Returns a rule that applies until it is removed.
+    /// Returns a rule that applies until its removal.
     pub fn always(condition: Condition, result: FaultResult) -> Self {
         Self { condition, result, count: None }
     }
 }
 
 impl Fault {
-    /// Refuses a rule that can match nothing. A result for calls of a resource never applies to a platform or to a
+    /// Refuses a rule that can never apply. A result for calls of a resource never applies to a platform or to a
     /// request to the token service. A rule of the handshake applies before the emulator receives a path or a leg. The
     /// results `client_certificate_refused` and `unreachable` never apply to a platform.
     pub(crate) fn check(&self) -> Result<(), &'static str> {

@@ -37,9 +37,9 @@ pub(crate) struct Grant<'w> {
     /// The resource as the request spelled it.
     pub(crate) audience: String,
     pub(crate) proof: Proof,
-    /// The claims about the managed identity, if the client is one.
+    /// The claims about the client, if the client is a managed identity.
     pub(crate) machine: Option<MachineClaims>,
-    /// The certificate that the token is bound to; `None` for a Bearer token.
+    /// The thumbprint of the binding certificate. It is `None` for a Bearer token.
     pub(crate) bound_to: Option<Thumbprint>,
     /// The client's capabilities, such as `cp1`.
     pub(crate) capabilities: Vec<String>,
@@ -95,7 +95,7 @@ impl World {
         self.token_lifetime_seconds.unwrap_or(usual)
     }
 
-    /// Returns whether the answer with a token of this lifetime suggests when to request a new token.
+    /// Returns whether the answer with a token of this lifetime has `refresh_in`.
     pub(crate) fn suggests_refresh(&self, lifetime: u64) -> bool {
         lifetime >= LONG || self.token_lifetime_seconds.is_some()
     }

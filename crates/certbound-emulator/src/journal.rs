@@ -71,8 +71,8 @@ pub struct JournalEntry {
     pub authorization_scheme: Option<String>,
     /// The hash of the token in `Authorization`, as in `parameters`.
     pub authorization_token: Option<String>,
-    /// The header `client-request-id`. If it is absent, this is the header `x-ms-client-request-id`, which programs
-    /// send to a machine's endpoints.
+    /// The header `client-request-id` or, in its absence, the header `x-ms-client-request-id`. Programs send the second
+    /// header to a machine's endpoints.
     pub client_request_id: Option<String>,
     /// The `x5t#S256` of the client certificate on this connection.
     pub client_certificate: Option<String>,
@@ -88,7 +88,7 @@ pub struct JournalEntry {
     pub token_type: Option<String>,
     /// The `expires_in` of the answer of a token endpoint in seconds, if it is a number. Platforms write a text.
     pub expires_in: Option<u64>,
-    /// The name of the fault that was applied, if a rule matched the request.
+    /// The name of the applied fault, if a rule matched the request.
     pub fault: Option<&'static str>,
 }
 
@@ -170,8 +170,8 @@ impl JournalEntry {
     }
 }
 
-/// The recorded members of an answer with a token. Platforms write `expires_in` as a text, and faults can write
-/// anything.
+/// The recorded members of an answer with a token. Platforms write `expires_in` as a text, and faults can write any
+/// JSON value.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TokenAnswer {
@@ -251,7 +251,7 @@ struct Recorded {
     bytes: usize,
     /// The number of the first entry, counted since the start.
     first: u64,
-    /// The number of entries that were dropped to make room, since the journal was last emptied.
+    /// The number of entries that were dropped at a limit, counted from the last emptying of the journal.
     dropped: u64,
 }
 
@@ -284,8 +284,8 @@ impl Journal {
         (recorded.first, recorded.end())
     }
 
-    /// Returns the entry with this number. If that entry was dropped, returns the oldest entry that is left. The first
-    /// part of the result is the number of the returned entry.
+    /// Returns the entry with this number. If that entry was dropped, returns the oldest entry of the journal. The
+    /// first part of the result is the number of the returned entry.
     fn from(&self, number: u64) -> Option<(u64, Arc<JournalEntry>)> {
         let recorded = self.recorded();
         let number = number.max(recorded.first);
@@ -293,7 +293,7 @@ impl Journal {
         Some((number, Arc::clone(recorded.entries.get(at)?)))
     }
 
-    /// Returns the number of entries that were dropped to make room, since the journal was last emptied.
+    /// Returns the number of entries that were dropped at a limit, counted from the last emptying of the journal.
     fn dropped(&self) -> u64 {
         self.recorded().dropped
     }

@@ -40,7 +40,7 @@ pub(crate) struct Platform<'e> {
     pub(crate) machines: &'e MachineAuthority,
     pub(crate) memory: &'e Memory,
     pub(crate) arc: Option<&'e arc::ArcKey>,
-    /// The fault that changes the answer, if a rule matches the request.
+    /// The fault of the matching rule, if a rule matches the request.
     pub(crate) fault: Option<&'e FaultResult>,
     pub(crate) now: UnixTime,
     /// The `host:port` of the listener. A request may name this address instead of the link-local address.
@@ -147,7 +147,7 @@ impl Platform<'_> {
     }
 }
 
-/// Checks that the requested version is one of `known`, which lists the oldest version first.
+/// Checks that `known` contains the requested version. The oldest version is the first in `known`.
 fn check_version(query: &ReceivedForm, name: &str, known: &[&'static str]) -> Result<(), Rejection> {
     match query.value(name) {
         Some(version) if known.contains(&version) => Ok(()),

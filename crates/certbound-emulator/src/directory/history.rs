@@ -19,7 +19,7 @@ pub(super) struct History<T> {
 
 struct Current<T> {
     value: Arc<T>,
-    /// The time of the addition. `None` if the entry was effective from the start.
+    /// The time of the addition. It is `None` if the entry was effective from the start.
     added: Option<UnixTime>,
 }
 

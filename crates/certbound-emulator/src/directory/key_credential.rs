@@ -1,4 +1,4 @@
-//! A certificate that is registered with an application, the `keyCredential` of Graph.
+//! A registered certificate of an application: the `keyCredential` of Graph.
 
 use certbound_core::certificate::CertificateChain;
 use certbound_core::time::UnixTime;

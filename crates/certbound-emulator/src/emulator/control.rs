@@ -50,8 +50,8 @@ impl Emulator {
         Arc::clone(&self.journal)
     }
 
-    /// Returns the last requests, oldest first, and removes them from the journal. Use it in a program that runs for
-    /// long: no request is missing between two calls, unless the journal was full.
+    /// Returns the last requests, oldest first, and removes them from the journal. Use it in a long-running program: no
+    /// request is missing between two calls, unless the journal was full.
     pub fn take_journal(&self) -> Vec<JournalEntry> {
         self.journal.take()
     }
@@ -104,14 +104,14 @@ impl Emulator {
         self.directory.reset(&self.world, self.now());
     }
 
-    /// Returns the external issuer whose keys must be fetched before this request can be decided. The caller fetches
-    /// the keys and passes them to [`Emulator::learn_issuer`]. Most requests need no fetch.
+    /// Returns the external issuer whose keys must be fetched for the decision on this request. The caller fetches the
+    /// keys and passes them to [`Emulator::learn_issuer`]. Most requests need no fetch.
     /// [`Server`](crate::serve::Server) does both steps by itself.
     pub fn issuer_to_ask(&self, now: UnixTime, request: &Request<Bytes>) -> Option<&ExternalIssuer> {
         self.fetched.wanted(&self.world, &self.directory, now, request)
     }
 
-    /// Returns the lock that a task holds while it fetches the keys of this issuer.
+    /// Returns the lock of the task that fetches the keys of this issuer.
     pub(crate) fn turn_to_ask(&self, issuer: &ExternalIssuer) -> Arc<tokio::sync::Mutex<()>> {
         self.fetched.turn(&issuer.issuer)
     }
@@ -179,7 +179,7 @@ impl Emulator {
         Host::of(&self.world, host).is_some_and(|host| host.asks_late())
     }
 
-    /// Returns the name of a host of the world that requests the client certificate late, if there is one.
+    /// Returns the name of the world's first host with `late_certificate`, if the world has a host of this kind.
     pub fn late_host(&self) -> Option<&str> {
         let mut hosts = self.world.resources.iter().flat_map(|resource| &resource.hosts);
         hosts.find(|host| host.late_certificate).map(|host| host.name.as_str())

@@ -78,7 +78,7 @@ pub enum FaultResult {
     TokenBindingParameters(TokenBindingParameters),
     /// A Bearer token with the `token_type` `Bearer`, although a bound token was requested.
     BearerForMtlsPop,
-    /// A token that is bound to a certificate that does not exist.
+    /// A token with a binding to a certificate that does not exist.
     ForeignCnf,
     /// A token without `cnf`, although `token_type` is `mtls_pop`.
     NoCnf,
@@ -195,7 +195,7 @@ impl FaultResult {
         }
     }
 
-    /// Returns the answer that replaces the right answer, or `None` if this fault does not replace the answer.
+    /// Returns the replacement of the right answer, or `None` if this fault does not replace the answer.
     pub(crate) fn instead(&self, context: &AnswerContext<'_>) -> Option<Response<Bytes>> {
         let mut response = Response::new(Bytes::new());
         match self {
@@ -230,7 +230,7 @@ impl FaultResult {
                     "A rule of this emulator demands other claims: request a new token with the claims of the challenge.",
                 );
                 let claims = claims.clone().unwrap_or_else(|| issued_from(context.now));
-                // The authority is that of the cloud of the host; the style of Graph names the public cloud.
+                // A resource has no cloud of its own, so the context has the login host of the public cloud.
                 let challenge = format!(
                     r#"Bearer realm="", authorization_uri="https://{}/common/oauth2/authorize", error="insufficient_claims", claims="{}""#,
                     context.login_host,
@@ -280,7 +280,7 @@ impl FaultResult {
     }
 }
 
-/// Returns the claims that continuous access evaluation demands after an event: a token that is issued from `now` on.
+/// Returns the claims that continuous access evaluation demands after an event: an `nbf` from `now` on.
 fn issued_from(now: UnixTime) -> String {
     let value = now.as_secs().to_string();
     json!({ "access_token": { "nbf": { "essential": true, "value": value } } }).to_string()

@@ -13,8 +13,8 @@ use super::Journal;
 /// The size of a piece, in bytes. A piece ends with the entry that reaches this size.
 const PIECE: usize = 16 * 1024;
 
-/// Returns `{"entries":[..],"dropped":n}` in pieces. The text omits the entries that the journal drops before the
-/// reader reaches them.
+/// Returns `{"entries":[..],"dropped":n}` in pieces. The text omits the entries that the journal drops before their
+/// serialization.
 pub(crate) fn text(journal: Arc<Journal>) -> impl Iterator<Item = Bytes> {
     let (mut next, end) = journal.range();
     let (mut opening, mut separator) = (b"{\"entries\":[".to_vec(), "");

@@ -20,7 +20,7 @@ use crate::error::EmulatorError;
 
 /// The lifetime of the authority, and the default lifetime of the certificates that it issues.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The time by which the start of a certificate's validity precedes its issue, because a peer's clock may be slow.
+/// The time by which the start of a certificate's validity precedes its issue. A peer's clock may be slow.
 pub(crate) const BACKDATED: Duration = Duration::from_secs(60 * 60);
 /// The last second of the year 9999, the latest time that X.509 can express.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -59,8 +59,8 @@ impl IssueOptions {
         Self { not_before: Some(not_before), not_after: Some(not_after), ..self }
     }
 
-    /// Sets the serial number. If the authority comes from a seed, and key and dates are set too, the result is always
-    /// the same certificate.
+    /// Sets the serial number. With an authority from a seed, an existing key and set dates, the result is always the
+    /// same certificate.
     #[must_use]
     pub fn with_serial(self, serial: u64) -> Self {
         Self { serial: Some(serial), ..self }
@@ -164,7 +164,7 @@ impl CertificateAuthority {
     }
 
     /// Issues a certificate for `host` and returns it with its key. The caller has checked that the host is emulated,
-    /// and caches the result if necessary.
+    /// and can cache the result.
     pub(crate) fn host_certificate(&self, host: &str) -> Result<ServerCertificate, EmulatorError> {
         let mut params = params("certbound emulator host", self.not_before, self.not_after);
         params.subject_alt_names = vec![SanType::DnsName(host.to_owned().try_into()?)];

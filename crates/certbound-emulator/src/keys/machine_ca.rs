@@ -37,7 +37,7 @@ pub(crate) struct MachineAuthority {
 pub(crate) struct Issued {
     /// The client id of the identity.
     pub(crate) client_id: String,
-    /// The AADSTS number with which the token service refuses the certificate, if the key's attestation is wrong.
+    /// The AADSTS number of a wrong attestation of the key. The token service refuses the certificate with this number.
     pub(crate) attestation_fault: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! The keys and certificates of vaults. The emulator makes a key or a certificate when a request first needs it, and
+//! The keys and certificates of vaults. The emulator makes a key or a certificate at the first request for it, and
 //! keeps it until the emulator ends.
 
 use std::collections::HashMap;
@@ -174,7 +174,7 @@ impl VaultKeys {
     }
 
     /// Returns a key of a resource. Generates the key at the first call, which takes about 0.1 seconds for an RSA key,
-    /// and several times longer for a key from a seed.
+    /// and longer for an RSA key from a seed.
     pub(crate) fn key(
         &self,
         resource: &str,

@@ -51,7 +51,7 @@ pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Respo
     }
 }
 
-/// Returns `None` if the request does not prove that its sender read the file.
+/// Returns `None` if the request does not contain the content of the file.
 fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Option<Value>, Rejection> {
     platform.check_caller(request)?;
     let key = platform.arc.ok_or_else(nothing_here)?;
@@ -79,7 +79,7 @@ fn token(platform: &Platform<'_>, request: &Request<Bytes>) -> Result<Option<Val
     Ok(Some(body))
 }
 
-/// Returns the challenge, which names `file` if it is not `None`.
+/// Returns the challenge. It names `file`, if `file` is not `None`.
 fn challenge(file: Option<&str>) -> Response<Bytes> {
     let text = "Read the file that WWW-Authenticate names, and send its content in the Authorization header.";
     let mut response = nested_error_response(401, "unauthorized", text);

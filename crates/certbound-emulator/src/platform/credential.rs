@@ -55,8 +55,8 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
         }
         Some(token) => csr::attestation_fault(token, &public_key, platform),
     };
-    // If the machine keeps certificates, the same key gets the same certificate again, unless the request has
-    // `bypass_cache=true`.
+    // If the machine keeps certificates, a request without `bypass_cache=true` gets the same certificate for the same
+    // key again.
     let key_hash = Thumbprint::of_der(&public_key).x5t_s256();
     let names = (identity.client_id.as_str(), key_hash.as_str());
     let again = platform.world.machine.keeps_certificates && query.value("bypass_cache") != Some("true");

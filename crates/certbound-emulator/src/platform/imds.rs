@@ -23,7 +23,7 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
     let resource = query
         .value("resource")
         .ok_or_else(|| reject(400, "invalid_request", "Required query variable 'resource' is missing"))?;
-    // The oldest version has only one name for a resource id; later versions have two.
+    // The oldest version has only one name for a resource id; later versions have two names.
     let oldest = query.value("api-version") == Some(VERSIONS[0]);
     let names: &[&str] = match oldest {
         true => &["client_id", "object_id", "msi_res_id"],
@@ -47,8 +47,8 @@ pub(super) fn token(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Val
     }))
 }
 
-/// Returns the cached token with its time of issue, or a new token if the cached token expires soon or if a fault
-/// alters the token.
+/// Returns a token with its time of issue. The token is new if the cache has no usable token or if a fault alters the
+/// token.
 fn cached_or_new(
     platform: &Platform<'_>,
     identity: &ManagedIdentity,

@@ -17,7 +17,7 @@ use crate::world::ManagedIdentity;
 /// The version that certbound uses, and the older version that other libraries use.
 const VERSIONS: [&str; 2] = ["2020-05-01", "2019-07-01-preview"];
 
-/// Answers a request to the endpoint's listener, which has no other path.
+/// Answers a request to the endpoint's listener, which has only the path [`SERVICE_FABRIC`].
 pub(super) fn answer(platform: &Platform<'_>, request: &Request<Bytes>) -> Response<Bytes> {
     match token(platform, request) {
         Ok(body) => json_response(200, &body),

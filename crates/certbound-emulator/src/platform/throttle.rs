@@ -15,7 +15,7 @@ const IDENTITY_AT_ONCE: usize = 5;
 /// The maximum number of other calls in one second.
 const GENERAL_PER_SECOND: u32 = 5;
 
-/// The calls so far. Every call is counted, but calls are refused only if the world sets `throttled`.
+/// The calls so far. They are always counted, but refused only if the world sets `throttled`.
 #[derive(Default)]
 pub(crate) struct Throttle(Mutex<Calls>);
 
