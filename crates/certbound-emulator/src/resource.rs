@@ -116,7 +116,8 @@ impl ResourceServer<'_> {
         })
     }
 
-    /// Returns a verifier that accepts tokens of this world's tenants in every cloud, whose audience is this resource.
+    /// Returns a verifier for tokens of this world's tenants in every cloud with this resource as the audience, and its
+    /// keys.
     ///
     /// # Errors
     /// [`Refusal::KeysUnavailable`] if no verifier can be built from the world.

@@ -4,8 +4,8 @@
 /// in.
 const OF_OPENID: [&str; 3] = ["openid", "profile", "offline_access"];
 
-/// Returns the only scope of a resource, or `None` if the text has several scopes of resources. If the text has only
-/// scopes of OpenID Connect, returns the trimmed text. Returns `None` for an empty text.
+/// Returns the only scope of a resource, or `None` if the text has two or more scopes of resources. If the text has
+/// only scopes of OpenID Connect, returns the trimmed text. Returns `None` for an empty text.
 pub(crate) fn of_resource(scope: &str) -> Option<&str> {
     let mut of_resources = scope.split(' ').filter(|part| !part.is_empty() && !OF_OPENID.contains(part));
     match (of_resources.next(), of_resources.next()) {

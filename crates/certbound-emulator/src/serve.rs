@@ -51,7 +51,7 @@ pub struct Server {
 pub enum Port {
     /// The emulator listens at this address.
     Address(SocketAddr),
-    /// A socket that listens already, for example one that a service manager has opened.
+    /// A listening socket, for example a socket that a service manager has opened.
     Socket(std::net::TcpListener),
 }
 
@@ -63,8 +63,8 @@ pub struct ServerOptions {
     /// The port of the machine's metadata service. [`check_metadata_address`] says which addresses are allowed. A
     /// [`Port::Socket`] must listen at an address of loopback. Default: any free port on loopback.
     pub machine: Port,
-    /// The limits of each port. Default: the defaults of [`Limits`], except that [`Limits::stop`] is zero, so an
-    /// emulator that stops does not finish its answers.
+    /// The limits of each port. Default: the defaults of [`Limits`], except for a [`Limits::stop`] of zero. The
+    /// emulator then stops without finishing its answers.
     pub limits: Limits,
     /// The counters of the connections and requests of all ports.
     pub load: Load,
@@ -104,8 +104,8 @@ impl Server {
     /// # Errors
     /// An I/O error if a port is not available, if [`check_metadata_address`] refuses the address of the machine, or if
     /// the socket of the machine does not listen on loopback. The metadata service gives tokens to every client that
-    /// reaches it. [`io::ErrorKind::Unsupported`], if the world has a host that requests the certificate late, and the
-    /// options have no TLS for it.
+    /// reaches it. The error is [`io::ErrorKind::Unsupported`] if the world has a host with `late_certificate` and the
+    /// options have no TLS for this host.
     pub async fn start_anyone_can_mint_tokens(
         emulator: Arc<Emulator>,
         options: ServerOptions,
@@ -213,8 +213,8 @@ impl Server {
         });
     }
 
-    /// Accepts connections until `shutdown` is called or the server is dropped. Then the answers in progress have the
-    /// time [`Limits::stop`], and all connections are closed.
+    /// Accepts connections until `shutdown` is called or the server is dropped. The server then waits at most
+    /// [`Limits::stop`] for the answers in progress, and closes all connections.
     fn accept<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         listener: TcpListener,
@@ -231,7 +231,7 @@ impl Server {
         )));
     }
 
-    /// Returns the emulator of this server, which can be replaced while the server runs.
+    /// Returns the emulator of this server. The emulator can be replaced while the server runs.
     pub fn current(&self) -> CurrentEmulator {
         self.current.clone()
     }

@@ -9,7 +9,7 @@ use certbound_core::certificate::Thumbprint;
 pub struct TlsFacts {
     /// The server name that the client sent (RFC 6066, section 3).
     pub server_name: String,
-    /// The certificates that the client sent, DER, leaf first; `None` if it sent no certificate.
+    /// The certificates that the client sent, DER, leaf first. The field is `None` without a certificate.
     pub client_chain: Option<Vec<Vec<u8>>>,
     /// Whether the session was resumed.
     pub resumed: bool,
@@ -23,7 +23,8 @@ impl TlsFacts {
         Self { server_name: server_name.into(), ..Self::default() }
     }
 
-    /// Returns the facts of a full handshake with `server_name`, in which the client proved that it has the leaf's key.
+    /// Returns the facts of a full handshake with `server_name`, in which the client proved its possession of the
+    /// leaf's key.
     pub fn with_certificate(server_name: impl Into<String>, chain: Vec<Vec<u8>>) -> Self {
         Self { server_name: server_name.into(), client_chain: Some(chain), ..Self::default() }
     }

@@ -126,8 +126,8 @@ impl Body for ResponseBody {
         match self.broken {
             Break::Never => Poll::Ready(None),
             Break::AfterFlush => {
-                // Returns `Pending` once, so that hyper writes its buffered data. This works with HTTP/2 too, because
-                // one task polls the connection and its requests in turn.
+                // This body returns `Pending` once, so that hyper writes its buffered data. This works with HTTP/2 too,
+                // because one task polls the connection and its requests in turn.
                 self.broken = Break::Now;
                 context.waker().wake_by_ref();
                 Poll::Pending

@@ -1,4 +1,4 @@
-//! Fetches an external issuer's keys by discovery over HTTPS, from the public internet and within limits.
+//! The fetch of an external issuer's keys by discovery over HTTPS, with limits of time, size and address.
 
 use std::io;
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ pub(super) enum FetchError {
 }
 
 /// Fetches the keys that are needed to decide this request. Requests at the same time share one fetch. The fetch
-/// continues if the request that began it is cancelled.
+/// continues after a cancellation of the request that began it.
 pub(super) async fn learn(emulator: &Arc<Emulator>, request: &Request<Bytes>) {
     let Some(issuer) = emulator.issuer_to_ask(emulator.now(), request) else { return };
     let turn = emulator.turn_to_ask(issuer).lock_owned().await;

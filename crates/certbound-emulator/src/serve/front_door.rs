@@ -196,8 +196,8 @@ pub(super) enum Client {
     Late(late::Peer),
 }
 
-/// Whether the request has as many `Host` headers as its version of HTTP requires. RFC 9112, section 3.2, requires the
-/// status 400 for any other number.
+/// Returns whether the request has as many `Host` headers as its version of HTTP requires. RFC 9112, section 3.2,
+/// requires the status 400 for any other number.
 fn has_right_hosts(request: &Request<Body>) -> bool {
     match (request.version(), request.headers().get_all(HOST).iter().count()) {
         (_, 1) => true,

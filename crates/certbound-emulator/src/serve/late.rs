@@ -1,5 +1,4 @@
-//! Hosts that request the client certificate after a request, as the real Key Vault does: by a renegotiation of TLS
-//! 1.2.
+//! Hosts that request the client certificate after a request, like the real Key Vault: by a renegotiation of TLS 1.2.
 //!
 //! rustls cannot renegotiate, so a different TLS library serves these hosts. This module defines the interface of that
 //! library.
@@ -83,7 +82,7 @@ pub(super) async fn serve(
     current: CurrentEmulator,
     reset: Arc<AtomicBool>,
 ) -> io::Result<()> {
-    // The server refuses a world with a late host if it has no TLS library for it, so this error cannot happen.
+    // A server without this TLS library refuses a world with `late_certificate`, so this error cannot happen.
     let tls = current.late_tls().ok_or_else(|| io::Error::other("there is no TLS library for this host"))?;
     let (chain, key) = current.get().host_certificate(name).map_err(io::Error::other)?;
     let chain: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
@@ -117,7 +116,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Returns the facts for a request with these headers. If the request has the header that opts in to bound tokens,
+    /// Returns the facts for a request with these headers. For a request with the header `x-ms-tokenboundauth: true`,
     /// the server first requests the certificate.
     pub(super) async fn facts(&self, headers: &HeaderMap, emulator: &Emulator) -> io::Result<&TlsFacts> {
         match opted_in(headers) {

@@ -61,8 +61,7 @@ pub(super) async fn node_connection(
     }
 }
 
-/// Serves HTTP on a stream. Each request is answered on a thread that may block, because the issue of a certificate can
-/// take time.
+/// Serves HTTP on a stream. A thread that may block answers each request: the issue of a certificate can take time.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     connection: &Connection,

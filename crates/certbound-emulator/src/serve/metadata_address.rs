@@ -75,7 +75,7 @@ impl MetadataAddressError {
         self.get_str("code").unwrap_or_default()
     }
 
-    /// Returns what the user can do.
+    /// Returns the advice for the user.
     pub fn fix(&self) -> &'static str {
         self.get_str("fix").unwrap_or_default()
     }
@@ -83,9 +83,10 @@ impl MetadataAddressError {
 
 /// Checks that only programs of this machine reach a metadata service at this address.
 ///
-/// The address must be loopback. Linux also allows the address of the real metadata service, `169.254.169.254:80`, if a
-/// loopback interface has it, no other interface has it, and this machine is not a virtual machine of Azure. In a
-/// network namespace that has only loopback, an emulator hides no real service, so the last condition does not apply.
+/// The address must be loopback. On Linux this function also accepts the address of the real metadata service,
+/// `169.254.169.254:80`, if a loopback interface has it, no other interface has it, and this machine is not a virtual
+/// machine of Azure. In a network namespace that has only loopback, an emulator hides no real service, so the last
+/// condition does not apply.
 ///
 /// # Errors
 /// The condition that is not true.

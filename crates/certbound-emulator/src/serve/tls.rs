@@ -40,8 +40,8 @@ impl Configurations {
     pub(super) fn new(emulator: Arc<Emulator>) -> Result<Self, EmulatorError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let refusing = builder(&provider)?.with_no_client_auth().with_cert_resolver(Arc::new(NoCertificate));
-        // Every configuration of the emulator has the same provider, so this check finds a provider that is not in FIPS
-        // mode at the start.
+        // Every configuration of the emulator has the same provider, so this check already finds a provider without
+        // FIPS mode at the start of the emulator.
         fips::server(&refusing).map_err(EmulatorError::of_tls)?;
         Ok(Self { emulator, provider, by_host: Cache::new(MAX_HOSTS), refusing: Arc::new(refusing) })
     }

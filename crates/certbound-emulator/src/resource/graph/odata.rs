@@ -16,7 +16,7 @@ const OTHER_OPTIONS: [&str; 6] = ["expand", "orderby", "search", "count", "skip"
 /// does.
 #[derive(Debug)]
 pub(super) struct Query {
-    /// The selected properties; empty if the request selects no property.
+    /// The selected properties. The list is empty if the request selects no property.
     pub(super) select: Vec<String>,
     pub(super) top: usize,
     pub(super) filter: Option<Filter>,

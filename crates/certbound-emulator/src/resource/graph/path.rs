@@ -35,7 +35,7 @@ impl Key {
 }
 
 /// Returns the version and the steps of a path. Returns `None` if the version is unknown, if a segment is malformed, or
-/// if a function of OData follows a collection.
+/// if a segment of OData such as `$count` or `delta` follows a collection.
 pub(super) fn parse(path: &str) -> Option<(&'static str, Vec<Step>)> {
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());
     let version = match segments.next()? {

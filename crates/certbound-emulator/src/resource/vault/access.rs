@@ -10,7 +10,7 @@ const READ_KEYS: &str = "Keys.Read";
 const SIGN: &str = "Keys.Sign";
 const READ_CERTIFICATES: &str = "Certificates.Read";
 
-/// Refuses the operation unless the token has a role that allows it.
+/// Refuses the operation if no role of the token allows it.
 pub(super) fn check(
     server: &ResourceServer<'_>,
     route: &Route<'_>,

@@ -29,7 +29,7 @@ pub(super) fn check(server: &ResourceServer<'_>, caller: &Caller) -> Result<(), 
     }
 }
 
-/// Returns the strength in the token. An unknown strength counts as the lowest.
+/// Returns the strength in the token. An absent or unknown strength counts as the lowest strength.
 fn strength(caller: &Caller) -> TokenBindingStrength {
     let claim = caller.token.claims().string(STRENGTH_CLAIM);
     claim.and_then(|claim| TokenBindingStrength::from_str(claim).ok()).unwrap_or_default()

@@ -63,7 +63,7 @@ pub(super) fn get_policy(server: &ResourceServer<'_>, name: &str) -> Result<Valu
     Ok(policy(server, name, certificate))
 }
 
-/// Returns the certificate that the world declares under this name, with the name as the world spells it.
+/// Returns the certificate that the world declares under this name, with the world's spelling of the name.
 pub(super) fn declared<'s>(
     server: &'s ResourceServer<'_>,
     name: &str,
@@ -72,7 +72,7 @@ pub(super) fn declared<'s>(
     all.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(name, it)| (name.as_str(), it))
 }
 
-/// Returns the secret of the certificate with this name, or `None` if there is no such certificate.
+/// Returns the secret of the certificate with this name, or `None` if the name is unknown.
 pub(super) fn secret(server: &ResourceServer<'_>, name: &str) -> Result<Option<Secret>, VaultRefusal> {
     declared(server, name).map(|(name, it)| secret_of(server, name, it)).transpose()
 }

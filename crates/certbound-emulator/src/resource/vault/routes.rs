@@ -1,4 +1,4 @@
-//! The operations that are emulated, and the paths at which clients find them.
+//! The emulated operations, and the paths at which clients find them.
 
 use http::Method;
 
