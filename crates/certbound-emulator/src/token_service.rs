@@ -92,7 +92,7 @@ fn other_clouds_exchange(audience: &str) -> Refusal {
     )
 }
 
-/// The facts of the caller that are known before its credential is checked.
+/// The facts about the caller before the check of its credential.
 pub(crate) struct Caller<'a> {
     pub(crate) tenant: &'a Tenant,
     pub(crate) application: &'a Application,

@@ -142,7 +142,7 @@ pub struct ExternalIssuer {
     #[serde(default)]
     pub served: bool,
     /// The issuer's keys: JSON Web Keys (RFC 7517). If this list is empty and `served` is false, the emulator fetches
-    /// the keys by discovery when it needs them.
+    /// the keys by discovery on demand.
     #[serde(default)]
     pub keys: Vec<serde_json::Map<String, serde_json::Value>>,
     /// Certificate authorities (PEM) that are trusted for the fetch, instead of those of the system.
@@ -416,8 +416,8 @@ impl ExternalIssuer {
         self.issuer.trim_end_matches('/')
     }
 
-    /// Returns the host at which the emulator serves this issuer, or `None` if the emulator does not serve the issuer.
-    /// The issuer's name must be `https://` and a host; a path may follow.
+    /// Returns the host of a served issuer, or `None` if the emulator does not serve the issuer. The issuer's name must
+    /// be `https://` and a host; a path may follow.
     pub(crate) fn served_host(&self) -> Option<&str> {
         let rest = self.issuer.strip_prefix("https://").filter(|_| self.served)?;
         rest.split('/').next()

@@ -65,7 +65,7 @@ fn s67_another_token_type_is_refused_and_never_read_as_plain() {
         let body = format!("{}={value}", GOOD.trim_end_matches("=mtls_pop"));
         assert_eq!(code(&send(&emulator, TENANT, &body)), 9_002_313, "{value:?}");
     }
-    // The certificate of an application alone does not authenticate a request for a Bearer token, with and without
+    // The certificate of an application alone does not authenticate a request for a Bearer token, with or without
     // `token_type`.
     let body = GOOD.trim_end_matches("&token_type=mtls_pop");
     assert_eq!(code(&send(&emulator, TENANT, body)), 7_000_218);

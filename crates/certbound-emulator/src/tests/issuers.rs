@@ -1,4 +1,4 @@
-//! External issuers whose keys are fetched, flexible credentials, and credentials and assertions that depend on time.
+//! External issuers with fetched keys, flexible credentials, and credentials and assertions that depend on time.
 
 use serde_json::json;
 

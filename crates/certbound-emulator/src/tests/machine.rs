@@ -191,8 +191,7 @@ fn an_identity_is_selected_by_the_names_of_its_operation_and_version_alone() {
         (with(TOKEN, "clientid", USER_IDENTITY), not_here("clientid")),
         (with(TOKEN, "principalId", USER_IDENTITY_PRINCIPAL), not_here("principalId")),
         (with(METADATA, "clientid", USER_IDENTITY), not_here("clientid")),
-        // If the service ignored these parameters, a client that selects a different identity would get the machine's
-        // own token.
+        // If the service ignored these parameters, a client of a different identity would get the machine's own token.
         (with(TOKEN, "client_id", ""), unknown()),
         (with(METADATA, "object_id", ""), unknown()),
         (with(TOKEN, "client_id", "00000000-0000-4000-8000-000000000000"), unknown()),

@@ -104,8 +104,8 @@ fn machine_learning_wants_its_secret_and_names_identities_by_client_id() {
         (query.clone(), vec![secret[0], secret[0]], 401),
         (query.clone(), vec![secret[0], ("x-forwarded-for", "10.0.0.1")], 400),
         (format!("{query}&clientid=x"), secret.to_vec(), 400),
-        // If the endpoint ignored these parameters, a client that selects a different identity would get the
-        // workspace's own token.
+        // If the endpoint ignored these parameters, a client of a different identity would get the workspace's own
+        // token.
         (format!("{query}&clientid="), secret.to_vec(), 400),
         (format!("{query}&client_id={USER_IDENTITY}"), secret.to_vec(), 400),
         (format!("{query}&object_id={USER_IDENTITY_PRINCIPAL}"), secret.to_vec(), 400),

@@ -73,8 +73,8 @@ impl Assertion<'_> {
         Ok(())
     }
 
-    /// If the world allows each assertion only once, refuses an assertion that was used, and records the use of a new
-    /// assertion. `text` is the whole assertion.
+    /// If the world allows each assertion only once, refuses a used assertion, and records the use of a new assertion.
+    /// `text` is the whole assertion.
     pub(crate) fn check_first_use(&self, service: &TokenService<'_>, text: &str) -> Result<(), Refusal> {
         if !service.world.one_time_assertions {
             return Ok(());
@@ -122,7 +122,7 @@ fn time(claims: &Claims, name: &'static str) -> Result<Option<UnixTime>, Refusal
     }
 }
 
-/// Authenticates the client by an assertion that it signed with a registered certificate.
+/// Authenticates the client by an assertion that it signed. The application must trust the signer's certificate.
 pub(crate) fn prove(
     service: &TokenService<'_>,
     caller: &Caller<'_>,

@@ -122,8 +122,8 @@ fn is_azure_devops(assertion: &Assertion<'_>) -> bool {
     assertion.issuer.starts_with("https://vstoken.dev.azure.com/")
 }
 
-/// Checks that one effective credential matches. If only a pending credential matches, the refusal says that new
-/// credentials take effect after a delay.
+/// Checks that one effective credential matches. If only a pending credential matches, the refusal mentions the delay
+/// of new credentials.
 fn matching(
     service: &TokenService<'_>,
     credentials: &FederatedCredentials,

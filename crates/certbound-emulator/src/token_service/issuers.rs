@@ -25,7 +25,7 @@ type Jwk = Map<String, Value>;
 #[derive(Default)]
 pub(crate) struct FetchedKeys {
     known: Mutex<HashMap<String, Known>>,
-    /// One lock for each issuer. A task holds the lock while it fetches the keys, so that requests at the same time
+    /// One lock for each issuer. A task holds the lock while it fetches the keys. Requests at the same time therefore
     /// cause only one fetch.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -39,7 +39,7 @@ struct Known {
 }
 
 impl FetchedKeys {
-    /// Returns the issuer whose keys must be fetched before the request can be decided. Most requests need no fetch.
+    /// Returns the issuer whose keys must be fetched for the decision on the request. Most requests need no fetch.
     pub(crate) fn wanted<'w, B: AsRef<[u8]>>(
         &self,
         world: &'w World,
@@ -82,8 +82,8 @@ impl FetchedKeys {
         }
     }
 
-    /// Returns the lock of an issuer. A task has to hold the lock while it fetches the keys. After the task gets the
-    /// lock, it has to call `wanted` again before it fetches.
+    /// Returns the lock of an issuer. A task has to hold the lock while it fetches the keys. With the lock, the task
+    /// has to call `wanted` again before it fetches.
     pub(crate) fn turn(&self, issuer: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(issuer.to_owned()).or_default())

@@ -15,7 +15,7 @@ pub(crate) const MAX_TEXT: usize = 600;
 impl World {
     /// Checks that the world is well-formed and that all its references name existing entries.
     ///
-    /// A world that passes the check can still be useless: an emulator without tenants refuses every request.
+    /// A world that passes the check can still be useless: an emulator without tenants refuses every token request.
     /// [`Emulator::new`] also accepts worlds that were not checked, for tests of unusual worlds.
     ///
     /// [`Emulator::new`]: crate::Emulator::new

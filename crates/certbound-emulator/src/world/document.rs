@@ -83,7 +83,7 @@ impl World {
     /// Omits all secrets except that of the built-in world, which every copy of this program contains.
     ///
     /// # Errors
-    /// [`WorldError`] if a JSON Web Key has a value that TOML cannot write, such as `null`.
+    /// [`WorldError`] if a JSON Web Key has a value without a form in TOML, such as `null`.
     pub fn to_toml(&self) -> Result<String, WorldError> {
         let World {
             tenants,
@@ -148,8 +148,7 @@ fn place(text: &str, offset: usize) -> String {
     format!("line {line}, column {column}")
 }
 
-/// Returns the parser's message without the text that the parser found, because this text may be a secret in the wrong
-/// place.
+/// Returns the parser's message without the found text. This text may be a secret in the wrong place.
 fn without_value(message: &str) -> String {
     match (message.split_once(" string \""), message.rsplit_once("\", ")) {
         (Some((before, _)), Some((_, after))) => format!("{before} string, {after}"),

@@ -26,7 +26,7 @@ fn patch(emulator: &Emulator, keys: Value) -> (u16, Value) {
     patch_at(emulator, 0, keys)
 }
 
-/// Returns the number of a request with an assertion that the certificate signed, or 0 for a success.
+/// Returns the AADSTS number of a request with an assertion that the certificate's key signed, or 0 for a success.
 fn signs_at(emulator: &Emulator, identity: &ClientIdentity, seconds: u64) -> u64 {
     let mut body = signed::body(LOGIN);
     for (name, value) in

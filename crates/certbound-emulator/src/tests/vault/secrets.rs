@@ -157,7 +157,7 @@ fn a_deleted_secret_can_be_recovered_or_purged_and_its_name_is_taken_until_then(
     assert_eq!(client.get("/secrets/a/versions")["value"].as_array().unwrap().len(), 1);
 }
 
-/// Returns an emulator, a client certificate that is valid for more than 90 days, and a time 60 seconds after its start.
+/// Returns an emulator, a client certificate with a lifetime above 90 days, and a time 60 seconds after its start.
 fn long_ago() -> (Emulator, ClientIdentity, UnixTime) {
     let mut world = World::built_in();
     world.token_lifetime_seconds = Some(DAY);

@@ -36,8 +36,8 @@ pub(super) fn check(world: &World, found: &mut Mistakes) {
     }
 }
 
-/// Checks the rules of a vault for bound tokens. `bound_tokens` decides which tokens the token service issues, so it
-/// must allow a kind of token that the rules accept.
+/// Checks the rules of a vault for bound tokens. `bound_tokens` must allow the token service to issue a kind of token
+/// that the rules accept.
 fn token_binding(resource: &Resource, at: &str, found: &mut Mistakes) {
     let Some(rules) = resource.token_binding_parameters else { return };
     let at = format!("{at}.token_binding_parameters");
@@ -61,8 +61,7 @@ fn token_binding(resource: &Resource, at: &str, found: &mut Mistakes) {
     found.add(format!("{at}.mode"), contradiction);
 }
 
-/// Checks a host that requests the certificate late. A client asks for the late request by a header that only vaults
-/// read.
+/// Checks the key `late_certificate` of a host. A client demands the renegotiation by a header that only vaults read.
 fn late(resource: &Resource, host: &ResourceHost, at: &str, found: &mut Mistakes) {
     let at = at.replace(".name", ".late_certificate");
     if host.late_certificate && resource.style != ResourceStyle::Vault {

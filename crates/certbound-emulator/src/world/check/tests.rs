@@ -191,7 +191,7 @@ fn all_mistakes_are_told_at_once_and_the_built_in_world_has_none() {
         it.applications[3].id = "y".to_owned();
         it.resources[0].app_id = "z".to_owned();
     });
-    // There are four mistakes, because the application of both tenants now also refers to a tenant that does not exist.
+    // There are four mistakes, because the application of both tenants now also refers to a missing tenant.
     assert_eq!(found.len(), 4, "{found:?}");
 }
 
