@@ -57,8 +57,8 @@ impl Sheet {
     }
 
     /// Measures the times of all sides in alternating rounds, and prints a row for each line. A line is omitted if its
-    /// other side is not installed. A side that no line names gets a line without a gate, which compares this side with
-    /// our side of the last line.
+    /// other side is not installed. A side without a line is compared with our side of the last line, in a row without
+    /// a gate.
     pub(crate) fn compare(&mut self, what: &str, sides: Vec<Side<'_>>, lines: &[Line]) {
         self.compare_in(Unit::Nanoseconds, what, sides, lines);
     }

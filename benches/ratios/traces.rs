@@ -18,7 +18,7 @@ const WITHOUT: &str = "without a subscriber";
 const WITH: &str = "with a subscriber at info";
 const OBSERVED: &str = "with an observer";
 const HITS: usize = 1_000_000;
-/// The misses in a round. Each miss adds a token.
+/// The number of misses in a round. Each miss adds a token.
 const MISSES: usize = 10_000;
 
 /// An observer that does nothing.

@@ -1,4 +1,4 @@
-//! Runs a future that blocks its thread outside the runtime's worker threads, so that it delays no other task.
+//! Runs a blocking future outside the runtime's worker threads, so that it delays no other task.
 
 use std::future::Future;
 
@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// Runs `future` on a thread for blocking work. If the caller drops the returned future, the thread ends at the next
-/// point at which `future` waits. `None` if the runtime is shutting down or `future` panicked.
+/// await point of `future`. Returns `None` if the runtime is shutting down or `future` panicked.
 pub(crate) async fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Option<T> {
     let (_caller, gone) = oneshot::channel::<()>();
     let runtime = Handle::current();

@@ -10,11 +10,10 @@ use hyper::body::Body;
 
 use crate::error::Error;
 
-/// The largest buffer that is allocated before the body is read.
+/// The maximum size of the buffer before the first read, in bytes.
 const ROOM: usize = 64 * 1024;
 
-/// Reads `body` to its end, which is at most `limit` bytes. The buffers are wiped when they are dropped, because an
-/// answer may contain a token.
+/// Reads the whole of `body`, at most `limit` bytes. Dropped buffers are wiped, because an answer may contain a token.
 ///
 /// # Errors
 /// [`Error::TooLarge`] and [`Error::Interrupted`].

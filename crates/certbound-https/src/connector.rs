@@ -93,8 +93,7 @@ impl Settings {
             return stream.map(|stream| (stream, false)).map_err(tls);
         }
         let kind = stream.as_ref().ok().and_then(|stream| stream.get_ref().1.handshake_kind());
-        // A failed handshake is recorded too if the server requested the certificate, because its session may be
-        // resumed later.
+        // A failed handshake is recorded too if the server requested the certificate: the session may be resumed later.
         let was_asked = (stream.is_ok() || asked) && self.handshakes.was_asked(host, asked, kind);
         match stream {
             Ok(stream) if was_asked => Ok((stream, true)),

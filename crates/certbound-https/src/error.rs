@@ -54,9 +54,9 @@ pub enum Error {
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {cause}")]
     Tls {
-        /// An [`Untrusted`](certbound_core::untrusted::Untrusted), if the server's certificate is not trusted.
-        /// Otherwise the error of TLS (a [`rustls::Error`], perhaps as a source), or the reason why the handshake
-        /// ended.
+        /// The cause is an [`Untrusted`](certbound_core::untrusted::Untrusted) if the server's certificate is not
+        /// trusted. Otherwise it is the error of TLS (a [`rustls::Error`], perhaps as a source), or the reason for the
+        /// end of the handshake.
         #[source]
         cause: Cause,
     },

@@ -1,11 +1,11 @@
-//! The refusal of TLS that is not in FIPS mode, in a build that requires FIPS.
+//! The refusal of TLS without FIPS mode, in a build that requires FIPS.
 
 use std::sync::Arc;
 
 use certbound_core::fips::{NotFips, require};
 use rustls::{ClientConfig, Error, OtherError, ServerConfig};
 
-/// Refuses the configuration of a client that is not in FIPS mode, if this build requires FIPS.
+/// Refuses a client configuration without FIPS mode, if this build requires FIPS.
 ///
 /// # Errors
 /// A [`rustls::Error`] with a [`NotFips`], which [`refusal`] finds.
@@ -13,7 +13,7 @@ pub fn client(config: &ClientConfig) -> Result<(), Error> {
     require("the TLS configuration of the client", config.fips()).map_err(of_tls)
 }
 
-/// Refuses the configuration of a server that is not in FIPS mode, if this build requires FIPS.
+/// Refuses a server configuration without FIPS mode, if this build requires FIPS.
 ///
 /// # Errors
 /// A [`rustls::Error`] with a [`NotFips`], which [`refusal`] finds.

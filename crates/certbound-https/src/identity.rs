@@ -130,7 +130,7 @@ pub(crate) async fn watching<T>(handshake: impl Future<Output = T>) -> (T, bool)
     (result, asked.load(Ordering::Acquire))
 }
 
-/// Presents the same certificate to every server. The issuers that a server names are ignored, because a bound token
+/// Presents the same certificate to every server. The issuers in a server's request are ignored, because a bound token
 /// needs this certificate.
 struct Presents(Arc<CertifiedKey>);
 

@@ -2,11 +2,11 @@
 //! handshake.
 //!
 //! The caller chooses the trusted servers, the certificate, the proxy, and the limits of a request. If the client has a
-//! certificate and a server does not request it, the connection fails before a byte of HTTP is sent. The client follows
-//! no redirect. It sends a request a second time only if a pooled connection was closed before any byte of the request
-//! was written.
+//! certificate and a server does not request it, the connection fails, and the client sends no byte of HTTP. The client
+//! follows no redirect. It sends a request a second time only if a pooled connection was closed before the first byte
+//! of the request.
 //!
-//! A [`Client`] belongs to the runtime in which it is used, because its connections are tasks of that runtime.
+//! The connections of a [`Client`] are tasks of the runtime in which it is used. So the client belongs to that runtime.
 //!
 //! ```text
 //!  5  client.rs                           one request, one answer, over pooled connections

@@ -1,5 +1,5 @@
 //! A connection that records the facts of its handshake. If the client presented its certificate and the connection
-//! ends before the server sent anything, the connection records the error too.
+//! ends without data from the server, the connection records the error too.
 
 use std::future::Future;
 use std::io;
@@ -44,7 +44,7 @@ pub struct TlsFacts {
 #[derive(Clone, Default)]
 pub(crate) struct Shown {
     pub(crate) facts: TlsFacts,
-    /// The error that ended the connection before the server sent anything. The HTTP library may report only that the
+    /// The error that ended the connection before any data from the server. The HTTP library may report only that the
     /// connection is closed.
     ended: Arc<OnceLock<Error>>,
 }
@@ -62,7 +62,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// One connection, plain or TLS.
 ///
 /// In TLS 1.3 the server checks the client's certificate after the client has finished the handshake. So a connection
-/// that ends before the server sent anything may have ended because of the certificate.
+/// that ends without data from the server may have ended because of the certificate.
 pub(crate) struct Stream {
     stream: TokioIo<Box<dyn Io>>,
     /// Whether the client presented its certificate and the server has sent nothing since the handshake.
@@ -96,8 +96,8 @@ impl Stream {
         }
     }
 
-    /// Reads after a write has failed: an alert, or an answer that the server sent early. If there is neither, the
-    /// result is the error of the write.
+    /// Reads after a write has failed: an alert, or an answer that the server sent early. Without an alert or an
+    /// answer, the result is the error of the write.
     fn read_reason(
         &mut self,
         cx: &mut Context<'_>,

@@ -27,7 +27,7 @@ const LEAST_LEVEL: u32 = 2;
 /// The place of the counter in a connection.
 static COUNTER: LazyLock<Result<Index<Ssl, Handshakes>, ErrorStack>> = LazyLock::new(Ssl::new_ex_index);
 
-/// The handshakes of one connection that this side has finished. A renegotiation is a handshake.
+/// The counter of the handshakes of one connection that this side has finished. A renegotiation is a handshake.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handshakes(Arc<AtomicUsize>);
 
@@ -74,7 +74,7 @@ pub(crate) fn tls12(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> 
     Ok(context)
 }
 
-/// Removes the options by which the system's configuration of OpenSSL can allow a renegotiation that is not bound to
+/// Removes the options by which the system's configuration of OpenSSL can allow a renegotiation without a binding to
 /// the first handshake (RFC 5746). Without that binding, a third party can put its own request before the client's
 /// request.
 fn without_legacy_renegotiation(context: &mut SslContextBuilder) {
@@ -107,8 +107,8 @@ pub(crate) struct ClientContext(SslContext);
 impl ClientContext {
     /// Reads the trusted roots.
     ///
-    /// `roots` are the only trusted roots, in PEM. If `roots` is `None`, OpenSSL uses its default store, which the
-    /// environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can replace.
+    /// `roots` are the only trusted roots, in PEM. If `roots` is `None`, OpenSSL uses its default store. The
+    /// environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can replace this store.
     pub(crate) fn new(roots: Option<&[u8]>) -> Result<Self, ErrorStack> {
         let mut context = tls12(SslMethod::tls_client())?;
         context.set_alpn_protos(b"\x08http/1.1")?;
@@ -123,10 +123,10 @@ impl ClientContext {
         Ok(Self(context.build()))
     }
 
-    /// Returns the client for one connection to `host`, which presents `binding`.
+    /// Returns the client for one connection to `host`. The client presents `binding`.
     ///
     /// Each connection gets its own copy of the key. OpenSSL erases the copy when the connection ends, so no copy
-    /// outlives the certificate.
+    /// outlives its connection.
     pub(crate) fn client(
         &self,
         host: &str,

@@ -42,8 +42,8 @@ pub(crate) async fn run(
     match answered {
         Some(answered) => answered,
         None => {
-            // The connection has ended. The sender gets this error when the connection is dropped. The sender still
-            // reads the data that arrived before.
+            // The connection has ended. The sender gets an error when the connection is dropped. The sender still reads
+            // the data that arrived before.
             drop(connection);
             answer.await
         }

@@ -1,4 +1,4 @@
-//! A transport of `certbound` for servers that request the client certificate after the handshake, as Key Vault does.
+//! A transport of `certbound` for servers such as Key Vault, which request the client certificate after the handshake.
 //!
 //! Key Vault requests the certificate by a **renegotiation of TLS 1.2** over HTTP/1.1, after a request with the header
 //! `x-ms-tokenboundauth: true`. rustls does not renegotiate, so this crate uses OpenSSL. It needs libssl and its
@@ -18,8 +18,8 @@
 //!
 //! OpenSSL can present only a certificate whose private key is in memory. A key in a device, a vault or an agent
 //! ([`Signer`](certbound::certificate::Signer)) would need an engine or a provider of OpenSSL, and the crate `openssl`
-//! cannot open the keys of either. The transport then uses rustls, and fails unless the server requests the certificate in its first
-//! handshake.
+//! cannot open these keys. For these keys the transport uses rustls, and fails unless the server requests the
+//! certificate in its first handshake.
 //!
 //! ```no_run
 //! # async fn example(authority: certbound::Authority) -> Result<(), Box<dyn std::error::Error>> {

@@ -142,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
 
     /// Renegotiates, requests the client's certificate and refuses it by the TLS alert `certificate_revoked`. The
     /// function then waits until the client has closed the connection. Unread data would end the connection by a reset,
-    /// which can arrive before the alert. The caller limits the time.
+    /// which can arrive before the alert. The caller must limit the time.
     ///
     /// # Errors
     /// An I/O error if the client has a certificate, and the errors of [`LateClient::request_certificate`].

@@ -17,8 +17,9 @@ use crate::stream::Stream;
 
 /// Sends requests to vaults by OpenSSL, and all other requests by the usual transport of a network configuration.
 ///
-/// Only a request with a bound token to a resource can use OpenSSL. Each of these requests opens its own connection,
-/// and sends up to two HTTP requests on it, so it takes longer than with rustls. The HTTP version is 1.1.
+/// Only a request with a bound token to a resource can use OpenSSL. For each of these requests the transport opens a
+/// connection and sends up to two HTTP requests on it, so a request takes longer than with rustls. The HTTP version is
+/// 1.1.
 ///
 /// OpenSSL trusts the roots of the network configuration, or the roots of its own default store.
 ///
@@ -34,8 +35,8 @@ pub struct OpensslTransport {
 }
 
 impl OpensslTransport {
-    /// Creates a transport with the proxy, the limits and the trusted roots of `network`. It reads the roots once,
-    /// here.
+    /// Creates a transport with the proxy, the limits and the trusted roots of `network`. Only this function reads
+    /// OpenSSL's roots.
     ///
     /// # Errors
     /// [`NetworkError::Roots`] and [`NetworkError::TrustStore`], if OpenSSL cannot read the trusted roots.
@@ -56,7 +57,8 @@ impl OpensslTransport {
         self
     }
 
-    /// Returns whether requests with a bound token to `host` use OpenSSL. The hosts of vaults in every cloud do.
+    /// Returns whether requests with a bound token to `host` use OpenSSL. The result is true for the hosts of vaults in
+    /// every cloud.
     pub fn uses_openssl_for(&self, host: &str) -> bool {
         ResourceProfile::for_host(host) == ResourceProfile::key_vault()
             || self.hosts.iter().any(|one| one.eq_ignore_ascii_case(host))
@@ -67,8 +69,8 @@ impl OpensslTransport {
         openssl::version::version()
     }
 
-    /// Sends a request by rustls, which sends nothing unless the first handshake requests the certificate. rustls does
-    /// not need the bytes of the key.
+    /// Sends a request by rustls if the first handshake requests the certificate, and otherwise sends nothing. rustls
+    /// does not need the bytes of the key.
     async fn send_at_once(
         &self,
         request: Request<Bytes>,

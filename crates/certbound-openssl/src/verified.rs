@@ -32,7 +32,7 @@ impl Verified {
         found
     }
 
-    /// Returns the reason. `None` if no certificate was refused.
+    /// Returns the reason, or `None` if no certificate was refused.
     pub(crate) fn untrusted(&self) -> Option<Untrusted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,17 +1,17 @@
-//! A limit for the values of an attribute. A server chooses some of these values, and each new value is a new time
+//! Two limits for the values of an attribute. A server chooses some of these values, and each new value is a new time
 //! series.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The value that replaces every value beyond the limit, as in OpenTelemetry's conventions for `error.type`.
+/// The value that replaces every value beyond the limits, as in OpenTelemetry's conventions for `error.type`.
 pub(crate) const OTHER: &str = "_OTHER";
 /// The maximum number of values.
 const VALUES: usize = 100;
 /// The maximum length of a value, in bytes.
 const LENGTH: usize = 64;
 
-/// The first values of an attribute. Every later value becomes [`OTHER`].
+/// The first 100 values of an attribute. Every later value, and every value of more than 64 bytes, becomes [`OTHER`].
 #[derive(Default)]
 pub(crate) struct Bounded(Mutex<HashSet<Arc<str>>>);
 

@@ -34,7 +34,7 @@ impl Metric {
 
 #[cfg(feature = "client")]
 impl Metric {
-    /// Registers a sum that `read` reports when metrics are collected.
+    /// Registers a sum. `read` reports it when metrics are collected.
     pub(crate) fn counter(
         self,
         meter: &Meter,
@@ -44,7 +44,7 @@ impl Metric {
         builder.with_description(self.description).with_callback(read).build();
     }
 
-    /// Registers a size that `read` reports when metrics are collected.
+    /// Registers a size. `read` reports it when metrics are collected.
     pub(crate) fn gauge(
         self,
         meter: &Meter,
@@ -54,7 +54,7 @@ impl Metric {
         builder.with_description(self.description).with_callback(read).build();
     }
 
-    /// Registers a number that can be negative, and that `read` reports when metrics are collected.
+    /// Registers a number that can be negative. `read` reports it when metrics are collected.
     pub(crate) fn signed_gauge(
         self,
         meter: &Meter,

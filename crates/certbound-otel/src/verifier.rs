@@ -49,7 +49,7 @@ impl VerifierMetrics {
         }
     }
 
-    /// Reports the state of keys, which `status` returns when the metrics are collected. Call this method once.
+    /// Reports the state of keys. `status` returns this state when the metrics are collected. Call this method once.
     pub fn watch_keys(&self, status: impl Fn() -> Vec<KeyStatus> + Clone + Send + Sync + 'static) {
         let (usable, time) = (names::VERIFIER_KEYS_USABLE, names::VERIFIER_KEYS_FETCH_TIME);
         let of_usable = status.clone();

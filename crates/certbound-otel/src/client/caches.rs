@@ -1,4 +1,4 @@
-//! The counters of caches, which are read when metrics are collected. The metrics add no cost to a cache hit.
+//! The counters of caches. They are read when metrics are collected, so they add no cost to a cache hit.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,7 @@ pub(super) struct Caches(Mutex<List>);
 #[derive(Default)]
 struct List {
     watched: Vec<Watched>,
-    /// The hits of the caches that were dropped, so that the sum of all hits never decreases.
+    /// The hits of dropped caches, so that the sum of all hits never decreases.
     hits_of_dropped: u64,
 }
 
