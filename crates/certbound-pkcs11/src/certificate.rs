@@ -125,7 +125,7 @@ impl Place {
 }
 
 impl Inner {
-    /// Reads the token again, and uses the certificate and the key that the token has now. If neither changed, the
+    /// Reads the token again, and uses the certificate and the key that the token has now. If both are unchanged, the
     /// handle and its connections stay in use. The caller holds the lock of `in_use`, so only one caller reads the
     /// token at a time.
     fn read_again(&self, in_use: &mut TokenKey) -> Result<(), Pkcs11Error> {

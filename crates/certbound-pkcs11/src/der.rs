@@ -19,7 +19,7 @@ pub(crate) fn curve_parameters(curve: Curve) -> Vec<u8> {
 
 /// Returns the `SubjectPublicKeyInfo` of an EC key. `point` is `CKA_EC_POINT`: DER of an octet string. Some tokens
 /// return the bare point. Both forms begin with 4, and a bare point can look like DER, so the function compares the
-/// length first. `None` if the curve is not known.
+/// length first. The result is `None` if the curve is not known.
 pub(crate) fn ec_public_key(parameters: &[u8], point: &[u8]) -> Option<Vec<u8>> {
     let curve = curve_of_parameters(parameters)?;
     let bare = match point.len() == 1 + 2 * curve.coordinate_bytes() {

@@ -155,7 +155,7 @@ pub enum Pkcs11Error {
     Extractable {
         /// The key.
         key: String,
-        /// The attribute that shows that the key can leave the token.
+        /// The attribute by which the key can leave the token.
         reason: &'static str,
     },
     /// The token has no certificate for the key.
@@ -244,7 +244,8 @@ impl Pkcs11Error {
         }
     }
 
-    /// Whether the same call may succeed later without a change of the configuration: the token can be put back.
+    /// Returns whether the same call may succeed later without a change of the configuration: the token can be put
+    /// back.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -255,18 +256,18 @@ impl Pkcs11Error {
         ) || self.is_lost_proof()
     }
 
-    /// Whether the handle was lost when the key had to prove by a signature that it belongs to the certificate.
+    /// Returns whether the handle was lost during the signature that proves the possession of the certificate's key.
     fn is_lost_proof(&self) -> bool {
         let Self::Certificate(BindingCertificateError::SignerFailed { reason }) = self else { return false };
         reason.find::<KeyError>().is_some_and(KeyError::is_handle_gone)
     }
 
-    /// Whether the module has closed the sessions of the token.
+    /// Returns whether the module has closed the sessions of the token.
     pub(crate) fn ends_sessions(&self) -> bool {
         matches!(self, Self::TokenNotFound { .. } | Self::Call { ends_sessions: true, .. })
     }
 
-    /// Whether every call of the module succeeded, but the objects in the token do not suit.
+    /// Returns whether every call of the module succeeded, but the objects in the token do not suit.
     pub(crate) fn is_of_objects(&self) -> bool {
         matches!(
             self,
@@ -279,7 +280,8 @@ impl Pkcs11Error {
         )
     }
 
-    /// Whether the token was lost, or the session or the handle is no longer valid, so that a new session may help.
+    /// Returns whether the token was lost, or the session or the handle is no longer valid. A new session may then
+    /// help.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::HandleClosed | Self::TokenNotFound { .. } | Self::Call { is_gone: true, .. })
     }
@@ -296,7 +298,8 @@ impl From<Pkcs11Error> for KeyError {
     }
 }
 
-/// The text of a module's error is a paragraph of the specification, so this function writes its short name instead.
+/// The text of a module's error is a paragraph of the specification, so this function writes the error's short name
+/// instead.
 impl From<CallError> for Pkcs11Error {
     fn from(error: CallError) -> Self {
         match error {

@@ -23,20 +23,20 @@ const LABEL: &str = "certbound machine key";
 /// The time limit for finding or generating the key. A client waits for a key provider for one minute.
 const GENERATION: Duration = Duration::from_secs(50);
 
-/// The message of the signature that shows that the key still works.
+/// The message of the test signature of the key.
 const PROBE: &[u8] = b"certbound: probe of the key of a machine";
 
 /// The key provider of a managed identity whose key is in a PKCS#11 token.
 ///
 /// The provider finds the key by the label and the id of the URI. If the URI has neither, the label is `certbound
 /// machine key`. If several keys match, the provider uses the key with the smallest id. If no key matches, the provider
-/// generates an RSA-2048 key in the token, which is sensitive and not extractable. The provider refuses a key that
-/// could leave the token. If the token is missing or refuses the PIN, the provider returns an error: it never uses a
-/// software key instead.
+/// generates an RSA-2048 key in the token. The new key is sensitive and not extractable. The provider refuses a key
+/// that could leave the token. If the token is missing or refuses the PIN, the provider returns an error: it never uses
+/// a software key instead.
 ///
-/// The strength is [`KeyStrength::Hardware`] if the module reports that the token is hardware, or if
-/// [`TokenOptions::trust_as_hardware`] is set, and otherwise [`KeyStrength::Software`]: SoftHSM keeps its keys in
-/// files.
+/// The strength is [`KeyStrength::Hardware`] if the module reports the slot or the mechanism as hardware, or if
+/// [`TokenOptions::trust_as_hardware`] is set. Otherwise it is [`KeyStrength::Software`]: SoftHSM, for example, keeps
+/// its keys in files.
 pub struct TokenKeys {
     inner: Arc<Inner>,
     strength: KeyStrength,
@@ -46,8 +46,7 @@ struct Inner {
     token: Token,
     /// The token that was opened first.
     identity: TokenIdentity,
-    /// Whether the module reported at the start that the token is hardware, and the key strength depends on this
-    /// report.
+    /// Whether the module reported the token as hardware at the start, and the key strength depends on this report.
     must_be_hardware: bool,
     selector: Selector,
     /// The key that was returned last. Only threads for blocking work take the lock, and they hold it while they call
@@ -174,7 +173,7 @@ fn find_or_generate(opened: &Opened, selector: &Selector) -> Result<FoundKey, Pk
     }
 }
 
-/// Returns the key that every process chooses if several keys have the name: the key with the smallest id.
+/// Of several keys with the name, returns the key that every process chooses: the key with the smallest id.
 fn first_of(all: Vec<FoundKey>) -> Option<FoundKey> {
     let count = all.len();
     let first = all.into_iter().min_by(|one, other| place(one).cmp(&place(other)))?;
@@ -188,7 +187,7 @@ fn first_of(all: Vec<FoundKey>) -> Option<FoundKey> {
     Some(first)
 }
 
-/// Returns the values by which keys are ordered: the id, then the public key, because two keys can have the same id.
+/// Returns the values by which keys are ordered: the id, then the public key. Two keys can have the same id.
 fn place(key: &FoundKey) -> (&[u8], Option<&[u8]>) {
     (&key.id, key.public.as_deref())
 }

@@ -29,7 +29,7 @@ type Cell = Arc<Mutex<Option<Pkcs11>>>;
 
 /// The loaded modules by canonical path.
 ///
-/// The modules stay loaded until the process ends, because other parts of the process can use them too.
+/// The modules stay loaded until the end of the process, because other parts of the process can use them too.
 static LOADED: LazyLock<Mutex<HashMap<PathBuf, Cell>>> = LazyLock::new(Mutex::default);
 
 /// Returns the path of the module that a URI names.
@@ -78,8 +78,8 @@ pub(crate) fn load(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
     Ok(module.insert(loaded).clone())
 }
 
-/// Initialises a module again, after a call of the module returned the error that it is not initialised. Several
-/// threads can call this function at the same time: the result is true for one of them.
+/// Initialises a module again, after a call returned `CKR_CRYPTOKI_NOT_INITIALIZED`. Several threads can call this
+/// function at the same time: the result is true for at most one of them.
 pub(crate) fn initialize_again(path: &Path, module: &Pkcs11) -> Result<bool, Pkcs11Error> {
     let failed = |error| Pkcs11Error::Module { module: path.display().to_string(), reason: cause(error) };
     let is_first = initialize(module).map_err(failed)?;

@@ -24,13 +24,13 @@ pub(crate) struct FoundKey {
     pub(crate) handle: ObjectHandle,
     pub(crate) id: Vec<u8>,
     pub(crate) label: Vec<u8>,
-    /// `None` for a kind of key that certbound does not use.
+    /// The field is `None` for a kind of key that certbound does not use.
     pub(crate) kind: Option<KeyKind>,
     /// DER of the `SubjectPublicKeyInfo`, if the token reports the public key.
     pub(crate) public: Option<Vec<u8>>,
     pub(crate) may_sign: bool,
     pub(crate) asks_each_time: bool,
-    /// The attribute that shows that the key can leave the token, or could leave it before.
+    /// The attribute by which the key can leave the token, or could leave it before.
     pub(crate) leaves: Option<&'static str>,
 }
 
@@ -156,8 +156,8 @@ fn ec_point(session: &Session, id: &[u8]) -> Result<Option<Vec<u8>>, Pkcs11Error
     Ok(Some(bytes(&all, AttributeType::EcPoint)).filter(|point| !point.is_empty()))
 }
 
-/// Returns the attribute that shows that a key can leave its token. If the token does not report one of these
-/// attributes, the key counts as a key that can leave the token.
+/// Returns the attribute by which a key can leave its token, or could leave it before. If the token does not report one
+/// of the four attributes, the function returns this attribute.
 fn leaves(all: &[Attribute]) -> Option<&'static str> {
     let is = |kind| flag(all, kind) == Some(true);
     match () {

@@ -14,7 +14,8 @@ use crate::uri::PinPlace;
 /// The largest file of a PIN, in bytes.
 const MAX_BYTES: usize = 4096;
 
-/// Returns the PIN of the URI. If the URI names a file, the function reads the file. `None` if the URI has no PIN.
+/// Returns the PIN of the URI. If the URI names a file, the function reads the file. The result is `None` if the URI
+/// has no PIN.
 pub(crate) fn of_place(place: Option<PinPlace>) -> Result<Option<Secret>, Pkcs11Error> {
     match place {
         None => Ok(None),

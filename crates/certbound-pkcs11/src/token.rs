@@ -75,7 +75,7 @@ impl Token {
     /// Runs `work` in a session in which the user is logged in. If `opening` has a value, the session must belong to
     /// that opening.
     ///
-    /// If the error shows that the token was lost, this opening ends, and its handles never sign again.
+    /// If the error shows a loss of the token, this opening ends, and its handles never sign again.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         opening: Option<u64>,
@@ -139,7 +139,7 @@ impl Inner {
                 *state = Some(opened);
                 Err(error)
             }
-            // `run` closes a session whose call failed, because the operation can still be active in it.
+            // `run` closes the session of a failed call, because the operation can still be active in it.
             Err(error) => Err(error),
             Ok(result) => {
                 *state = Some(opened);

@@ -14,8 +14,8 @@ pub(crate) const SCHEME: &str = "pkcs11:";
 
 /// A PKCS#11 URI (RFC 7512): it names a module, a token and an object.
 ///
-/// The parser is strict: an attribute that is unknown, repeated or not percent-encoded is an error, so that a mistyped
-/// URI never selects the wrong key. The attributes are `token`, `manufacturer`, `model`, `serial`, `slot-id`, `object`,
+/// The parser is strict: an unknown, repeated or not percent-encoded attribute is an error, so that a mistyped URI
+/// never selects the wrong key. The attributes are `token`, `manufacturer`, `model`, `serial`, `slot-id`, `object`,
 /// `id` and `type`, and in the query `module-path`, `module-name`, `pin-source` and `pin-value`. `Display` and `Debug`
 /// omit the value of `pin-value`.
 ///

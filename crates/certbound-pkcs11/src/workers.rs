@@ -1,4 +1,4 @@
-//! Threads that call a module. A caller waits for a limited time, so that a module that hangs blocks no caller forever.
+//! Threads that call a module. A caller waits for a limited time, so that a hanging module blocks no caller forever.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicIsize, AtomicU8, Ordering};
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// Threads with a state of type `S` each, for example a session. A thread starts when all others are busy.
 ///
-/// A call that hangs cannot be ended: its thread is lost until the call returns. The number of threads is bounded, and
-/// if all of them are lost, calls fail at once.
+/// A hanging call cannot be ended: its thread is lost until the call returns. The number of threads is bounded, and if
+/// all of them are lost, calls fail at once.
 pub(crate) struct Workers<S> {
     shared: Arc<Shared<S>>,
     limit: Duration,
@@ -18,10 +18,10 @@ pub(crate) struct Workers<S> {
 struct Shared<S> {
     queue: Mutex<Queue<S>>,
     ready: Condvar,
-    /// Notified when a thread has dropped its state.
+    /// A thread notifies this condition after it has dropped its state.
     left: Condvar,
-    /// The number of threads whose caller has stopped waiting for them. It is -1 for a moment if a call ends before its
-    /// caller has counted its thread.
+    /// The number of threads whose caller has stopped waiting for them. It can be -1 for a moment: a call can end
+    /// before its caller has counted its thread.
     lost: AtomicIsize,
     at_most: usize,
 }
@@ -134,8 +134,8 @@ impl<S: Default + 'static> Workers<S> {
 }
 
 impl<S> Drop for Workers<S> {
-    /// Ends the threads that are idle, and waits until they have dropped their states: a call into a module after the
-    /// end of `main` can crash the process. A thread that is busy ends after its call.
+    /// Ends the idle threads, and waits until they have dropped their states: a call into a module after the end of
+    /// `main` can crash the process. A thread that is busy ends after its call.
     fn drop(&mut self) {
         let mut queue = self.shared.lock();
         queue.is_closed = true;
@@ -152,7 +152,7 @@ impl<S> Shared<S> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next job. `None` if the workers were dropped.
+    /// Waits for the next job. Returns `None` if the workers were dropped.
     fn next(&self) -> Option<Job<S>> {
         let mut queue = self.lock();
         loop {

@@ -11,8 +11,8 @@ pub(crate) type Millis = u64;
 
 /// The phases of a connection, in the order of one request.
 ///
-/// An HTTP/2 connection is `Serving` from its first request until it ends, also while no request is open. The bytes of
-/// the connection show neither the start of the next request nor the end of a response.
+/// An HTTP/2 connection is `Serving` from its first request to its end, also while no request is open. The bytes of the
+/// connection show neither the start of the next request nor the end of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// No byte of a first request has been read.
@@ -36,13 +36,13 @@ pub(crate) struct OpenRequests {
     pub(crate) all: u32,
     /// The requests whose body the service waits for.
     pub(crate) receiving: u32,
-    /// The requests whose response waits until the client reads more of the response. These requests are counted with
-    /// HTTP/2 only, where the client limits each response. With HTTP/1.1 the write waits (see [`Activity::stall`]).
+    /// The requests whose response waits for the client to read more. These requests are counted with HTTP/2 only,
+    /// where the client limits each response. With HTTP/1.1 the write waits (see [`Activity::stall`]).
     pub(crate) sending: u32,
 }
 
 impl OpenRequests {
-    /// Whether the connection waits only for its client. If no request is open, it waits for the next request.
+    /// Returns whether the connection waits only for its client. If no request is open, it waits for the next request.
     ///
     /// A request whose body and response both wait for the client counts twice. The services of this workspace read
     /// the body before they respond, so their requests never count twice.
@@ -50,7 +50,8 @@ impl OpenRequests {
         self.receiving + self.sending >= self.all
     }
 
-    /// Whether the connection waits for its client and no open request waits for a body. A body has its own time limit.
+    /// Returns whether the connection waits for its client and no open request waits for a body. A body has its own
+    /// time limit.
     pub(crate) fn wait_unlimited(self) -> bool {
         self.sending >= self.all
     }
@@ -151,7 +152,7 @@ impl Activity {
     }
 
     /// Returns the time from which this connection may be closed, and the moment from which the time was computed.
-    /// Returns `None` if the connection is closed already, or while the connection does not wait for the client.
+    /// Returns `None` if the connection is closed already or does not wait for the client.
     pub(crate) fn closable(&self, patience: Duration) -> Option<(Closable, Moment)> {
         let state = self.state();
         let (moment, stalled) = (state.moment, state.stalled);
@@ -217,7 +218,7 @@ mod tests {
             assert_eq!(now(&activity), expected, "{phase:?}");
         }
         assert!(Closable::Idle(u64::MAX) < Closable::Waiting(0));
-        // A write that waits for the client counts in every phase, from the time it began to wait.
+        // A write that waits for the client counts in every phase, from the beginning of its wait.
         assert!(enter(&activity, serving(1, 0, 0), 20));
         assert!(activity.stall(30) && !activity.stall(40));
         assert_eq!(now(&activity), Some(Closable::Waiting(1_030)));

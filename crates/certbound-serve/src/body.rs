@@ -68,7 +68,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let limit = self.handle.places().limits.body;
         let due = *self.due.get_or_insert_with(|| Instant::now() + limit);
-        // The time is checked before the next frame is read, so that the limit also applies to a body in many small
+        // The time is checked before each read of a frame, so that the limit also applies to a body in many small
         // pieces.
         if self.alarm.is_over(due, context) {
             return Poll::Ready(Some(Err(BodyError::Slow)));

@@ -24,8 +24,8 @@ use crate::places::Handle;
 /// The smallest buffer that hyper accepts; hyper panics at a smaller buffer.
 pub(crate) const LEAST_HEAD_BYTES: usize = 8 * 1024;
 
-/// The time in which the first request of a new connection may still arrive after the server began to stop. A client
-/// sends its request right after it has connected, so the request may be on its way.
+/// The time for the first request of a new connection after the server began to stop. A client sends its request right
+/// after it has connected, so the request may be on its way.
 pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
 /// The place and the limits of one connection.
@@ -85,7 +85,7 @@ impl Connection {
         let mut http = std::pin::pin!(http.serve_connection(stream, service).with_upgrades());
         let mut stage = self.stage.clone();
         tokio::select! {
-            // The connection is polled first, so that a request that has arrived is read before the shutdown.
+            // The connection is polled first, so that a received request is read before the shutdown.
             biased;
             ended = http.as_mut() => return ended.map_err(io::Error::other),
             // `wait_for` fails if the server was dropped. `serve` then ends the task that runs this code.

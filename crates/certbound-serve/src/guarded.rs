@@ -15,7 +15,7 @@ use crate::places::Handle;
 pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
-    /// Whether `due` is past. Otherwise the task is woken at `due`.
+    /// Returns whether `due` is past. Otherwise the task is woken at `due`.
     pub(crate) fn is_over(&mut self, due: Instant, context: &mut Context<'_>) -> bool {
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if sleep.deadline() != due {
@@ -36,7 +36,7 @@ pub(crate) struct Guarded<T> {
     read: Alarm,
     write: Alarm,
     /// The times since which a write and a flush wait for the client. They are recorded separately, because TLS accepts
-    /// writes into its own buffer while no byte is sent.
+    /// writes into its own buffer without sending a byte.
     writing: Option<Instant>,
     flushing: Option<Instant>,
 }

@@ -22,8 +22,8 @@ use crate::body::{Body, Protocol};
 use crate::connection::{Connection, FIRST_REQUEST, LEAST_HEAD_BYTES, answered};
 use crate::guarded::Guarded;
 
-/// The maximum number of requests that the client has reset before the service saw them. If there are more, hyper
-/// closes the connection. Otherwise a client that resets every request could open any number of requests
+/// The maximum number of requests that the client has reset and the service has not seen. With more of these requests,
+/// hyper closes the connection. Otherwise a client that resets every request could open any number of requests
 /// (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
 
@@ -56,8 +56,9 @@ impl Connection {
                 match answer.await {
                     Ok(answer) => Ok::<_, Infallible>(answer),
                     Err(error) => {
-                        // If the channel is full, the connection already ends because of an earlier failure. hyper
-                        // would reset the stream of this request only, so this future never returns the error.
+                        // If the channel is full, the connection already ends because of an earlier failure. On an
+                        // error hyper would reset only the stream of this request, so this future never returns the
+                        // error.
                         let _ = failed.try_send(error);
                         std::future::pending().await
                     }

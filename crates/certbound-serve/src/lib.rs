@@ -2,7 +2,7 @@
 //!
 //! A client can occupy a server by sending slowly, by reading slowly, or by doing nothing. The crate limits the time of
 //! each case, and the number of connections. When its future `stop` is ready, [`serve`] ends within [`Limits::stop`],
-//! even if clients do not end their connections.
+//! also with open connections.
 //!
 //! ```text
 //!  listener ─► accept ─► places ─► connection ─► guarded ─► body

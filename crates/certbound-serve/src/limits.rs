@@ -13,13 +13,12 @@ pub struct Limits {
     pub head: Duration,
     /// The time limit of a request's body, counted from the service's first read of the body. Default: 30 s.
     pub body: Duration,
-    /// The time that one write may wait until the client reads. Default: 30 s.
+    /// The time that one write may wait for the client. Default: 30 s.
     pub write: Duration,
-    /// The time that a connection may be idle after a response. Default: 60 s. An HTTP/2 connection is also idle from
-    /// the time at which the HTTP library has the rest of each response, even while the client still reads the
-    /// response. After the idle time the server sends GOAWAY to an HTTP/2 client (RFC 9113, section 6.8), and the
-    /// client has the time [`Limits::write`] to end the connection. A client must therefore read a response within both
-    /// times together.
+    /// The time that a connection may be idle after a response. Default: 60 s. An HTTP/2 connection is also idle once
+    /// the HTTP library has the rest of each response. The client may still be reading the response. After the idle
+    /// time the server sends GOAWAY to an HTTP/2 client (RFC 9113, section 6.8), and the client has the time
+    /// [`Limits::write`] to end the connection. A client must therefore read a response within both times together.
     pub idle: Duration,
     /// The time limit of the responses in progress after the request to stop the server. After this time every
     /// connection is closed. Default: 9 s. Some supervisors kill a process 10 s after the request to stop the process.
@@ -37,9 +36,9 @@ pub struct Limits {
     /// The maximum number of connections that are served at once. Further connections wait. Default: 1,024; 0 counts as
     /// 1.
     pub connections: usize,
-    /// The time that a connection may wait for its client while another connection waits for a place. Idle connections
-    /// are closed first, without this delay, beginning with the connection that has been idle longest. If no connection
-    /// is idle, the server closes the connection that has waited longest for its client, once it has waited for this
+    /// The longest wait of a connection for its client while another connection waits for a place. Idle connections are
+    /// closed first, without this delay, beginning with the connection that has been idle longest. If no connection is
+    /// idle, the server closes the connection with the longest wait for its client, but not before the end of this
     /// time. Default: 1 s. An HTTP/2 connection without an open request counts as waiting for its client, because a
     /// part of its last response may not be sent yet.
     pub patience: Duration,

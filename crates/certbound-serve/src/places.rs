@@ -20,8 +20,8 @@ pub(crate) struct Places {
     pub(crate) load: Load,
     started: Instant,
     taken: Mutex<Taken>,
-    /// Wakes the caller of [`Places::take`] or [`Places::empty`]. A place that becomes free wakes the caller. If
-    /// `wanted` is true, a connection that begins to wait for its client wakes the caller too.
+    /// Wakes the caller of [`Places::take`] or [`Places::empty`]. A place that becomes free wakes the caller. With
+    /// `wanted`, a connection that begins to wait for its client wakes the caller too.
     changed: Notify,
     wanted: AtomicBool,
 }

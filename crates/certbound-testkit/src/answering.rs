@@ -30,7 +30,7 @@ pub struct Seen {
     pub body: String,
     /// Whether TLS would present a certificate.
     pub certificate: bool,
-    /// The thumbprint that the server's certificate must have, as text; empty if the server is not pinned.
+    /// The required thumbprint of the server's certificate, as text. It is empty if the server is not pinned.
     pub pinned: String,
 }
 
@@ -48,7 +48,7 @@ impl Seen {
 }
 
 impl AnsweringTransport {
-    /// Creates a transport that answers with the status and the body that `answer` returns.
+    /// Creates a transport that answers with the status and the body from `answer`.
     pub fn new(answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> Self {
         Self { answer: Arc::new(answer), seen: Arc::default(), header: None }
     }
@@ -95,7 +95,7 @@ impl Transport for AnsweringTransport {
                 _ => String::new(),
             },
         };
-        // Yields once to the scheduler, so that calls that would overlap on a network overlap here too.
+        // Yields once to the scheduler, so that simultaneous calls overlap as on a network.
         tokio::task::yield_now().await;
         let (status, body) = (self.answer)(&seen);
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);

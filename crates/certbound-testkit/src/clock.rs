@@ -1,4 +1,4 @@
-//! A clock that moves only when a test moves it or when the code under test waits.
+//! A clock for tests. It moves only when a test moves it or when the code under test waits.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use certbound::UnixTime;
 use certbound::clock::Clock;
 
-/// The number of times that `wait` yields to other tasks before it moves the time.
+/// The number of yields to other tasks before `wait` moves the time.
 const TURNS: usize = 100;
 
-/// A clock that moves only when a test moves it or when the code under test waits. Clones share one time.
+/// A clock for tests. It moves only when a test moves it or when the code under test waits. Clones share one time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Time>);
 

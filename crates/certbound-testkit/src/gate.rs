@@ -1,4 +1,4 @@
-//! A transport that holds back requests, so that a test can examine the client while a request waits.
+//! A transport that holds back requests, so that a test can examine the client during a request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use crate::memory::MemoryTransport;
 
-/// A transport that passes requests to the emulator, and holds back each request that contains a closed part. Clones
-/// share their state.
+/// A transport that passes requests to the emulator, and holds back each request with a closed part. Clones share their
+/// state.
 #[derive(Clone)]
 pub struct GatedTransport {
     beyond: MemoryTransport,

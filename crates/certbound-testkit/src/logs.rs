@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 pub struct CapturedLogs(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLogs {
-    /// Starts the capture. Panics on the second call in a process. A test that captures logs needs its own test binary,
+    /// Starts the capture. Panics on the second call in a process. A test with this capture needs its own test binary,
     /// because the capture contains the records of all threads.
     pub fn begin() -> Self {
         let logs = Self::default();

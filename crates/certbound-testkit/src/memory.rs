@@ -13,7 +13,8 @@ use http::header::HOST;
 use crate::clock::ManualClock;
 use certbound::clock::Clock as _;
 
-/// A transport that passes requests to an emulator in memory, in the form in which the emulator's sockets receive them.
+/// A transport that passes requests to an emulator in memory. The requests have the same form as on the emulator's
+/// sockets.
 #[derive(Clone)]
 pub struct MemoryTransport {
     emulator: Arc<Emulator>,
@@ -70,7 +71,7 @@ impl Transport for MemoryTransport {
             client_chain: presented,
             ..certbound_emulator::TlsFacts::default()
         };
-        // Yields once to the scheduler, so that calls that would overlap on a network overlap here too.
+        // Yields once to the scheduler, so that simultaneous calls overlap as on a network.
         tokio::task::yield_now().await;
         let response = self.emulator.handle(self.clock.now(), &tls, as_received(request));
         match response.extensions().get::<FaultEffect>() {
@@ -104,7 +105,7 @@ fn as_received(request: http::Request<Bytes>) -> http::Request<Bytes> {
     http::Request::from_parts(head, body)
 }
 
-/// A transport that panics if a test sends a request.
+/// A transport that panics at every request.
 #[derive(Clone, Copy, Debug)]
 pub struct NeverTransport;
 

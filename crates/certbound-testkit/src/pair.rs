@@ -120,7 +120,7 @@ fn tenant(id: &str) -> TenantId {
     TenantId::parse(id).expect("a tenant")
 }
 
-/// The time at which every pair begins. It is fixed, so that no test depends on the day on which it runs.
+/// The time at which every pair begins. It is fixed, so that no test depends on the date.
 const START: UnixTime = UnixTime::from_secs(1_785_000_000);
 
 struct EmulatorClock(ManualClock);

@@ -2,7 +2,7 @@
 
 use certbound::cache::{StoreEntry, StoreError, StoreKey, TokenStore};
 
-/// A store that loads nothing and ignores each entry that is saved.
+/// A store that loads nothing and ignores each saved entry.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EmptyStore;
 

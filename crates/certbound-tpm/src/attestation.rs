@@ -118,7 +118,8 @@ fn with_new_attester<T>(
     result
 }
 
-/// Certifies a key. Each key has its persistent handle for errors; a new attestation key has none, and no authorization.
+/// Certifies a key. The errors name a key by its persistent handle. A new attestation key has neither a persistent
+/// handle nor an authorization.
 fn certify(
     context: &mut Context,
     (key_handle, key): (KeyHandle, ObjectHandle),
@@ -134,7 +135,7 @@ fn certify(
         context.certify(key, attester, data, SignatureScheme::Null)
     });
     let (statement, signature) = certified.map_err(|error| {
-        // The second session is that of the attestation key.
+        // The second session is the session of the attestation key.
         let handle = if refused_session(error) == Some(1) { attester_handle } else { key_handle };
         TpmError::of_key("TPM2_Certify", handle, error)
     })?;

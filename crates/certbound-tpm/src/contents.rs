@@ -24,10 +24,10 @@ pub struct KeyFacts {
     pub kind: String,
     /// The public key as DER of a `SubjectPublicKeyInfo`, if it is an RSA key or an EC key on a known curve.
     pub public_key: Option<Vec<u8>>,
-    /// The reason why certbound cannot sign with the key. `None` if certbound can sign with the key.
+    /// The reason why certbound cannot sign with the key. The field is `None` if certbound can sign with the key.
     pub fault: Option<&'static str>,
-    /// The property by which the private key can exist outside of the TPM. `None` if the key has no property of this
-    /// kind.
+    /// The property by which the private key can exist outside of the TPM. The field is `None` if the key has no
+    /// property of this kind.
     pub leaves: Option<&'static str>,
 }
 

@@ -295,7 +295,7 @@ pub(crate) fn reason_of(error: TssError) -> String {
     }
 }
 
-/// Whether the TPM has refused an authorization.
+/// Returns whether the TPM has refused an authorization.
 fn is_authorization(error: TssError) -> bool {
     let TssError::Tss2Error(code) = error else { return false };
     let refused = [Kind::BadAuth, Kind::AuthFail, Kind::AuthUnavailable, Kind::AuthMissing];

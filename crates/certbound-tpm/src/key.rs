@@ -27,8 +27,8 @@ use crate::tpm::Tpm;
 /// A private key in a TPM. A clone is cheap.
 ///
 /// `sign` blocks for at most the time limit of the TPM. If `sign` finds no key or a different key at the persistent
-/// handle, this object never signs again, even if the earlier key returns. Therefore no TLS connection of the earlier
-/// key is used with the new key.
+/// handle, this object never signs again. A return of the earlier key changes nothing. Therefore no TLS connection of
+/// the earlier key is used with the new key.
 #[derive(Clone)]
 pub struct TpmKey {
     inner: Arc<Inner>,
@@ -92,8 +92,8 @@ impl TpmKey {
         &self.inner.public
     }
 
-    /// Returns the property by which the private key can exist outside of this TPM. `None` if the key has no
-    /// property of this kind.
+    /// Returns the property by which the private key can exist outside of this TPM. The result is `None` if the key has
+    /// no property of this kind.
     pub fn leaves(&self) -> Option<&'static str> {
         self.inner.leaves
     }
@@ -151,7 +151,8 @@ impl TpmKey {
         let limit = limit.unwrap_or(self.inner.tpm.limit());
         let result = self.inner.tpm.run_long(limit, move |context| {
             object::with(context, handle, |context, object, found| match found.name == this.name {
-                // The thread of the TPM asks and remembers, so that callers at the same time make one attempt together.
+                // The thread of the TPM looks up and records refusals, so that simultaneous callers make only one
+                // refused attempt.
                 true => {
                     refused::once(this.tpm.address(), handle, &this.name, || work(context, object, found))
                 }

@@ -19,15 +19,14 @@ use crate::tpm::Tpm;
 /// The time limit for finding or generating the key. A client waits for a key provider for one minute.
 const GENERATION: Duration = Duration::from_secs(40);
 
-/// The message of the test signature, by which the provider checks that the key works.
+/// The message of the test signature of the key.
 const PROBE: &[u8] = b"certbound: probe of the key of a machine";
 
 /// The key provider of a managed identity whose key is in a TPM.
 ///
-/// The key is at a persistent handle. If the handle has no key, the provider generates an RSA-2048 key, which never
-/// leaves the TPM.
-/// A key that could leave the TPM is refused. If the TPM cannot be used, the provider returns an error: it never uses a
-/// software key instead.
+/// The key is at a persistent handle. Without a key at the handle, the provider generates an RSA-2048 key, which never
+/// leaves the TPM. It refuses a key that could leave the TPM. If the TPM cannot be used, the provider returns an error:
+/// it never uses a software key instead.
 ///
 /// The strength is [`KeyStrength::Hardware`] if [`Tpm::is_hardware`] returns true, and otherwise
 /// [`KeyStrength::Software`].

@@ -86,7 +86,8 @@ impl FoundKey {
         }
     }
 
-    /// Returns the reason why certbound cannot sign with the key. `None` if certbound can sign with the key.
+    /// Returns the reason why certbound cannot sign with the key. The result is `None` if certbound can sign with the
+    /// key.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let attributes = self.public.object_attributes();
         match () {
@@ -103,8 +104,8 @@ impl FoundKey {
         }
     }
 
-    /// Returns the property by which the private key can exist outside of this TPM. `None` if the key has no
-    /// property of this kind.
+    /// Returns the property by which the private key can exist outside of this TPM. The result is `None` if the key has
+    /// no property of this kind.
     pub(crate) fn leaves(&self) -> Option<&'static str> {
         let attributes = self.public.object_attributes();
         match () {
@@ -206,8 +207,7 @@ fn kind(public: &Public) -> Option<KeyKind> {
 ///
 /// The key is a primary key with a random template, so it exists nowhere else. After the TPM has removed the key from
 /// its handle, nobody can make it again. The key has no authorization, and wrong authorizations of other keys do not
-/// lock it.
-/// The function writes the name of the key into `made` before the TPM stores the key.
+/// lock it. The function writes the name of the key into `made` before the TPM stores the key.
 pub(crate) fn generate(
     context: &mut Context,
     handle: KeyHandle,
@@ -236,8 +236,8 @@ pub(crate) fn generate(
     found
 }
 
-/// Returns the attributes of keys that sign and cannot leave the TPM. They have no authorization, so refused authorizations of
-/// other keys do not lock them.
+/// Returns the attributes of keys that sign and cannot leave the TPM. The keys have no authorization, and refused
+/// authorizations of other keys do not lock them.
 pub(crate) fn attributes() -> ObjectAttributesBuilder {
     ObjectAttributesBuilder::new()
         .with_fixed_tpm(true)

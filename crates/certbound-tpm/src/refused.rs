@@ -1,5 +1,5 @@
-//! The keys whose authorization the TPM has demanded. The process does not try these keys again, because each attempt can
-//! lock the TPM.
+//! The keys whose authorization the TPM has demanded. This process does not try these keys again, because each attempt
+//! can lock the TPM.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,8 @@ type Key = (String, Vec<u8>);
 
 static REFUSED: LazyLock<Mutex<HashSet<Key>>> = LazyLock::new(Mutex::default);
 
-/// Runs `work`, which uses a key of the TPM at the address, unless the TPM has demanded the authorization of this key
-/// before. If the TPM demands it now, the process remembers the key until it ends.
+/// Runs `work` with a key of the TPM at the address, unless the TPM has demanded the authorization of this key before.
+/// If the TPM demands it now, the process remembers the key until its end.
 pub(crate) fn once<T>(
     address: &str,
     handle: KeyHandle,

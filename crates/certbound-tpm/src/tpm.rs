@@ -40,8 +40,8 @@ impl TpmOptions {
         self
     }
 
-    /// Counts the keys of this TPM as keys in hardware, although the vendor string is that of a software TPM. The TPM
-    /// of a virtual machine can be trusted in this way, because the host protects it.
+    /// Counts the keys of this TPM as keys in hardware, although the address or the vendor string is that of a software
+    /// TPM. The TPM of a virtual machine can be trusted in this way, because the host protects it.
     pub fn trust_as_hardware(mut self) -> Self {
         self.trusted_as_hardware = true;
         self
@@ -91,9 +91,9 @@ impl Tpm {
     }
 
     /// Returns whether the keys of this TPM count as keys in hardware. The result is false if the address names a
-    /// simulator, or if the vendor string is empty or that of a software TPM, unless [`TpmOptions::trust_as_hardware`]
-    /// is set. The TPM that Hyper-V gives to a virtual machine counts as hardware: the host protects it. The function
-    /// does not verify that the TPM is genuine.
+    /// simulator, or if the vendor string is empty or that of a software TPM. With [`TpmOptions::trust_as_hardware`] it
+    /// is always true. The TPM that Hyper-V gives to a virtual machine counts as hardware: the host protects it. The
+    /// function does not verify that the TPM is genuine.
     pub fn is_hardware(&self) -> bool {
         let is_simulator = SIMULATORS.iter().any(|simulator| self.address().starts_with(simulator));
         let is_software = is_simulator || self.vendor().is_empty() || self.vendor() == SOFTWARE;

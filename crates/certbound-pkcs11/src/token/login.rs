@@ -30,7 +30,7 @@ pub(super) struct Login {
 struct Tried {
     token: TokenIdentity,
     pin: Secret,
-    /// The error of an attempt whose result is unknown. `None` if the token refused the PIN.
+    /// The error of an attempt whose result is unknown. The field is `None` if the token refused the PIN.
     unknown: Option<Unknown>,
 }
 
@@ -132,8 +132,8 @@ fn remember(opened: &Opened, pin: &Secret, unknown: Option<Pkcs11Error>) {
     lock(&TRIED).push(tried);
 }
 
-/// Allows a new attempt at each token of the module that is not present, if the result of the last attempt is unknown.
-/// `present` has the tokens that are in a slot.
+/// Allows a new attempt at each absent token of the module, if the result of the last attempt is unknown. `present` has
+/// the tokens that are in a slot.
 pub(super) fn forget_removed(path: &Path, present: &[TokenIdentity]) {
     let path = module::canonical(path);
     let is_out = |it: &Tried| {

@@ -39,7 +39,9 @@ impl TokenOptions {
         self
     }
 
-    /// Sets the time that a caller waits for one call, including the time in the queue. The default is 10 seconds.
+    /// Sets the time that a caller waits for one call, including the time in the queue. The default is 10 seconds. Two
+    /// operations have longer limits: 50 seconds to find or generate the key of a managed identity, and 5 minutes to
+    /// generate any other key.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
