@@ -18,10 +18,10 @@ use crate::clock::FastClock;
 use crate::oracle::Oracle;
 use crate::subjects::Subject;
 
-/// The time within which a watched certificate must be in use after its files changed.
+/// The time limit for the use of a watched certificate after a change of its files.
 const NOTICED: Duration = Duration::from_secs(8);
 
-/// A certificate that the soak replaces while a client uses it.
+/// A certificate in use that the soak replaces.
 pub(crate) enum Holder {
     /// A certificate that the application replaces.
     Rotating { certificate: RotatingCertificate, key: KeyKind },

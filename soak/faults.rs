@@ -99,7 +99,7 @@ fn hang() -> FaultResult {
     FaultResult::Delay { milliseconds: longer.as_millis().try_into().unwrap_or(u64::MAX) }
 }
 
-/// Makes a part of the service unusable for some seconds, and then removes all faults.
+/// Makes a part of the service unusable for one to four seconds, and then removes all faults.
 async fn outage(chance: &mut Chance, emulator: &Emulator, oracle: &Oracle) {
     let region = || format!("{REGION}.mtlsauth.microsoft.com");
     let of_region = || Condition { host_suffix: Some(region()), ..Condition::any() };

@@ -71,7 +71,7 @@ fn wanted(chance: &mut Chance, subjects: &[Subject]) -> Wanted {
     let kind = *chance.pick(of.kinds);
     let resource = match kind {
         Kind::Bound => *chance.pick(&[GRAPH, VAULT, ORDERS]),
-        // The orders accept bound tokens only.
+        // The resource of the orders accepts bound tokens only.
         Kind::Bearer => *chance.pick(&[GRAPH, VAULT]),
     };
     let tenant = (!of.tenants.is_empty()).then(|| *chance.pick(of.tenants));
@@ -148,7 +148,7 @@ async fn use_at_resource(call: &Call, token: &BoundToken, oracle: &Oracle) {
     }
 }
 
-/// Measures how much later than planned a sleep ends.
+/// Measures the delays of sleeps of 50 ms.
 pub(crate) async fn watch_delays(oracle: Arc<Oracle>) {
     let tick = Duration::from_millis(50);
     loop {

@@ -12,9 +12,9 @@
 //! A soak has three equal parts. Each part has new clients. After a part, no task and no connection of its clients may
 //! be left.
 //!
-//! The clients and the tasks that use them have one runtime, so that the soak can count its tasks. The emulator has a
-//! second runtime, and all other tasks run in a third runtime. Time runs ten times as fast for clients and emulator;
-//! the waits of the clients are not shortened.
+//! The clients and their tasks have one runtime, so that the soak can count its tasks. The emulator has a second
+//! runtime, and all other tasks run in a third runtime. Time runs ten times as fast for clients and emulator; the waits
+//! of the clients are not shortened.
 #![expect(clippy::unwrap_used, reason = "a program for tests: a failure of the set-up ends it")]
 
 mod certificates;
@@ -43,7 +43,7 @@ use self::process::Sample;
 use self::report::Report;
 
 const PARTS: u64 = 3;
-/// The shortest soak: each part needs some samples of its resources.
+/// The shortest soak, in seconds. Each part needs some samples of its resources.
 const SHORTEST: u64 = 15;
 
 fn main() -> ExitCode {
@@ -73,8 +73,8 @@ async fn soak(seconds: u64, seed: u64, clients: &Runtime, services: &Runtime, re
     let clock = FastClock::start();
     let emulator = Arc::new(Emulator::with_clock(world::world(), Arc::new(clock)).unwrap());
     let mut options = ServerOptions::default();
-    // Only faults end connections. A request that is sent while the server ends its connection fails, and this failure
-    // would look like an error without a fault.
+    // Only faults end connections. A request at the end of an idle connection can fail, and this failure would look
+    // like an error without a fault.
     options.limits.idle = Duration::from_secs(180);
     // A client may open a connection and then send its request on another connection.
     options.limits.head = Duration::from_secs(180);

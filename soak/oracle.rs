@@ -1,7 +1,7 @@
 //! Judges each result and each request: decides whether the token, the error or the request is allowed.
 //!
 //! The oracle judges a request by the emulator's journal, and an error by the requests before the error. So an error
-//! waits until the journal contains all requests that began before the error. The oracle judges a token at once.
+//! waits until the journal contains all earlier requests. The oracle judges a token at once.
 
 mod errors;
 mod tokens;
@@ -26,8 +26,7 @@ use crate::subjects::{Kind, Subject};
 
 /// The time for which facts of past requests are needed. No acquisition takes longer.
 const REMEMBERED: Moment = fast(Duration::from_secs(180));
-/// An acquisition that takes this long may have got an older token. The client waits for the service a little longer
-/// than this.
+/// An acquisition that takes this long may have got an older token. The client waits for the service for two seconds.
 const SLOW: Moment = fast(Duration::from_millis(1_800));
 /// The largest error of a moment, because moments are rounded.
 const ROUNDING: Moment = 2;
@@ -99,7 +98,7 @@ struct State {
     slow: HashMap<usize, Moment>,
 }
 
-/// A token that the cache had when a caller received it.
+/// A token of the cache that a caller received.
 struct Cached {
     obtained: Moment,
     expires_at: Moment,
@@ -177,7 +176,7 @@ impl Oracle {
         }
     }
 
-    /// Records an error, which is judged when the journal is complete.
+    /// Records an error. The oracle judges it when the journal is complete.
     pub(crate) fn failed(&self, call: &Call, error: Error) {
         let now = self.clock.moment();
         let mut state = self.state();
@@ -229,7 +228,7 @@ impl Oracle {
         }
     }
 
-    /// Records by how much a task that only sleeps woke up too late. On a busy machine all limits are longer.
+    /// Records the delay of a task that only sleeps. On a busy machine all limits are longer.
     pub(crate) fn delayed(&self, by: Duration) {
         self.report.at_most("the longest delay by the machine, in ms", by.as_millis());
         let (now, mut state) = (self.clock.moment(), self.state());
@@ -283,7 +282,7 @@ impl Oracle {
 }
 
 impl State {
-    /// Returns by how much the machine delayed tasks since this moment.
+    /// Returns the longest delay by the machine since this moment.
     fn delay(&self, since: Moment) -> Moment {
         let recent = self.delays.iter().filter(|(at, _)| *at + ROUNDING >= since);
         recent.map(|(_, by)| *by).max().unwrap_or(0)

@@ -24,7 +24,7 @@ const TASKS: u64 = 200;
 const TICK: Duration = Duration::from_millis(100);
 const SAMPLE: u64 = 10;
 const PROGRESS: u64 = 100;
-/// The time in which connections and background tasks end after the last client was dropped.
+/// The time in which connections and background tasks must end after the drop of the last client.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The inputs of one part.
@@ -121,7 +121,7 @@ impl Part<'_> {
         }
     }
 
-    /// Waits until the clients' tasks and connections have ended, and reports the tasks and connections that are left.
+    /// Waits until the clients' tasks and connections have ended, and reports the remaining tasks and connections.
     async fn without_clients(&self, before: Sample) -> Sample {
         let mut after = Sample::now(self.clients.handle());
         for _ in 0..FAREWELL.as_millis() / TICK.as_millis() {

@@ -30,7 +30,7 @@ pub(crate) fn installed() -> Vec<Library> {
     libraries.into_iter().filter_map(|(name, command, turns)| Some((name, command?, turns))).collect()
 }
 
-/// The running processes. They end when this value is dropped, because the drop closes their inputs.
+/// The running processes. A drop of this value ends them, because it closes their inputs.
 pub(crate) struct Peers(Vec<Peer>);
 
 struct Peer {

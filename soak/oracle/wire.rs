@@ -1,4 +1,4 @@
-//! Checks that the client was allowed to send each request that the emulator received.
+//! Checks each request that the emulator received: the client must have been allowed to send it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,8 +19,8 @@ pub(super) const OWN_CHECK: &str = "own-check";
 const WAIT: Moment = fast(Duration::from_secs(1));
 /// The time between the decision to send a request and its arrival.
 pub(super) const UNDER_WAY: Moment = fast(Duration::from_secs(1));
-/// The time after the start of a token's lifetime in which the client does not request the same token again. A refresh
-/// ahead starts at the earliest two seconds later.
+/// The time after the issue of a token in which a request for the same token is a violation, less [`UNDER_WAY`]. A
+/// refresh ahead starts at least 34 seconds after the start of the token's lifetime.
 const FRESH: Moment = 36;
 /// The same time for a managed identity.
 const FRESH_OF_MACHINE: Moment = 20;
@@ -247,7 +247,7 @@ fn attempt(
     false
 }
 
-/// Checks that the request was not sent while the answer to an equal request asked to wait.
+/// Checks that no answer to an equal request asked to wait at the time of the request.
 fn throttled(entry: &JournalEntry, equal: &Equal, state: &mut State, subject: Option<usize>) {
     let Some(Wait { since, until, id }) = state.wire.waits.get(equal).cloned() else { return };
     // If no caller waited for that answer any more, the client dropped the request and did not read the answer.
@@ -272,7 +272,7 @@ fn throttled(entry: &JournalEntry, equal: &Equal, state: &mut State, subject: Op
     }
 }
 
-/// Checks that no token of this kind was fresh when the client decided to send the request.
+/// Checks that no token of this kind was fresh at the client's decision to send the request.
 fn needed(entry: &JournalEntry, id: &str, equal: &Equal, state: &mut State, subject: usize, fresh: Moment) {
     let is_plain =
         |state: &State, id: &str| state.calls.get(id).is_none_or(|(call, _)| call.purpose == Purpose::Plain);

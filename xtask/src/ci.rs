@@ -20,8 +20,7 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
         .args(["--", "-D", "warnings"]))?;
     strangers::headers()?;
     run(cargo(root)
-        // `--workspace` gives the other packages the features that they have above, so that few of them are checked
-        // again.
+        // `--workspace` gives the other packages the same features as above, so that few of them are checked again.
         .args(["clippy", "--workspace", "--all-targets"])
         .args(WITH_HEADERS)
         .args(locked(root))

@@ -27,7 +27,7 @@ pub(crate) fn forbidden_uses(source: &str) -> Result<Vec<(String, &'static str)>
 
 fn judge(path: &[String]) -> Option<(String, &'static str)> {
     let named = path.strip_suffix(&["self".to_owned()]).unwrap_or(path);
-    // If the path is shorter than a forbidden path, it is an import that makes the forbidden path reachable under a
+    // A path that is shorter than a forbidden path is an import. It makes the forbidden path reachable under a
     // different name.
     let (_, instead) =
         FORBIDDEN.iter().find(|(forbidden, _)| forbidden.iter().zip(named).all(|(a, b)| a == b))?;

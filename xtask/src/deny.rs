@@ -37,9 +37,9 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a build with default features contains neither OpenSSL nor the TPM Software Stack, on any target,
-/// because the build would need their headers. `deny.toml` has the same rule for all features, with `certbound-openssl`
-/// and `certbound-tpm` as the only exceptions.
+/// Checks that a build with default features contains neither OpenSSL nor the TPM Software Stack, on any target: the
+/// build would need their headers. `deny.toml` has the same rule for all features, with `certbound-openssl` and
+/// `certbound-tpm` as the only exceptions.
 fn no_headers(root: &Path) -> Result<()> {
     let tree =
         ["tree", "--locked", "--workspace", "--edges", "normal,build", "--target", "all", "--prefix", "none"];
@@ -79,7 +79,7 @@ fn need_headers(tree: &str) -> Vec<&str> {
     found
 }
 
-/// Checks that a project that depends on our libraries gets no pre-releases by default, on any target.
+/// Checks that users of our libraries get no pre-releases by default, on any target.
 fn no_pre_releases(root: &Path) -> Result<()> {
     let tree = ["tree", "--locked", "--workspace", "--edges", "normal,build", "--target", "all"];
     let mut command = cargo(root);

@@ -37,8 +37,8 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns a command of cargo with the feature. `--workspace` gives the other packages the features that they have in
-/// `cargo xtask test`, so that few of them are compiled again.
+/// Returns a command of cargo with the feature. `--workspace` gives the other packages the same features as in `cargo
+/// xtask test`, so that few of them are compiled again.
 fn with_fips(root: &Path, command: &str) -> Command {
     let mut cargo = cargo(root);
     cargo

@@ -93,7 +93,7 @@ fn number(text: &str) -> Result<u64> {
 }
 
 /// Returns the workspace's folder. The environment variable has priority, because a built xtask contains the old path
-/// after a checkout is moved.
+/// after a move of the checkout.
 fn workspace_root() -> Result<PathBuf> {
     let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);

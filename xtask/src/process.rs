@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-/// The arguments that leave out the packages which need the headers of libssl and libtss2.
+/// The arguments that leave out two packages. These packages need the headers of libssl and libtss2.
 pub(crate) const WITHOUT_HEADERS: [&str; 4] =
     ["--exclude", "certbound-openssl", "--exclude", "certbound-tpm"];
 
@@ -28,7 +28,7 @@ pub(crate) fn cargo(root: &Path) -> Command {
     command
 }
 
-/// Returns `--locked` if there is a lock file, so that an outdated lock file is an error and is not updated silently.
+/// Returns `--locked` if there is a lock file. An outdated lock file is then an error, and is not updated silently.
 pub(crate) fn locked(root: &Path) -> &'static [&'static str] {
     if root.join("Cargo.lock").exists() { &["--locked"] } else { &[] }
 }

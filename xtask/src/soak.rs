@@ -13,8 +13,8 @@ pub(crate) const LONG: u64 = 600;
 /// failure.
 pub(crate) const IN_CI: (u64, u64) = (60, 1);
 
-/// Builds the soak with the features of the tests, so that nothing else is built again, and runs it for some seconds.
-/// If no seed is given, the seed depends on the process id. The soak prints its seed.
+/// Builds the soak with the features of the tests, so that nothing else is built again, and runs it for this number of
+/// seconds. If no seed is given, the seed depends on the process id. The soak prints its seed.
 pub(crate) fn run_for(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()> {
     let program = build(root)?;
     let seed = seed.unwrap_or_else(|| 1_000_000 + u64::from(std::process::id()));

@@ -11,8 +11,8 @@ use crate::strangers;
 /// lints.
 const TARGETS: [&str; 5] = ["--lib", "--bins", "--tests", "--example", "test_with_emulator"];
 
-/// Sets up the strangers, then runs unit and integration tests, and then the tests that need the headers of libssl and libtss2,
-/// and the documentation tests.
+/// Sets up the strangers, then runs unit and integration tests, then the tests that need the headers of libssl and
+/// libtss2, and the documentation tests.
 ///
 /// Tests find the Python with MSAL by `CERTBOUND_PYTHON`, Node by `CERTBOUND_NODE`, and the folder with its packages by
 /// `CERTBOUND_NODE_PACKAGES`.
@@ -31,9 +31,9 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     with_headers(root)
 }
 
-/// Runs the unit tests of all packages and the tests of `certbound-openssl`, `certbound-tpm` and the command with their features,
-/// and then the documentation tests of all packages. `--workspace` gives the other packages the features that they have in the
-/// tests before, so that few of them are compiled again.
+/// Runs the unit tests of all packages and the tests of `certbound-openssl`, `certbound-tpm` and the command with their
+/// features, and then the documentation tests of all packages. `--workspace` gives the other packages the same features
+/// as in the earlier tests, so that few of them are compiled again.
 fn with_headers(root: &Path) -> Result<()> {
     for what in [["--lib", "--test", "late", "--test", "swtpm"].as_slice(), &["--doc"]] {
         run(cargo(root).args(["test", "--workspace"]).args(WITH_HEADERS).args(what).args(locked(root)))?;

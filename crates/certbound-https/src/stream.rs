@@ -96,8 +96,8 @@ impl Stream {
         }
     }
 
-    /// Reads after a write has failed: an alert, or an answer that the server sent early. Without an alert or an
-    /// answer, the result is the error of the write.
+    /// Reads after a failed write: an alert, or an answer that the server sent early. Without an alert or an answer,
+    /// the result is the error of the write.
     fn read_reason(
         &mut self,
         cx: &mut Context<'_>,

@@ -59,7 +59,7 @@ impl ServerCertVerifier for Explaining {
     }
 }
 
-/// Returns the reason that [`Explaining`] found, if the handshake failed because of it.
+/// Returns the reason from [`Explaining`], if the handshake failed because of it.
 pub(crate) fn untrusted(error: &rustls::Error) -> Option<&Untrusted> {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => cause.downcast_ref(),

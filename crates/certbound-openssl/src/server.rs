@@ -79,7 +79,7 @@ impl LateAcceptor {
             select_next_proto(b"\x08http/1.1", offered).ok_or(AlpnError::NOACK)
         });
         let (wanted, later) = (Arc::clone(request), self.later.clone());
-        // OpenSSL calls this hook for each ClientHello, also in a renegotiation, and before it decides whether to
+        // OpenSSL calls this hook for each ClientHello, also in a renegotiation. OpenSSL decides afterwards whether to
         // request a certificate.
         context.set_servername_callback(move |ssl, _| {
             let wanted = wanted.load(Ordering::Acquire);

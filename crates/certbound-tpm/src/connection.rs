@@ -87,7 +87,7 @@ impl Connection {
         let run = Box::new(move |line: &mut Line| {
             let result = line.run(&mut work);
             // `work` can own a clone of this connection. The caller may drop its own clone when it has the result, and
-            // that drop must be the last one.
+            // that drop must be the last drop.
             drop(work);
             // The caller may have stopped waiting.
             let _ = answer.send(result);

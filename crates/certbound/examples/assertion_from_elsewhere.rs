@@ -1,4 +1,4 @@
-//! A Leg 1 of your own, and an observer that sees each request before it is sent.
+//! A Leg 1 of your own, and an observer, which sees each request in advance.
 //!
 //! Here a second client provides the assertions. In a service an agent or a vault can provide them. The assertion must
 //! be bound to the certificate that it is requested for.

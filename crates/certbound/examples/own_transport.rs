@@ -18,8 +18,8 @@ impl Transport for InMemory {
         let token = r#"{"token_type":"mtls_pop","access_token":"from-memory","expires_in":3600}"#;
         Ok(Answer {
             response: http::Response::new(Bytes::from_static(token.as_bytes())),
-            // A real transport fails with `CertificateNotRequested`, before it sends anything, if the server requests
-            // no certificate.
+            // If the server requests no certificate, a real transport sends nothing and fails with
+            // `CertificateNotRequested`.
             tls: TlsFacts { certificate_requested: presented.is_some(), presented, resumed: false },
         })
     }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 pub(super) struct Drawing(BTreeMap<String, usize>);
 
 impl Drawing {
-    /// Returns the drawing in the documentation of `lib.rs`, or `None` if no `text` block has a line that begins with a
+    /// Returns the drawing in the documentation of `lib.rs`, or `None` if no line of a `text` block begins with a
     /// number.
     pub(super) fn read(library: &str) -> Result<Option<Self>> {
         let documentation = library.lines().map_while(|line| line.strip_prefix("//!"));

@@ -15,7 +15,7 @@ pub(super) struct Import {
     pub(super) module: String,
 }
 
-/// Returns every path of the file that begins with `crate` or `super`, except in code that is built only for tests.
+/// Returns every path of the file that begins with `crate` or `super`, except in code for tests only.
 pub(super) fn of_file(path: &Path, text: &str) -> Result<Vec<Import>> {
     if is_test_file(path) {
         return Ok(Vec::new());

@@ -54,7 +54,7 @@ pub(super) fn program(root: &Path, profile: &str) -> Result<Built> {
     Ok(Built { program, zig: Some(PathBuf::from(library.trim())) })
 }
 
-/// Refuses a program that does not start on the oldest system that docs/deploy.md names.
+/// Refuses a program that does not start on the oldest system of docs/deploy.md.
 fn check_glibc(needs: &Needs) -> Result<()> {
     let (major, minor) = OLDEST_GLIBC;
     if needs.glibc > Some(OLDEST_GLIBC) {
@@ -75,7 +75,7 @@ pub(super) fn given(program: PathBuf) -> Result<Built> {
     Ok(Built { program, zig: None })
 }
 
-/// Checks that the program can run on this machine, because the program prints its manual pages and completions itself.
+/// Checks that the program can run on this machine: it prints its manual pages and completions itself.
 fn runs_here() -> Result<()> {
     if cfg!(target_arch = "x86_64") {
         return Ok(());

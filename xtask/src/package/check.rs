@@ -127,8 +127,8 @@ fn deb(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the files that appeared since the list `before` and whose path contains the name of the package. The copy of
-/// the package itself is omitted. The paths are relative to the root, because the folder of the root can have any name.
+/// Returns the new files since the list `before` with the name of the package in their paths. The copy of the package
+/// itself is omitted. The paths are relative to the root, because the folder of the root can have any name.
 fn left_by_the_package<'a>(before: &[String], after: &'a [String]) -> Vec<&'a String> {
     let is_ours = |path: &&String| path.contains("certbound") && *path != "certbound.deb";
     after.iter().filter(is_ours).filter(|path| !before.contains(path)).collect()

@@ -1,7 +1,7 @@
 //! The crates that the program contains.
 //!
-//! `cargo tree` resolves features as the build does. Tools that read `cargo metadata` also list crates that only a
-//! dev-dependency or another platform turns on, such as `ring`.
+//! `cargo tree` resolves features as the build does. Tools for `cargo metadata` also list crates that only a
+//! dev-dependency or a different platform turns on, such as `ring`.
 
 use std::collections::BTreeMap;
 use std::fs;

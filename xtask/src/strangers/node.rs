@@ -12,7 +12,7 @@ use crate::process::{capture, on_path, run, say};
 /// The oldest version of Node that the packages support.
 const OLDEST: u32 = 20;
 
-/// The npm package that contains Node, for systems that have no Node of version [`OLDEST`] or later.
+/// The npm package that contains Node, for systems without Node of version [`OLDEST`] or later.
 const BROUGHT: &str = "node@24.21.0";
 
 const PACKAGE: &str = include_str!("../../node/package.json");

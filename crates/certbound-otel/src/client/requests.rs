@@ -1,4 +1,4 @@
-//! The HTTP requests, and the requests that are not sent because a service asked to wait.
+//! The HTTP requests, and the throttled requests.
 
 use std::sync::Arc;
 

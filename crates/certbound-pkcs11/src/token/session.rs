@@ -75,7 +75,7 @@ impl Opened {
         std::mem::forget(self.session);
     }
 
-    /// Returns whether the module reports that the slot, or a mechanism that signs for a machine, is hardware.
+    /// Returns whether the module reports the slot, or a mechanism for a machine's signatures, as hardware.
     pub(crate) fn is_hardware(&self) -> bool {
         let of_slot = self.module.get_slot_info(self.slot).is_ok_and(|slot| slot.hardware_slot());
         let signs = [MechanismType::SHA256_RSA_PKCS_PSS, MechanismType::RSA_PKCS_PSS];
