@@ -66,7 +66,7 @@ impl Holder {
     /// Replaces the certificate, and waits until the client uses the new certificate.
     ///
     /// # Errors
-    /// A text if a watched certificate is not in use in time.
+    /// A text if a watched certificate cannot be written, or is not in use in time.
     async fn replace(&self, emulator: &Emulator) -> Result<Thumbprint, String> {
         match self {
             Self::Rotating { certificate: rotating, key } => {

@@ -102,7 +102,7 @@ impl Part<'_> {
         }
     }
 
-    /// Waits until each task has ended, and judges their last requests.
+    /// Waits until the tasks have ended, and judges their last requests.
     async fn end_tasks(&self, mut tasks: JoinSet<()>, subjects: &[Subject], oracle: &Oracle) {
         let limit = subjects.iter().map(|subject| subject.limit).max().unwrap_or_default();
         let all = async {
@@ -121,7 +121,8 @@ impl Part<'_> {
         }
     }
 
-    /// Waits until the clients' tasks and connections have ended, and reports the remaining tasks and connections.
+    /// Waits at most ten seconds for the end of the clients' tasks and connections, and reports the remaining tasks and
+    /// connections.
     async fn without_clients(&self, before: Sample) -> Sample {
         let mut after = Sample::now(self.clients.handle());
         for _ in 0..FAREWELL.as_millis() / TICK.as_millis() {

@@ -13,8 +13,9 @@
 //! 4. The transport sends the request with the token on the same connection.
 //!
 //! The transport does not send the token if the server does not renegotiate, or renegotiates without requesting the
-//! certificate. A second renegotiation, and a renegotiation after an answer has begun, end the connection. A server
-//! that requests the certificate in its first handshake gets the token without steps 2 and 3.
+//! certificate. The connection ends at a second renegotiation, at a renegotiation after the start of an answer, and at
+//! a different certificate of the server. A server that requests the certificate in its first handshake gets the token
+//! without steps 2 and 3.
 //!
 //! OpenSSL can present only a certificate whose private key is in memory. A key in a device, a vault or an agent
 //! ([`Signer`](certbound::certificate::Signer)) would need an engine or a provider of OpenSSL, and the crate `openssl`

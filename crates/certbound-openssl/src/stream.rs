@@ -95,8 +95,8 @@ impl Watch {
 
 /// A TLS connection of a client.
 ///
-/// The server may renegotiate once, until the first byte of its first answer. Any other renegotiation is an error. No
-/// byte is written during the allowed renegotiation.
+/// Unless the first handshake presents the certificate, the server may renegotiate once, up to the first byte of its
+/// first answer. Any other renegotiation is an error. No byte is written during the allowed renegotiation.
 pub(crate) struct Stream {
     stream: SslStream<TcpStream>,
     handshakes: Handshakes,

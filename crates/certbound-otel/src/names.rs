@@ -109,7 +109,7 @@ pub mod attribute {
     pub const STATUS: &str = "http.response.status_code";
     /// The kind of server: `token_service`, `platform` or `discovery`.
     pub const TARGET: &str = "certbound.target";
-    /// `mtls_pop` for a bound token, otherwise `bearer`.
+    /// The type of a token: `mtls_pop` for a bound token, otherwise `bearer`.
     pub const TOKEN_TYPE: &str = "certbound.token_type";
 
     /// The outcome of an acquisition that returned a token.

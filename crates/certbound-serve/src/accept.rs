@@ -133,7 +133,7 @@ async fn accept<L: Listener>(listener: &mut L, places: &Places) -> (L::Stream, L
     }
 }
 
-/// Returns whether the error concerns one connection only: the client closed it before the server accepted it.
+/// Returns whether the error concerns one connection only. Usually the client closed it before the server accepted it.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
 
