@@ -21,7 +21,7 @@ const WAIT: Moment = fast(Duration::from_secs(1));
 pub(super) const UNDER_WAY: Moment = fast(Duration::from_secs(1));
 /// The time after the issue of a token in which a request for the same token is a violation, less [`UNDER_WAY`]. A
 /// refresh ahead starts at least 34 seconds after the start of the token's lifetime.
-const FRESH: Moment = 36;
+const FRESH: Moment = 34;
 /// The same time for a managed identity.
 const FRESH_OF_MACHINE: Moment = 20;
 /// The age of a machine's certificate from which on the client renews it. Faults of the platform can delay the renewal,
