@@ -20,6 +20,8 @@ use crate::time::UnixTime;
 /// The thumbprint changes if any byte of the certificate changes: a renewed certificate with the same key is a
 /// different binding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// Every cache hit copies and compares thumbprints. An `Option` of an aligned value is copied in whole words.
+#[repr(align(8))]
 pub struct Thumbprint([u8; 32]);
 
 impl Thumbprint {

@@ -83,6 +83,9 @@ impl fmt::Display for Leg {
 /// secret.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+// The tag has a whole word, because `Result` uses the tag too. With a tag of one byte, a cached token would be copied in
+// parts of different sizes.
+#[repr(usize)]
 pub enum Error {
     /// The calling code or its configuration is wrong.
     Misuse {

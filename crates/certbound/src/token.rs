@@ -27,6 +27,9 @@ pub struct BoundToken {
     obtained: Obtained,
 }
 
+/// If this assertion fails, a token has a field that is not a pointer. `Obtained` explains why hits then take longer.
+const _: () = assert!(size_of::<Option<BoundToken>>() == 3 * size_of::<usize>());
+
 /// An access token that every holder can use.
 #[derive(Clone)]
 pub struct BearerToken {
@@ -104,9 +107,9 @@ pub struct Details {
 
 impl TokenFacts {
     fn details(&self, obtained: &Obtained) -> Details {
-        let (origin, report) = (&self.origin, obtained.report.as_deref());
+        let (origin, report) = (&self.origin, obtained.report());
         Details {
-            source: obtained.source,
+            source: obtained.source(),
             endpoint: origin.endpoint.to_string(),
             region: origin.region.clone(),
             region_outcome: origin.region_outcome.clone(),
@@ -203,7 +206,7 @@ impl fmt::Debug for BoundToken {
             .field("scopes", &self.scopes().collect::<Vec<_>>())
             .field("expires_at", &self.expires_at())
             .field("binding", self.binding())
-            .field("source", &self.obtained.source)
+            .field("source", &self.obtained.source())
             .finish_non_exhaustive()
     }
 }
@@ -214,7 +217,7 @@ impl fmt::Debug for BearerToken {
             .field("secret", self.secret())
             .field("scopes", &self.scopes().collect::<Vec<_>>())
             .field("expires_at", &self.expires_at())
-            .field("source", &self.obtained.source)
+            .field("source", &self.obtained.source())
             .finish_non_exhaustive()
     }
 }

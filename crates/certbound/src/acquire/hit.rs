@@ -55,11 +55,9 @@ fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
         Some(options) => options.extras(),
     };
     let head = KeyHead::new(&acquire.issuer.context().cache_key, T::KIND, acquire.scope);
-    let (token, is_due) = cached_now(acquire.issuer, head, extras)?;
-    if is_due {
+    cached_now(acquire.issuer, head, extras, || {
         refresh_ahead::<T>(acquire.issuer, acquire.scope, acquire.options.as_deref());
-    }
-    Some(token)
+    })
 }
 
 /// Does the same as [`hit`] for a repeated request without options. `hash` is the hash of the head of its cache key.
@@ -69,25 +67,25 @@ pub(crate) fn hit_of_prepared(
     hash: HeadHash,
 ) -> Option<BoundToken> {
     let head = KeyHead::hashed(&issuer.context().cache_key, BoundToken::KIND, scope, hash);
-    let (token, is_due) = cached_now(issuer, head, None)?;
-    if is_due {
-        refresh_ahead::<BoundToken>(issuer, scope, None);
-    }
-    Some(token)
+    cached_now(issuer, head, None, || refresh_ahead::<BoundToken>(issuer, scope, None))
 }
 
-/// Returns the fresh token in memory, and whether the caller must start a refresh.
+/// Returns the fresh token in memory. If the refresh of this token is due, the function calls `refresh`.
 fn cached_now<T: Token>(
     issuer: &dyn AnyIssuer,
     head: KeyHead<'_>,
     extras: Option<&Extras>,
-) -> Option<(T, bool)> {
+    refresh: impl FnOnce(),
+) -> Option<T> {
     let context = issuer.context();
     // A cached token expires no later than its certificate, so the certificate of a fresh token is valid.
     let key = KeyRef { head, thumbprint: issuer.thumbprint_now(T::KIND)?, extras };
     let (entry, is_due) = context.cache.fresh(&key, context.clock.now())?;
     let obtained = Obtained::FROM_CACHE.for_handle(&entry, |known| issuer.reopened(known));
-    Some((T::from_entry(entry, obtained)?, is_due))
+    if is_due {
+        refresh();
+    }
+    T::from_entry(entry, obtained)
 }
 
 #[cold]

@@ -102,7 +102,7 @@ impl Observation {
                 self.span.record("certbound.outcome", SUCCESS);
                 self.span.record("certbound.source", origin.as_str());
                 self.record_region(region);
-                self.observed(AcquisitionResult::Token(origin), region, obtained.report.as_deref());
+                self.observed(AcquisitionResult::Token(origin), region, obtained.report());
             }
             Err(error) => {
                 self.failed(error);
@@ -181,7 +181,7 @@ impl Drop for Observation {
 }
 
 fn origin_of(entry: &Entry, obtained: &Obtained) -> TokenOrigin {
-    match obtained.source {
+    match obtained.source() {
         Source::Cache => TokenOrigin::Cache,
         Source::Store => TokenOrigin::Store,
         Source::Joined => TokenOrigin::Joined,

@@ -21,28 +21,52 @@ pub enum Source {
 }
 
 /// The source of a token, with a report of its requests.
+///
+/// Both fields are pointers that may be null. With a field of one byte, the compiler would use the unused values of this
+/// byte as tags of `Option` and `Result`. It would then copy a token in parts of different sizes, and a hit would take a
+/// third longer.
 #[derive(Clone)]
 pub(crate) struct Obtained {
-    pub(crate) source: Source,
-    pub(crate) report: Option<Arc<Report>>,
+    /// The field is `None` for a token from the memory of the cache.
+    requested: Option<Arc<Requested>>,
     /// The certificate of the entry with the handle in use, if this handle differs from the handle in the entry. The
     /// handle in the entry may no longer work.
     pub(crate) reopened: Option<BindingCertificate>,
+}
+
+/// The source of a token that was not in memory.
+#[derive(Clone)]
+struct Requested {
+    source: Source,
+    report: Arc<Report>,
 }
 
 /// The result of an acquisition or a load.
 pub(crate) type Loaded = (Entry, Obtained);
 
 impl Obtained {
-    pub(crate) const FROM_CACHE: Self = Self { source: Source::Cache, report: None, reopened: None };
+    pub(crate) const FROM_CACHE: Self = Self { requested: None, reopened: None };
 
     /// Returns the source of a token from the store. `cache` is the duration of the look-up.
     pub(crate) fn from_store(cache: Duration) -> Self {
-        Self { source: Source::Store, ..Self::from_service(Report { cache, ..Report::default() }) }
+        Self::by(Source::Store, Arc::new(Report { cache, ..Report::default() }))
     }
 
     pub(crate) fn from_service(report: Report) -> Self {
-        Self { source: Source::Service, report: Some(Arc::new(report)), reopened: None }
+        Self::by(Source::Service, Arc::new(report))
+    }
+
+    fn by(source: Source, report: Arc<Report>) -> Self {
+        Self { requested: Some(Arc::new(Requested { source, report })), reopened: None }
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        self.requested.as_ref().map_or(Source::Cache, |requested| requested.source)
+    }
+
+    /// Returns the report of the requests, if the token was not in memory.
+    pub(crate) fn report(&self) -> Option<&Report> {
+        self.requested.as_ref().map(|requested| &*requested.report)
     }
 
     /// Returns the source with the handle in use. `in_use` returns the certificate in use for the certificate of the
@@ -62,7 +86,8 @@ impl Obtained {
 
     /// Sets the time of the look-up before the request. The report is not shared yet.
     pub(super) fn after_lookup(mut self, cache: Duration) -> Self {
-        if let Some(report) = self.report.as_mut().and_then(Arc::get_mut) {
+        let requested = self.requested.as_mut().and_then(Arc::get_mut);
+        if let Some(report) = requested.and_then(|requested| Arc::get_mut(&mut requested.report)) {
             report.cache = cache;
         }
         self
@@ -70,9 +95,11 @@ impl Obtained {
 
     /// Returns the source for a caller that waited for the request of another call.
     pub(super) fn joined(self) -> Self {
-        match self.source {
-            Source::Service => Self { source: Source::Joined, ..self },
-            _ => self,
+        match self.requested {
+            Some(requested) if requested.source == Source::Service => {
+                Self::by(Source::Joined, Arc::clone(&requested.report))
+            }
+            requested => Self { requested, ..self },
         }
     }
 }
