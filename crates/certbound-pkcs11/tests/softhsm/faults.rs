@@ -14,8 +14,8 @@ fn a_module_that_cannot_be_loaded_is_an_error_with_its_path() {
     std::fs::write(&text, "no library").unwrap();
     let shown = text.display().to_string();
     for (query, words) in [
-        ("module-path=/nonexistent/lib.so", "no such file"),
-        ("module-path=/tmp", "no such file"),
+        ("module-path=/nonexistent/lib.so", "the file does not exist"),
+        ("module-path=/tmp", "the file does not exist"),
         (&format!("module-path={shown}"), "file too short"),
         ("module-path=/usr/lib/x86_64-linux-gnu/libm.so.6", "not a PKCS#11 module"),
         ("module-name=certbound-nothing", "in none of the folders"),

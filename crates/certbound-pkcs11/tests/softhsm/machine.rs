@@ -156,7 +156,7 @@ fn a_weaker_or_another_token_in_the_place_of_the_first_is_refused() {
         hsm.fault("removed", false);
         for keys in [&hardware, &trusted] {
             let error = keys.key().await.unwrap_err();
-            assert!(error.to_string().contains("another token"), "{error}");
+            assert!(error.to_string().contains("a different serial number"), "{error}");
         }
     });
 }
