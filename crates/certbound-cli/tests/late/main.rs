@@ -185,5 +185,9 @@ fn only_a_vault_can_request_the_certificate_late() {
     let output = certbound().args(["emulator", "start", "-o", "json", "--world", text(&path)]).output();
     let output = output.unwrap();
     assert_eq!(refusal(&output), (2, "world_unusable".to_owned()), "{}", stderr(&output));
-    assert!(stderr(&output).contains("requests the certificate late"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("only a resource with the style 'vault' can have this key"),
+        "{}",
+        stderr(&output)
+    );
 }
