@@ -37,8 +37,8 @@ impl Region {
         })
     }
 
-    /// Returns the choice of the region in which the program runs. The client detects this region before a token
-    /// request: from the environment variables `REGION_NAME` and `COSMIC_LOCATION`, otherwise by a request to the
+    /// Returns [`RegionChoice::Detect`], the region in which the program runs. The client detects this region before a
+    /// token request: from the environment variables `REGION_NAME` and `COSMIC_LOCATION`, otherwise by a request to the
     /// machine's metadata service.
     pub fn detect() -> RegionChoice {
         RegionChoice::Detect

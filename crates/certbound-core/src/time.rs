@@ -28,7 +28,7 @@ impl UnixTime {
     /// Parses a date of an HTTP header, in any form that RFC 9110 (section 5.6.7) accepts. The result is `None` for any
     /// other text and for a date before 1970.
     pub fn from_http_date(text: &str) -> Option<Self> {
-        // This crate does not use the type of the system's clock by name, so this function parses the epoch too.
+        // This crate must not name `SystemTime`. Therefore this function parses the epoch instead of using a constant.
         let epoch = httpdate::parse_http_date("Thu, 01 Jan 1970 00:00:00 GMT").ok()?;
         let since_epoch = httpdate::parse_http_date(text).ok()?.duration_since(epoch).ok()?;
         Some(Self(since_epoch.as_secs()))

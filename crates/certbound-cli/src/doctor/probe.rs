@@ -59,7 +59,8 @@ impl Probe {
                 let ahead = date.map(|date| ahead(before, clock.now(), date));
                 Ok(Reached { is_asked: answer.tls.certificate_requested, ahead })
             }
-            // The body is not used. The connection was opened, so a required certificate was requested.
+            // The body is not used. With a certificate, the transport sends a request only if the host requested the
+            // certificate.
             Err(TransportError::TooLarge { .. }) => {
                 Ok(Reached { is_asked: via.binding().is_some(), ahead: None })
             }

@@ -23,7 +23,7 @@ pub(crate) struct ExplainFlags {
     pub(crate) color: ColorFlag,
 }
 
-/// Accepts every text, and knows the codes of certbound for the completion in a shell.
+/// The parser of a code. It accepts every text, and lists the codes of certbound for the completion in a shell.
 #[derive(Clone, Debug)]
 struct CodeParser;
 

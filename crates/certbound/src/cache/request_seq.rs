@@ -16,7 +16,7 @@ impl RequestSeq {
     /// Returns a number for a token from a store. The token of every request of this process is newer, even if the
     /// request started earlier.
     pub(crate) fn of_store(self) -> Self {
-        // 2^30 is far from the numbers of running requests, and from 2^31, at which the comparison wraps around.
+        // The numbers of two running requests differ by less than 2^30. The comparison wraps around at 2^31.
         Self { serial: self.serial.wrapping_sub(1 << 30), ..self }
     }
 }

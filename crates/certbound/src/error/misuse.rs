@@ -98,7 +98,7 @@ pub enum Misuse {
     #[error("the parameter `{name}` cannot be added to the request: {reason}")]
     #[strum(props(code = "invalid_body_parameter"))]
     #[strum(props(
-        fix = "if the library has an option for the parameter, use the option; otherwise give a different name, once, with a value"
+        fix = "if the library has an option for the parameter, use the option; otherwise give the parameter a different name and a value, and give it only once"
     ))]
     BodyParameter {
         /// The parameter's name.
