@@ -72,3 +72,41 @@ impl LateClient for Client {
         Box::pin(self.0.refuse_certificate())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use certbound::certificate::{SignatureScheme, Signer};
+    use certbound::error::KeyError;
+    use rcgen::{KeyPair, SigningKey as _};
+
+    use super::*;
+
+    const BUNDLE: &[u8] = include_bytes!("../../../../testdata/certificates/p256.bundle.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("../../../../testdata/certificates/p256.pem");
+    const KEY: &str = include_str!("../../../../testdata/certificates/p256.pkcs8.pem");
+
+    /// A key without exportable bytes.
+    struct Device(KeyPair);
+
+    impl Signer for Device {
+        fn schemes(&self) -> &[SignatureScheme] {
+            &[SignatureScheme::EcdsaP256Sha256]
+        }
+
+        fn sign(&self, _: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+            self.0.sign(message).map_err(KeyError::new)
+        }
+    }
+
+    #[test]
+    fn openssl_is_used_for_vaults_and_keys_that_can_be_exported() {
+        let transport = transport(&Network::from_env().unwrap()).unwrap();
+        let exportable = BindingCertificate::from_pem(BUNDLE).unwrap();
+        let device = Device(KeyPair::from_pem(KEY).unwrap());
+        let in_device = BindingCertificate::from_signer(CERTIFICATE, device).unwrap();
+        let used = |host, certificate| library_with(&transport, host, certificate).is_some();
+        assert!(used("demo.vault.azure.net", &exportable));
+        assert!(!used("demo.vault.azure.net", &in_device));
+        assert!(!used("graph.microsoft.com", &exportable));
+    }
+}

@@ -86,10 +86,7 @@ fn objects_of_others_are_listed_and_not_used() {
 
 #[tokio::test]
 async fn a_key_with_an_authorization_is_refused_by_the_tpm_and_tried_once() {
-    let swtpm = Swtpm::start();
-    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign";
-    swtpm.put("0x81000001", &["-G", "rsa2048", "-a", attributes, "-p", "secret"]);
-    let before = lockout_counter(&swtpm);
+    let (swtpm, before) = with_authorization();
     let tpm = swtpm.open();
     let key = tpm.key(handle(0x8100_0001)).unwrap();
     let other = tpm.key(handle(0x8100_0001)).unwrap();
@@ -116,10 +113,7 @@ async fn a_key_with_an_authorization_is_refused_by_the_tpm_and_tried_once() {
 /// Each refused authorization counts towards the lockout of the TPM, whoever asks for it.
 #[test]
 fn callers_at_the_same_time_make_one_attempt_together() {
-    let swtpm = Swtpm::start();
-    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign";
-    swtpm.put("0x81000001", &["-G", "rsa2048", "-a", attributes, "-p", "secret"]);
-    let before = lockout_counter(&swtpm);
+    let (swtpm, before) = with_authorization();
     let tpm = swtpm.open();
     let key = tpm.key(handle(0x8100_0001)).unwrap();
     std::thread::scope(|scope| {
@@ -131,6 +125,15 @@ fn callers_at_the_same_time_make_one_attempt_together() {
     });
     drop((key, tpm));
     assert_eq!(lockout_counter(&swtpm), before + 1);
+}
+
+/// Starts a TPM with a key with an authorization at 0x81000001. Returns the TPM and its lockout counter.
+fn with_authorization() -> (Swtpm, u32) {
+    let swtpm = Swtpm::start();
+    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign";
+    swtpm.put("0x81000001", &["-G", "rsa2048", "-a", attributes, "-p", "secret"]);
+    let counter = lockout_counter(&swtpm);
+    (swtpm, counter)
 }
 
 fn lockout_counter(swtpm: &Swtpm) -> u32 {
