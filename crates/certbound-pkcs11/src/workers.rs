@@ -1,5 +1,6 @@
 //! Threads that call a module. A caller waits for a limited time, so that a hanging module blocks no caller forever.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicIsize, AtomicU8, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -43,7 +44,7 @@ const RUNNING: u8 = 1;
 const ABANDONED: u8 = 2;
 const DONE: u8 = 3;
 
-/// The time that a drop of the workers waits for idle threads.
+/// The time that a drop of the workers waits for their threads.
 const ENDING: Duration = Duration::from_secs(1);
 
 /// The reason why a call has no result.
@@ -134,15 +135,20 @@ impl<S: Default + 'static> Workers<S> {
 }
 
 impl<S> Drop for Workers<S> {
-    /// Ends the idle threads, and waits until they have dropped their states: a call into a module after the end of
-    /// `main` can crash the process. A thread that is busy ends after its call.
+    /// Ends the threads, and waits until they have dropped their states: a call into a module after the end of `main`
+    /// can crash the process. The wait excludes a thread whose caller gave it up, and a thread that drops its own
+    /// workers.
     fn drop(&mut self) {
+        let own = usize::from(IS_WORKER.get());
         let mut queue = self.shared.lock();
         queue.is_closed = true;
         self.shared.ready.notify_all();
-        let busy = queue.threads - queue.idle;
-        // A module that hangs must not delay the process.
-        let _ = self.shared.left.wait_timeout_while(queue, ENDING, |queue| queue.threads > busy);
+        let is_running = |queue: &mut Queue<S>| {
+            let lost = usize::try_from(self.shared.lost.load(Ordering::SeqCst)).unwrap_or(0);
+            queue.threads > lost + own
+        };
+        // A module that hangs delays the process by at most `ENDING`.
+        let _ = self.shared.left.wait_timeout_while(queue, ENDING, is_running);
     }
 }
 
@@ -179,7 +185,13 @@ impl<S> Drop for Leaving<'_, S> {
     }
 }
 
+thread_local! {
+    /// Whether the thread belongs to workers.
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
 fn work<S: Default>(shared: &Shared<S>) {
+    IS_WORKER.set(true);
     let _leaving = Leaving(shared);
     let mut state = S::default();
     while let Some(Job { run, progress }) = shared.next() {
@@ -271,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn the_states_of_idle_threads_are_dropped_before_their_owner_is_gone() {
+    fn the_states_of_threads_are_dropped_before_their_owner_is_gone() {
         static DROPPED: AtomicIsize = AtomicIsize::new(0);
         #[derive(Default)]
         struct Slow;
@@ -286,9 +298,7 @@ mod tests {
         }
         let workers = Workers::<Slow>::new(1, LONG);
         assert_eq!(workers.run(|_| ()), Ok(()));
-        while workers.shared.lock().idle == 0 {
-            std::thread::yield_now();
-        }
+        // The thread may not be idle yet.
         drop(workers);
         assert_eq!(DROPPED.load(Ordering::SeqCst), 1);
     }
