@@ -136,8 +136,12 @@ fn certify(
     });
     let (statement, signature) = certified.map_err(|error| {
         // The second session is the session of the attestation key.
-        let handle = if refused_session(error) == Some(1) { attester_handle } else { key_handle };
-        TpmError::of_key("TPM2_Certify", handle, error)
+        // Without the number of the session, the cause can be either key, and a wrong guess would block a good key.
+        match refused_session(error) {
+            Some(0) => TpmError::of_key("TPM2_Certify", key_handle, error),
+            Some(1) => TpmError::of_key("TPM2_Certify", attester_handle, error),
+            _ => failed(error),
+        }
     })?;
     Ok(TpmAttestation {
         public: Vec::new(),

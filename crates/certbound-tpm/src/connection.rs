@@ -49,7 +49,8 @@ struct Line {
     context: Option<Context>,
 }
 
-/// The time that a drop of the last connection waits for a command in progress.
+/// The time that the last drop of a connection waits for its thread. A command of a key owns a clone of the connection, so
+/// nobody waits for a command of a key that still runs.
 const ENDING: Duration = Duration::from_secs(1);
 
 /// The connections of this process, by the text of their address.
