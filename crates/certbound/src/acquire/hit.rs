@@ -82,10 +82,11 @@ fn cached_now<T: Token>(
     let key = KeyRef { head, thumbprint: issuer.thumbprint_now(T::KIND)?, extras };
     let (entry, is_due) = context.cache.fresh(&key, context.clock.now())?;
     let obtained = Obtained::FROM_CACHE.for_handle(&entry, |known| issuer.reopened(known));
+    let token = T::from_entry(entry, obtained)?;
     if is_due {
         refresh();
     }
-    T::from_entry(entry, obtained)
+    Some(token)
 }
 
 #[cold]
