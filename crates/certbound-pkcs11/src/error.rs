@@ -217,14 +217,26 @@ pub enum Pkcs11Error {
         call: String,
         /// The error of the module.
         reason: String,
-        /// Whether the token was lost, or its session or the handle of the key is no longer valid.
-        is_gone: bool,
-        /// Whether the module has closed the sessions of the token.
-        ends_sessions: bool,
+        /// What a later call can expect.
+        outlook: Outlook,
     },
     /// The certificate, or its signer, cannot be used.
     #[error(transparent)]
     Certificate(#[from] BindingCertificateError),
+}
+
+/// What a later call can expect after a failed call of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outlook {
+    /// The same call may succeed later: the token or the module has a temporary fault.
+    Temporary,
+    /// The session or the handle of the key is no longer valid. The token must be opened again.
+    Gone,
+    /// As `Gone`, and the module has closed the sessions of the token: the token was taken out or restarted.
+    SessionsEnded,
+    /// The same call fails again: the key, the token or the module does not support it.
+    Permanent,
 }
 
 impl Pkcs11Error {
@@ -245,26 +257,22 @@ impl Pkcs11Error {
     }
 
     /// Returns whether the same call may succeed later without a change of the configuration: the token can be put
-    /// back.
+    /// back, or a fault of the module can end.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::TimedOut { .. }
-                | Self::TokenNotFound { .. }
-                | Self::HandleClosed
-                | Self::Call { is_gone: true, .. }
-        ) || self.is_lost_proof()
-    }
-
-    /// Returns whether the handle was lost during the signature that proves the possession of the certificate's key.
-    fn is_lost_proof(&self) -> bool {
-        let Self::Certificate(BindingCertificateError::SignerFailed { reason }) = self else { return false };
-        reason.find::<KeyError>().is_some_and(KeyError::is_handle_gone)
+        match self {
+            Self::TimedOut { .. } | Self::TokenNotFound { .. } | Self::HandleClosed => true,
+            Self::Call { outlook, .. } => *outlook != Outlook::Permanent,
+            // The signature that proves the possession of the certificate's key failed.
+            Self::Certificate(BindingCertificateError::SignerFailed { reason }) => {
+                reason.find::<KeyError>().is_some_and(KeyError::is_transient)
+            }
+            _ => false,
+        }
     }
 
     /// Returns whether the module has closed the sessions of the token.
     pub(crate) fn ends_sessions(&self) -> bool {
-        matches!(self, Self::TokenNotFound { .. } | Self::Call { ends_sessions: true, .. })
+        matches!(self, Self::TokenNotFound { .. } | Self::Call { outlook: Outlook::SessionsEnded, .. })
     }
 
     /// Returns whether every call of the module succeeded, but the objects in the token do not suit.
@@ -283,7 +291,11 @@ impl Pkcs11Error {
     /// Returns whether the token was lost, or the session or the handle is no longer valid. A new session may then
     /// help.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::HandleClosed | Self::TokenNotFound { .. } | Self::Call { is_gone: true, .. })
+        match self {
+            Self::HandleClosed | Self::TokenNotFound { .. } => true,
+            Self::Call { outlook, .. } => matches!(outlook, Outlook::Gone | Outlook::SessionsEnded),
+            _ => false,
+        }
     }
 }
 
@@ -306,46 +318,55 @@ impl From<CallError> for Pkcs11Error {
             CallError::Pkcs11(code, function) => Self::Call {
                 call: format!("C_{function:?}"),
                 reason: format!("{code:?}"),
-                is_gone: is_gone(code),
-                ends_sessions: ends_sessions(code),
+                outlook: outlook(code),
             },
             other => Self::Call {
                 call: "a call of the module".to_owned(),
                 reason: other.to_string(),
-                is_gone: false,
-                ends_sessions: false,
+                outlook: Outlook::Permanent,
             },
         }
     }
 }
 
-/// Returns whether the session, the token or the handles of objects must be opened again after this error.
-fn is_gone(code: RvError) -> bool {
-    matches!(
-        code,
+/// Returns the outlook after an error code of PKCS#11 3.1, section 5.1. Vendors report the loss of a network by codes of
+/// their own, so a code that is not listed here counts as temporary.
+fn outlook(code: RvError) -> Outlook {
+    match code {
+        // No session of the token is open after these errors.
         RvError::DeviceRemoved
-            | RvError::DeviceError
-            | RvError::TokenNotPresent
-            | RvError::TokenNotRecognized
-            | RvError::SessionHandleInvalid
-            | RvError::SessionClosed
-            | RvError::SlotIdInvalid
-            | RvError::UserNotLoggedIn
-            | RvError::KeyHandleInvalid
-            | RvError::ObjectHandleInvalid
-            | RvError::CryptokiNotInitialized
-    )
-}
-
-/// Returns whether no session of the token is open after this error. After any other error certbound closes the
-/// session.
-fn ends_sessions(code: RvError) -> bool {
-    matches!(
-        code,
-        RvError::DeviceRemoved
-            | RvError::TokenNotPresent
-            | RvError::SessionHandleInvalid
-            | RvError::SessionClosed
-            | RvError::CryptokiNotInitialized
-    )
+        | RvError::TokenNotPresent
+        | RvError::SessionHandleInvalid
+        | RvError::SessionClosed
+        | RvError::CryptokiNotInitialized => Outlook::SessionsEnded,
+        // certbound closes the session after these errors.
+        RvError::DeviceError
+        | RvError::TokenNotRecognized
+        | RvError::SlotIdInvalid
+        | RvError::UserNotLoggedIn
+        | RvError::KeyHandleInvalid
+        | RvError::ObjectHandleInvalid => Outlook::Gone,
+        RvError::ArgumentsBad
+        | RvError::ActionProhibited
+        | RvError::AttributeReadOnly
+        | RvError::AttributeSensitive
+        | RvError::AttributeTypeInvalid
+        | RvError::AttributeValueInvalid
+        | RvError::BufferTooSmall
+        | RvError::CurveNotSupported
+        | RvError::DataInvalid
+        | RvError::DataLenRange
+        | RvError::DomainParamsInvalid
+        | RvError::FunctionNotSupported
+        | RvError::KeyFunctionNotPermitted
+        | RvError::KeySizeRange
+        | RvError::KeyTypeInconsistent
+        | RvError::MechanismInvalid
+        | RvError::MechanismParamInvalid
+        | RvError::SessionReadOnly
+        | RvError::TemplateIncomplete
+        | RvError::TemplateInconsistent
+        | RvError::TokenWriteProtected => Outlook::Permanent,
+        _ => Outlook::Temporary,
+    }
 }

@@ -8,7 +8,7 @@ use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 
 use crate::der::curve_parameters;
-use crate::error::Pkcs11Error;
+use crate::error::{Outlook, Pkcs11Error};
 use crate::objects::{self, FoundKey};
 use crate::token::Opened;
 
@@ -34,8 +34,7 @@ pub(crate) fn generate(
             rand::fill(&mut id).map_err(|_| Pkcs11Error::Call {
                 call: "the random number generator".to_owned(),
                 reason: "it returned no bytes".to_owned(),
-                is_gone: false,
-                ends_sessions: false,
+                outlook: Outlook::Temporary,
             })?;
             id
         }

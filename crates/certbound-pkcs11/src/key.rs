@@ -7,7 +7,7 @@ use certbound::certificate::{CertificateRequest, CertificateRequestError, Signat
 use certbound::error::KeyError;
 use cryptoki::object::ObjectHandle;
 
-use crate::error::Pkcs11Error;
+use crate::error::{Outlook, Pkcs11Error};
 use crate::mechanism::{KeyKind, Way};
 use crate::objects::{self, FoundKey, Selector};
 use crate::token::{Opened, Token};
@@ -130,8 +130,7 @@ impl TokenKey {
             way.output(signature).ok_or_else(|| Pkcs11Error::Call {
                 call: "C_Sign".to_owned(),
                 reason: "the signature does not have two halves".to_owned(),
-                is_gone: false,
-                ends_sessions: false,
+                outlook: Outlook::Permanent,
             })
         })
     }

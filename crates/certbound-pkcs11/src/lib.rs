@@ -6,7 +6,7 @@
 //! At most four threads call the module for one [`TokenCertificate`] or [`TokenKeys`], and each thread has its own
 //! session. [`TokenOptions::sessions`] changes this number. A caller waits at most ten seconds, or the time of
 //! [`TokenOptions::limit`], and longer only for a new key or a managed identity's key. So a module that hangs does not
-//! block the program. A crash of the module ends the program, because the module runs in the same process. A PIN is
+//! block the program. The drop of the last client or key of a token waits for its running calls, at most one second. A crash of the module ends the program, because the module runs in the same process. A PIN is
 //! tried once: this process never sends a refused PIN again.
 //!
 //! If a token is taken out and put back, this crate opens the token and logs in again, and its keys get new handles. A
@@ -44,7 +44,7 @@ mod workers;
 
 pub use self::certificate::TokenCertificate;
 pub use self::contents::{KeyFacts, OpenToken, TokenFacts, list_tokens};
-pub use self::error::Pkcs11Error;
+pub use self::error::{Outlook, Pkcs11Error};
 pub use self::key::TokenKey;
 pub use self::machine_keys::TokenKeys;
 pub use self::token::TokenOptions;

@@ -22,7 +22,7 @@ pub use self::options::TokenOptions;
 use self::session::Kept;
 pub(crate) use self::session::Opened;
 pub(crate) use self::turn::{TokenIdentity, Work};
-use crate::error::Pkcs11Error;
+use crate::error::{Outlook, Pkcs11Error};
 use crate::uri::{Pkcs11Uri, TokenProperties};
 use crate::workers::{NoResult, Workers};
 use crate::{module, pin};
@@ -231,8 +231,7 @@ impl Inner {
             NoResult::Failed => Pkcs11Error::Call {
                 call: "a thread for calls of the module".to_owned(),
                 reason: "it could not be started, or it panicked".to_owned(),
-                is_gone: false,
-                ends_sessions: false,
+                outlook: Outlook::Temporary,
             },
         }
     }

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::session::Opened;
 use super::turn::{TokenIdentity, Work};
-use crate::error::Pkcs11Error;
+use crate::error::{Outlook, Pkcs11Error};
 use crate::module;
 
 /// The login of one client at a token.
@@ -111,8 +111,7 @@ fn not_repeated(error: Pkcs11Error) -> Pkcs11Error {
             reason: format!(
                 "{reason}; the token may have counted an attempt, so the PIN is sent again only after the token was taken out or this program was restarted"
             ),
-            is_gone: false,
-            ends_sessions: false,
+            outlook: Outlook::Permanent,
         },
         other => other,
     }

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use certbound::cache::Source;
 use certbound::certificate::Signer as _;
+use certbound::clock::{Clock as _, SystemClock};
+use certbound::{Cloud, ResourceScope};
 use certbound_pkcs11::{KeySpec, OpenToken, Pkcs11Uri, TokenOptions, list_tokens};
+use certbound_testkit::ManualClock;
+use certbound_testkit::emulator::world::builtin;
 
-use crate::hsm::{PSS, isolated};
+use crate::flow::Service;
+use crate::hsm::{PSS, isolated, isolated_async};
 
 #[test]
 fn a_module_that_cannot_be_loaded_is_an_error_with_its_path() {
@@ -57,5 +63,30 @@ fn a_module_that_hangs_is_given_up_and_used_again_when_it_answers() {
             std::thread::yield_now();
         }
         assert!(key.sign(PSS, b"text").unwrap_err().to_string().contains("does not support"));
+    });
+}
+
+/// The token must be refreshed, and no signature for the request succeeds. The cached token is still valid.
+#[test]
+fn a_valid_token_is_returned_while_signatures_fail() {
+    isolated_async(async |hsm| {
+        let service = Service::start().await;
+        let certificate = service.certificate(hsm, KeySpec::Rsa2048);
+        let clock = ManualClock::at(SystemClock::new().now());
+        let client = service.builder(builtin::APP).with_certificate(certificate).with_clock(clock.clone());
+        let client = client.build().unwrap();
+        let graph = ResourceScope::graph(Cloud::Public);
+        let first = client.bearer_token(&graph).await.unwrap();
+        let left = first.expires_at().since(clock.now());
+        clock.advance(left - Duration::from_secs(60));
+        hsm.fault("sign-fails", true);
+        let second = client.bearer_token(&graph).await.unwrap();
+        assert_eq!(
+            (second.details().source, second.secret().expose()),
+            (Source::Cache, first.secret().expose())
+        );
+        let error = client.bearer_token(&graph).force_refresh().await.unwrap_err();
+        assert!(error.is_transient() && error.to_string().contains("FunctionFailed"), "{error}");
+        service.server.shutdown().await;
     });
 }
