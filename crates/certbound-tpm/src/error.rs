@@ -263,6 +263,8 @@ impl Origin {
             // The caller passed a wrong value, or the wrapper does not know a value.
             (TssError::WrapperError(_), _) => Self::Refusal,
             (TssError::Tss2Error(_), Some(code)) => Self::of_code(code),
+            // Only an answer of the TPM has this format. An answered command must not be repeated.
+            (TssError::Tss2Error(Tss2ResponseCode::FormatOne(_)), None) => Self::Refusal,
             (TssError::Tss2Error(_), None) => Self::Connection,
         }
     }
@@ -311,6 +313,10 @@ pub(crate) fn refused_session(error: TssError) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr as _;
+
+    use tss_esapi::{Context, TctiNameConf};
+
     use super::*;
 
     #[test]
@@ -325,5 +331,17 @@ mod tests {
         ] {
             assert_eq!(Origin::of_code(code), origin, "{code:#x}");
         }
+    }
+
+    /// The tests with swtpm read the codes of a TPM's answers.
+    #[test]
+    fn the_code_of_a_failed_connection_is_read_from_the_text_of_the_wrapper() {
+        let nowhere = TctiNameConf::from_str("device:/nonexistent/tpm").unwrap();
+        let error = Context::new(nowhere).map(drop).unwrap_err();
+        let code = code_of(error).unwrap();
+        // The layer of the transport, and TSS2_BASE_RC_IO_ERROR.
+        assert_eq!((code >> 16, code & 0xffff), (0x0a, 0x0a), "{code:#x}");
+        assert_eq!(Origin::of(error), Origin::Connection);
+        assert_eq!(reason_of(error), "the connection to the TPM failed, code 0xa000a");
     }
 }

@@ -25,6 +25,9 @@ use crate::handle::KeyHandle;
 /// The public exponent of an RSA key whose public area has the exponent 0.
 const DEFAULT_EXPONENT: u32 = 65537;
 
+/// The fault of a key without the attribute userWithAuth.
+const ONLY_BY_POLICY: &str = "it can be used only by a policy";
+
 /// A key at a persistent handle.
 pub(crate) struct FoundKey {
     /// The name that the TPM computes from the public area (TPM 2.0 Library, Part 1, section 16).
@@ -86,6 +89,16 @@ impl FoundKey {
         }
     }
 
+    /// Returns the reason why the key cannot attest another key. The result is `None` if the key can attest.
+    pub(crate) fn fault_of_attester(&self) -> Option<&'static str> {
+        let attributes = self.public.object_attributes();
+        match () {
+            () if !attributes.sign_encrypt() => Some("it may not sign"),
+            () if !attributes.user_with_auth() => Some(ONLY_BY_POLICY),
+            () => None,
+        }
+    }
+
     /// Returns the reason why certbound cannot sign with the key. The result is `None` if certbound can sign with the
     /// key.
     pub(crate) fn fault(&self) -> Option<&'static str> {
@@ -96,7 +109,7 @@ impl FoundKey {
             }
             () if !attributes.sign_encrypt() => Some("it may not sign"),
             () if attributes.restricted() => Some("it is restricted: it signs only data that the TPM made"),
-            () if !attributes.user_with_auth() => Some("it can be used only by a policy"),
+            () if !attributes.user_with_auth() => Some(ONLY_BY_POLICY),
             () if self.schemes().is_empty() => {
                 Some("its scheme is fixed, and is not RSA-PSS, RSASSA or ECDSA with the hash that TLS needs")
             }

@@ -46,8 +46,9 @@ fn check(swtpm: &Swtpm, attested: &TpmAttestation) {
     assert!(shown.contains(&format!("name: {name}")), "{name}: {shown}");
     // The name of a key is the hash of its public area, after the number of the hash.
     fs::write(swtpm.path("public"), &attested.public).unwrap();
-    let hash = without_descriptors("sha256sum").arg(swtpm.path("public")).output().unwrap().stdout;
-    assert_eq!(name, format!("000b{}", String::from_utf8(hash).unwrap().split(' ').next().unwrap()));
+    let hash = without_descriptors("sha256sum").arg(swtpm.path("public")).output().unwrap();
+    assert!(hash.status.success(), "{}", String::from_utf8_lossy(&hash.stderr));
+    assert_eq!(name, format!("000b{}", String::from_utf8(hash.stdout).unwrap().split(' ').next().unwrap()));
 }
 
 fn take<'a>(rest: &mut &'a [u8], count: usize) -> &'a [u8] {
@@ -117,6 +118,21 @@ fn a_missing_attestation_key_does_not_close_the_signing_key() {
     tpm.generate(key(), KeySpec::P256).unwrap();
     let opened = tpm.key(key()).unwrap();
     assert_eq!(opened.attest(NONCE).unwrap_err(), TpmError::NoKey { handle: attester });
+    opened.sign(SignatureScheme::EcdsaP256Sha256, b"a message").unwrap();
+}
+
+/// The TPM would refuse the command, and the error would not name the key.
+#[test]
+fn an_attestation_key_that_only_a_policy_can_use_is_refused_by_its_handle() {
+    let swtpm = Swtpm::start();
+    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|restricted|sign";
+    swtpm.put("0x81000003", &["-G", "rsa2048:rsassa-sha256:null", "-a", attributes]);
+    let attester = KeyHandle::new(0x8100_0003).unwrap();
+    let tpm = Tpm::open(&swtpm.address(), TpmOptions::default().attestation_key(attester)).unwrap();
+    tpm.generate(key(), KeySpec::P256).unwrap();
+    let opened = tpm.key(key()).unwrap();
+    let reason = "it can be used only by a policy".to_owned();
+    assert_eq!(opened.attest(NONCE).unwrap_err(), TpmError::KeyUnusable { handle: attester, reason });
     opened.sign(SignatureScheme::EcdsaP256Sha256, b"a message").unwrap();
 }
 
