@@ -119,8 +119,9 @@ fn advice(file: &Path) -> String {
     format!("`certbound config check {file}` checks the values that come from this file")
 }
 
-/// The time for which the process waits at its end for the threads of the runtime.
-const ENDING: Duration = Duration::from_millis(500);
+/// The time for which the process waits at its end for the threads of the runtime. A client of a PKCS#11 module or a TPM
+/// waits at most one second when it is dropped, so this time is longer.
+const ENDING: Duration = Duration::from_secs(2);
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     fips::require("the cryptography of this program", fips::module().is_some())?;
@@ -132,8 +133,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let runtime = runtime.map_err(|error| Failure::of_system("the program could not start", &error))?;
     let code = runtime.block_on(cli.command.run(&cli.common, terminal));
     // The threads of the runtime drop the clients, which ends their sessions with keys in hardware. A call into a
-    // PKCS#11 module after the end of `main` can crash the process. A pending read of stdin never ends, so the wait is
-    // limited.
+    // PKCS#11 module after the end of `main` can crash the process. A call of a module can hang, so the wait is limited.
     runtime.shutdown_timeout(ENDING);
     code
 }

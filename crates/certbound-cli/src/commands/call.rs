@@ -18,7 +18,7 @@ use super::exchange::{dry_exchange, tell_kept, tell_leg_2};
 use super::token::dry_direct;
 use crate::failure::{Details, Failure, REFUSED, one};
 use crate::flags::{CallFlags, CredentialFlags};
-use crate::late;
+use crate::late::{self, CallTransport};
 use crate::observers::{Observers, Stations, Trace};
 use crate::output::{self, Terminal, Token, tell, tell_unseen};
 use crate::plan::{self, Kind, Reach};
@@ -39,22 +39,19 @@ pub(super) async fn run(flags: CallFlags, terminal: Terminal) -> Result<(), Fail
     }
     let network = plan::network(&flags.client.run)?;
     let transport = late::transport(&network)?;
-    let host = request.uri().host().unwrap_or_default();
-    // A Bearer token needs no certificate.
-    let late = late::tell(&transport, host).filter(|_| kind == Kind::Bound && terminal.tells_stations());
-    late.iter().for_each(|line| tell(line));
-    let reach = Reach::kept(transport, &flags.cache).await?;
+    let reach = Reach::kept(transport.clone(), &flags.cache).await?;
     let reach = reach.told_to(Trace::of_platform(flags.client.run.trace));
     let reach = reach.seeing_bindings(flags.kind.require_observed_binding);
-    let result = acquire_and_call(&flags, &network, &reach, (request, scope, kind), terminal).await;
+    let result =
+        acquire_and_call(&flags, (&network, &transport), &reach, (request, scope, kind), terminal).await;
     reach.saved().await;
     result
 }
 
-async fn acquire_and_call<T: Transport + Clone>(
+async fn acquire_and_call(
     flags: &CallFlags,
-    network: &Network,
-    reach: &Reach<T>,
+    (network, transport): (&Network, &CallTransport),
+    reach: &Reach<CallTransport>,
     (request, scope, kind): (Request<Bytes>, ResourceScope, Kind),
     terminal: Terminal,
 ) -> Result<(), Failure> {
@@ -82,6 +79,12 @@ async fn acquire_and_call<T: Transport + Clone>(
     }
     let of_caller = secrets_of_caller(&request);
     let host = request.uri().host().unwrap_or_default().to_owned();
+    // A Bearer token needs no certificate.
+    if let Token::Bound(token) = &token
+        && terminal.tells_stations()
+    {
+        late::tell(transport, &host, token.binding()).iter().for_each(|line| tell(line));
+    }
     let answer = match &token {
         // The client takes the token from its cache. It also handles a claims challenge.
         Token::Bound(_) => client.resource(&scope).call(request).await?,

@@ -26,7 +26,7 @@ pub(crate) fn library_with(_: &CallTransport, _: &str, _: &BindingCertificate) -
 }
 
 /// Returns nothing: there is no choice of a TLS library to report.
-pub(crate) fn tell(_: &CallTransport, _: &str) -> Option<String> {
+pub(crate) fn tell(_: &CallTransport, _: &str, _: &BindingCertificate) -> Option<String> {
     None
 }
 

@@ -31,12 +31,17 @@ pub(crate) fn library_with(
     library(transport, host).filter(|_| certificate.dangerous_private_key().is_some())
 }
 
-/// Returns a sentence with the TLS library for `host` and the reason, if it is not the usual library.
-pub(crate) fn tell(transport: &CallTransport, host: &str) -> Option<String> {
-    let library = library(transport, host)?;
+/// Returns a sentence with the TLS library for requests to `host` with this certificate and the reason, if it is not the
+/// usual library.
+pub(crate) fn tell(
+    transport: &CallTransport,
+    host: &str,
+    certificate: &BindingCertificate,
+) -> Option<String> {
+    let library = library_with(transport, host, certificate)?;
     Some(format!(
         "the connection to {host} uses {library} and not rustls, because a vault requests the certificate by a TLS 1.2 \
-         renegotiation; a key that cannot be exported still uses rustls"
+         renegotiation"
     ))
 }
 
