@@ -26,7 +26,7 @@
 //!                                                     authorities, claims, DER of keys, refusals, token requests
 //!  2  cause.rs  certificate.rs  credential.rs  json/  own_secrets.rs  region.rs  retry_after.rs  scope.rs  tenant.rs  untrusted.rs
 //!                                                     the parts of messages; why a server is not trusted
-//!  1  catalogue/  environment.rs  fips.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
+//!  1  catalogue/  challenge.rs  environment.rs  fips.rs  local.rs  phase.rs  secret.rs  shown.rs  time.rs
 //!                                                     error codes, clouds, FIPS, hosts, and types that every floor uses
 //! ```
 #![forbid(unsafe_code)]
@@ -35,6 +35,7 @@ pub mod authority;
 pub mod catalogue;
 pub mod cause;
 pub mod certificate;
+pub mod challenge;
 pub mod credential;
 pub mod endpoint;
 pub mod environment;

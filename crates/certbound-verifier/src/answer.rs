@@ -4,9 +4,9 @@ mod microsoft;
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use certbound_core::challenge;
+use certbound_core::environment::Cloud;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
@@ -70,11 +70,6 @@ pub struct Answer {
     retry_after: Option<u64>,
     close: bool,
 }
-
-/// The start of a challenge in which clients of continuous access evaluation find the authority. They parse exactly
-/// this form.
-const CLAIMS_CHALLENGE: &str =
-    "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\"";
 
 impl Answer {
     /// Makes the response to `refusal` in `style`.
@@ -195,15 +190,18 @@ fn code_of(refusal: &Refusal, style: &AnswerStyle) -> &'static str {
 }
 
 fn challenges(refusal: &Refusal, style: &AnswerStyle, status: u16) -> Vec<String> {
+    let login_host = Cloud::Public.login_host();
     if let Refusal::ClaimsDemanded { claims } = refusal {
-        let claims = STANDARD.encode(claims);
-        return vec![format!("{CLAIMS_CHALLENGE}, error=\"insufficient_claims\", claims=\"{claims}\"")];
+        return vec![challenge::demanding_claims(login_host, claims)];
     }
     let is_unauthorized = status == 401;
     match style {
         _ if status == 503 => Vec::new(),
         AnswerStyle::Graph if is_unauthorized => {
-            vec![format!("{CLAIMS_CHALLENGE}, client_id=\"00000003-0000-0000-c000-000000000000\"")]
+            vec![format!(
+                "{}, client_id=\"00000003-0000-0000-c000-000000000000\"",
+                challenge::naming_authority(login_host)
+            )]
         }
         AnswerStyle::Vault { tenant, resource } if is_unauthorized => {
             vec![format!(

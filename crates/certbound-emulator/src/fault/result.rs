@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use certbound_core::challenge;
 use certbound_core::time::UnixTime;
 use http::header::{
     CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, SERVER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
@@ -230,13 +229,9 @@ impl FaultResult {
                     "A rule of this emulator demands other claims: request a new token with the claims of the challenge.",
                 );
                 let claims = claims.clone().unwrap_or_else(|| issued_from(context.now));
-                // A resource has no cloud of its own, so the context has the login host of the public cloud.
-                let challenge = format!(
-                    r#"Bearer realm="", authorization_uri="https://{}/common/oauth2/authorize", error="insufficient_claims", claims="{}""#,
-                    context.login_host,
-                    STANDARD.encode(claims)
-                );
-                if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+                let challenge = challenge::demanding_claims(context.login_host, &claims);
+                // Login hosts and Base64 are visible ASCII, so the value is always valid.
+                if let Ok(challenge) = HeaderValue::try_from(challenge) {
                     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
                 }
             }
