@@ -36,7 +36,8 @@ pub struct Options {
     pub limits: Limits,
     /// The proxy, with the rules for hosts that are reached without it.
     pub proxy: Proxy,
-    /// A time limit for the TCP connection alone, in addition to [`Limits::connect`].
+    /// A time limit for the TCP connection alone, in addition to [`Limits::connect`]. It does not apply to a connection
+    /// to [`Options::address`].
     pub tcp_limit: Option<Duration>,
     /// The address of every connection, instead of the URL's host and of a proxy. TLS still verifies the host name of
     /// the URL.

@@ -40,6 +40,9 @@ async fn by_thread(time: Duration) {
 }
 
 /// The clock of the machine.
+///
+/// On Linux the time of day is up to ten milliseconds late. A certificate whose validity begins in this moment can
+/// therefore be refused for ten milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     started: Instant,
@@ -73,6 +76,7 @@ impl Clock for SystemClock {
 /// Reads the coarse clock of Linux, because every cache hit reads the time. The coarse clock is up to ten milliseconds
 /// late, and a read takes a fifth of the time of the exact clock.
 #[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "only this module may read the system clock")]
 fn seconds_since_1970() -> Option<u64> {
     u64::try_from(rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec).ok()
 }
@@ -99,6 +103,15 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.unpark();
         }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test compares both clocks")]
+    fn the_time_of_day_is_the_time_of_the_standard_library() {
+        let seconds = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let (before, now, after) = (seconds(), SystemClock::new().now().as_secs(), seconds());
+        // The coarse clock may be in the previous second.
+        assert!((before - 1..=after).contains(&now), "{before} {now} {after}");
     }
 
     #[test]

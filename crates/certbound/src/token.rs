@@ -28,7 +28,10 @@ pub struct BoundToken {
 }
 
 /// If this assertion fails, a token has a field that is not a pointer. `Obtained` explains why hits then take longer.
-const _: () = assert!(size_of::<Option<BoundToken>>() == 3 * size_of::<usize>());
+const _: () = {
+    assert!(size_of::<Option<BoundToken>>() == 3 * size_of::<usize>());
+    assert!(size_of::<Option<BearerToken>>() == size_of::<BearerToken>());
+};
 
 /// An access token that every holder can use.
 #[derive(Clone)]

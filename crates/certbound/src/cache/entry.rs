@@ -104,7 +104,7 @@ impl Payload {
 
 /// A report on the requests for a token. Only the callers that waited for the token get the report. The report is not
 /// cached.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     pub(crate) legs: Vec<LegReport>,
     pub(crate) http: Duration,

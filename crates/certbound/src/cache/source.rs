@@ -84,22 +84,21 @@ impl Obtained {
         self
     }
 
-    /// Sets the time of the look-up before the request. The report is not shared yet.
+    /// Sets the time of the look-up before the request.
     pub(super) fn after_lookup(mut self, cache: Duration) -> Self {
-        let requested = self.requested.as_mut().and_then(Arc::get_mut);
-        if let Some(report) = requested.and_then(|requested| Arc::get_mut(&mut requested.report)) {
-            report.cache = cache;
+        if let Some(requested) = &mut self.requested {
+            Arc::make_mut(&mut Arc::make_mut(requested).report).cache = cache;
         }
         self
     }
 
     /// Returns the source for a caller that waited for the request of another call.
     pub(super) fn joined(self) -> Self {
-        match self.requested {
+        match &self.requested {
             Some(requested) if requested.source == Source::Service => {
-                Self::by(Source::Joined, Arc::clone(&requested.report))
+                Self { reopened: self.reopened, ..Self::by(Source::Joined, Arc::clone(&requested.report)) }
             }
-            requested => Self { requested, ..self },
+            _ => self,
         }
     }
 }
