@@ -1,18 +1,24 @@
 //! Acquires a token from any source of tokens. Start reading here.
 //!
 //! ```text
-//!  acquire.rs             Acquisition::run      options ─► certificate ─► key ─► cache ─► token
-//!                                                                           │
-//!                         on a miss, once for all callers that wait         ▼
-//!                         Acquisition::fetch                     Issuer::fetch ─► cache entry
-//!                                                                   │
-//!  token_service.rs       TokenService          authority ─► region ─► endpoint ─► proof ─► request
-//!                         (a client)                                             └─ in Leg 2 the proof is the assertion of Leg 1
-//!  managed_identity/      Platform              issued certificate ─► request      for a bound token
-//!    platform.rs          (a managed identity)  the platform's own answer          for a Bearer token
-//!                                                                   │
-//!  token_request.rs       Exchange::run         send ─► read the answer ─► check it       once for each request
+//!  hit.rs             AcquireFuture        a fresh token from the memory of the cache; no later step runs
+//!  acquire.rs         Acquisition::run     options ─► certificate ─► key ─► cache and store ─► token
+//!                                                                                   │
+//!                     on a miss, once for all callers that wait                     ▼
+//!                     Acquisition::fetch                            Issuer::fetch ─► cache entry
+//!                       │                                             once more, if the certificate was replaced
+//!                       │
+//!  token_service.rs   ├─ TokenService       authority ─► region ─► endpoint ─► proof ─► request
+//!                     │  (a client)                                              └─ in Leg 2, the assertion of Leg 1
+//!  token_request.rs   │    Exchange::run    send, with retries ─► read the answer ─► check it (`accept.rs`)
+//!                     │
+//!  managed_identity/  └─ Platform           issued certificate ─► request ─► Exchange::run    over mTLS
+//!    platform.rs         (a managed         request to the platform ─► read the answer        for other Bearer tokens
+//!                         identity)
 //! ```
+//!
+//! Leg 1 is `client/leg1.rs` for a client with a certificate, and `managed_identity/leg1.rs` for a managed identity. Both
+//! run `Exchange::run`, and the cache contains no assertion. A refresh in the background is `Acquisition::refresh`.
 //!
 //! | Change | Place |
 //! |---|---|
@@ -26,7 +32,8 @@
 //! | an option of an acquisition | `setters.rs` for callers, `options.rs` for its effect |
 //! | the region of a request | `region.rs`; the detection itself is in `crate::region` |
 //! | a source of tokens | implement the trait `Issuer` of `issuer.rs` |
-//! | a source of Leg 1 | implement the trait `Leg1` of `credential/leg1.rs` |
+//! | a source of bound assertions for Leg 1 | implement the trait `Leg1` of `credential/leg1.rs` |
+//! | a source of unbound assertions | implement the trait `UnboundAssertions` of `credential/unbound.rs` |
 
 pub(crate) mod accept;
 mod any_issuer;

@@ -41,7 +41,8 @@ pub(crate) fn acquisition(
     )
 }
 
-/// Returns the span of a whole leg: Leg 1 from any source, or the exchange of Leg 2. The direct flow has no legs.
+/// Returns the span of a whole leg: a bound assertion of Leg 1 from any source, or the exchange of Leg 2. The direct flow
+/// and the exchange of an unbound assertion have no such span.
 pub(crate) fn leg(leg: Leg) -> Span {
     tracing::info_span!(
         "leg",
