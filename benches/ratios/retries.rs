@@ -18,8 +18,8 @@ use crate::ours::{SECRET, SECRET_APP, authority};
 use crate::sheet::Gate::AtMost;
 use crate::sheet::{Sheet, side};
 
-/// The number of misses of one client before the turn of the other client. A load on the machine then affects both
-/// clients.
+/// The number of misses of one client before the turn of the other client. The turns are short, so a load on the
+/// machine affects both clients.
 const BATCH: usize = 50;
 const BATCHES: usize = 200;
 /// The scope whose requests the service refuses with `Retry-After`.
@@ -42,7 +42,7 @@ pub(crate) fn measure(sheet: &mut Sheet) {
         sheet.compare(what, sides, &[(BOTH, AtMost(most), NEITHER)]);
     };
     compare("a token fetched, without the network", false, 1.02);
-    // While a request must wait, the client compares each request with it.
+    // While the service asks to wait, the client compares each request with the throttled request.
     compare("the same, while the service throttles another token", true, 1.05);
 }
 

@@ -1,4 +1,4 @@
-//! Measures tokens with a subscriber of `tracing` at `info`, and with the observer of a client.
+//! Measures acquisitions with a subscriber of `tracing` at `info`, and with the observer of a client.
 
 use std::cell::Cell;
 use std::hint::black_box;

@@ -54,7 +54,7 @@ const IMPORT_CHECK: &str = "import cryptography, kubernetes_validate, msal, msgr
     import azure.keyvault.certificates, azure.keyvault.keys, azure.keyvault.secrets; \
     print(msal.__version__, azure.identity.__version__, cryptography.__version__)";
 
-/// The paths of the strangers that are not on PATH.
+/// The paths of Python and Node with the packages for the tests.
 pub(crate) struct Strangers {
     /// The Python interpreter with MSAL, the Azure and Graph SDKs and cryptography.
     pub(crate) python: PathBuf,
@@ -139,7 +139,7 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
         .with_context(could_not)
 }
 
-/// Returns apt-get as root, directly or through sudo. sudo may ask for a password only on a terminal.
+/// Returns apt-get as root, directly or through sudo. sudo may ask for a password only on a terminal, and never in CI.
 fn apt_get() -> Result<Command> {
     let mut command = if capture(Command::new("id").arg("-u"))?.trim() == "0" {
         let mut command = Command::new("env");

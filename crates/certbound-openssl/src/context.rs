@@ -21,13 +21,13 @@ use crate::verified::Verified;
 /// The cipher suites. They are the suites of rustls for TLS 1.2, with forward secrecy and authenticated encryption.
 const SUITES: &str = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
-/// The least security level of OpenSSL: RSA keys of 2048 bits, and no SHA-1 in signatures.
+/// The lowest allowed security level of OpenSSL: RSA keys have at least 2048 bits, and signatures do not use SHA-1.
 const LEAST_LEVEL: u32 = 2;
 
-/// The place of the counter in a connection.
+/// The index of the counter in the application data of a connection.
 static COUNTER: LazyLock<Result<Index<Ssl, Handshakes>, ErrorStack>> = LazyLock::new(Ssl::new_ex_index);
 
-/// The counter of the handshakes of one connection that this side has finished. A renegotiation is a handshake.
+/// The number of handshakes that this side has finished on one connection. A renegotiation is a handshake.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handshakes(Arc<AtomicUsize>);
 
@@ -36,7 +36,7 @@ impl Handshakes {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Returns the counter of `ssl`, whose context is one of [`tls12`].
+    /// Gives `ssl` a new counter, and returns the counter. The context of `ssl` must be from [`tls12`].
     fn of(ssl: &mut Ssl) -> Result<Self, ErrorStack> {
         let counter = Self::default();
         ssl.set_ex_data(COUNTER.clone()?, counter.clone());

@@ -256,8 +256,8 @@ impl Pkcs11Error {
         }
     }
 
-    /// Returns whether the same call may succeed later without a change of the configuration: the token can be put
-    /// back, or a fault of the module can end.
+    /// Returns whether the same call may succeed later without a change of the configuration, for example after the
+    /// token was put back.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::TimedOut { .. } | Self::TokenNotFound { .. } | Self::HandleClosed => true,

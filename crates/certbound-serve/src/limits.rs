@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
-/// The limits of one server. The defaults suit every server; tests set shorter limits.
+/// The limits of one server. The defaults suit most servers. A server for health checks has smaller limits, and tests
+/// set shorter times.
 ///
 /// The time in which a service makes its response has no limit: the client does not cause that delay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// The time limit of a request's head, counted from its first byte. For the first request it is counted from the
-    /// start of HTTP on the connection. A TLS handshake has the same limit. Default: 10 s.
+    /// start of HTTP on the connection. With HTTP/2 only the first request has this limit. A TLS handshake has the same
+    /// limit. Default: 10 s.
     pub head: Duration,
     /// The time limit of a request's body, counted from the service's first read of the body. Default: 30 s.
     pub body: Duration,
     /// The time that one write may wait for the client. Default: 30 s.
     pub write: Duration,
-    /// The time that a connection may be idle after a response. Default: 60 s. An HTTP/2 connection is also idle once
-    /// the HTTP library has the rest of each response. The client may still be reading the response. After the idle
-    /// time the server sends GOAWAY to an HTTP/2 client (RFC 9113, section 6.8), and the client has the time
-    /// [`Limits::write`] to end the connection. A client must therefore read a response within both times together.
+    /// The time that a connection may be idle after a response. Default: 60 s. An HTTP/2 connection is also idle while
+    /// each open response waits for the client to read more, and once the HTTP library has the rest of each response.
+    /// The idle time begins again when the library takes more of a response. After the idle time the server sends
+    /// GOAWAY to an HTTP/2 client (RFC 9113, section 6.8), and the client has the time [`Limits::write`] to end the
+    /// connection. A client must therefore read the data that the library has within both times together.
     pub idle: Duration,
     /// The time limit of the responses in progress after the request to stop the server. After this time every
     /// connection is closed. Default: 9 s. Some supervisors kill a process 10 s after the request to stop the process.

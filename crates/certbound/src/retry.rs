@@ -26,17 +26,20 @@ use crate::error::TransportError;
 ///
 /// * after a status of 500 to 599 without `Retry-After`;
 /// * if the response does not arrive in time;
-/// * if the connection cannot be opened: no byte of the request was sent.
+/// * if the connection cannot be opened because of the network: no byte of the request was sent.
 ///
 /// A token request is not sent again after any other status, 408 and 429 included. A token request is also not sent
-/// again if the connection breaks during the request, or if the request's bound assertion would have expired. A request
-/// for the metadata of an OpenID issuer, or to an AD FS server that confirms its name, is repeated by the same rules.
-/// Instance discovery at Entra is never repeated. Requests to the platform of a managed identity have more retries. A
-/// request for the region of the machine is repeated once, after a second: after status 410, 429 and 500 to 599, within
-/// the time limit of the [detection](crate::region::RegionDetector). A call of a resource has no retries. Under every
-/// policy it is repeated with a new token after a claims challenge, and with a new handle of a key that did not sign.
+/// again if a proxy refuses the connection, if one side refuses the TLS handshake, if the connection breaks during the
+/// request, or if the request's bound assertion would have expired. The same rules apply to a request for the metadata
+/// of an OpenID issuer, and to the request by which an AD FS server confirms its name. Instance discovery at Entra is
+/// never repeated. Requests to the platform of a managed identity have at most three retries, or seven if the first
+/// response of IMDS has status 410. A request for the region of the machine is repeated once, after a second: after
+/// status 410, 429 and 500 to 599, within the time limit of the [detection](crate::region::RegionDetector). A call of a
+/// resource has no retries. Under every policy it is repeated with a new token after a claims challenge, and with a new
+/// handle or a new certificate if the handle of the key did not sign.
 ///
-/// A retry ends when its caller drops the call. [`LegReport::attempts`](crate::observe::LegReport::attempts) and
+/// If every caller that waits for a request drops its call, the request is not retried.
+/// [`LegReport::attempts`](crate::observe::LegReport::attempts) and
 /// [`RequestTarget::attempts`](crate::error::RequestTarget::attempts) contain the number of attempts.
 ///
 /// # Throttling
@@ -46,7 +49,9 @@ use crate::error::TransportError;
 /// once: [`Error::is_throttled`](crate::Error::is_throttled) is true, [`Error::code`](crate::Error::code) is the code
 /// of the response, and [`Error::retry_after`](crate::Error::retry_after) is the remaining time. While an older token
 /// is valid, the caller gets the older token instead of the error. Two requests are equal if client, endpoint, kind of
-/// token, scope, claims, certificate and parameters are equal. Each client remembers at most 256 responses.
+/// token, scope, claims, certificate and parameters are equal. Each client remembers at most 256 responses. The same
+/// applies to the requests of a managed identity to its platform: two of these requests are equal if URL and body are
+/// equal.
 ///
 /// ```
 /// use certbound::retry::RetryPolicy;

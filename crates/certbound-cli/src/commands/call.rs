@@ -194,8 +194,8 @@ fn head(answer: &Response<Bytes>, secrets: &OwnSecrets) -> String {
 }
 
 /// Returns the bytes to print for the body. In a pipe the body is unchanged, because it is the result. On a terminal
-/// the bytes are text without the token and without control characters. They end with a line break, so that a later
-/// prompt or error starts on a new line.
+/// the bytes are text without the token. The only control characters of this text are tabs and line breaks. It ends
+/// with a line break, so that a later prompt or error starts on a new line.
 fn body(body: &Bytes, secrets: &OwnSecrets, is_seen: bool) -> Bytes {
     if !is_seen || body.is_empty() {
         return body.clone();

@@ -37,7 +37,8 @@ pub(super) async fn run(flags: DoctorFlags, terminal: Terminal) -> Result<ExitCo
     })
 }
 
-/// Returns the values of this command line, of the variables and of the configuration file, with their origins.
+/// Returns the values of the flags of this command, with the origin of each value: the command line, a variable, the
+/// configuration file or the default.
 fn values() -> Result<Vec<ShownValue>, Failure> {
     let args: Vec<OsString> = std::env::args_os().collect();
     let root = command();

@@ -55,7 +55,8 @@ pub(super) async fn run(flags: ExchangeFlags, terminal: Terminal) -> Result<(), 
     printed
 }
 
-/// Dry-runs Leg 1's request, and then Leg 2's request with a placeholder for the assertion.
+/// Dry-runs the requests that are known: Leg 1's request, unless the assertion is given, and Leg 2's request, unless it
+/// needs a certificate of the machine. If Leg 1 returns the assertion, Leg 2's request has a placeholder for it.
 pub(super) async fn dry_exchange(
     dry: &mut DryRun,
     client: &ClientFlags,
@@ -91,7 +92,7 @@ pub(super) fn tell_leg_2(token: &Token) {
     tell(&format!("Leg 2 done: token type {scheme}, scope {}, expires {expires}", details.scopes.join(" ")));
 }
 
-/// Reports on stderr if an earlier command stored the token.
+/// If an earlier command stored the token, reports this fact on stderr.
 pub(super) fn tell_kept(token: &Token) {
     let (details, scheme, expires) = (token.details(), token.scheme(), rfc3339(token.expires_at()));
     if details.source == Source::Store {

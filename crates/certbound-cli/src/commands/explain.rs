@@ -94,8 +94,9 @@ fn unknown(typed: &str) -> Failure {
     Failure::new(USAGE, "code_unknown", "the code cannot be explained", why, fix)
 }
 
-/// Returns the codes that are most similar to a text in lower case. Codes that contain the text come before codes with
-/// nearly the same letters or digits.
+/// Returns at most [`GUESSES`] codes that are most similar to a text in lower case. A code that contains the text is
+/// more similar than a code with nearly the same letters. If the text is a number, only its digits are compared with an
+/// AADSTS number.
 fn near(typed: &str) -> Vec<String> {
     const SIMILAR: f64 = 0.85;
     // A code that is much less similar than the most similar code is not proposed.

@@ -1,4 +1,4 @@
-//! `health`: checks on the admin listener of a server whether the server is ready.
+//! `health`: asks the admin listener of a server whether the server is ready.
 
 use std::io;
 use std::time::Duration;

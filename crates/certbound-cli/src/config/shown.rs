@@ -64,7 +64,7 @@ fn has_user(text: &str) -> bool {
     host.is_some_and(|host| host.contains('@'))
 }
 
-/// Returns a URL without its query, which can contain a key.
+/// Replaces the query of a URL by its length, because a query can contain a key.
 fn without_query(url: &str) -> String {
     match url.split_once('?') {
         Some((before, query)) => format!("{}?<redacted, {} bytes>", without_tokens(before), query.len()),

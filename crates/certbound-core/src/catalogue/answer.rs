@@ -8,7 +8,7 @@ pub(super) const GROUP: Group = Group {
     entries: ENTRIES,
 };
 
-/// Most of these answers are not from the token service itself.
+/// The usual cause: most answers that cannot be used are not from the token service itself.
 const PROXY: &str = "a proxy or another server answered instead of the token service";
 
 const CHECK_PROXIES: &str = "check the authority, and that no proxy answers instead of the token service";

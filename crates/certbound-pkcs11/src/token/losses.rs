@@ -19,7 +19,7 @@ pub(crate) struct Losses {
     known: u64,
 }
 
-/// The tokens of the process, by the canonical path of their module.
+/// The number of losses of each token of the process, by the canonical path of its module and its identity.
 type Known = HashMap<(PathBuf, TokenIdentity), Arc<AtomicU64>>;
 
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);

@@ -7,7 +7,8 @@ use strum::EnumProperty as _;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum HeaderNameError {
-    /// Envoy writes one header only, and removes no other header from the requests of clients.
+    /// Envoy writes the certificate to one header only. A client could send a false certificate in a header of any
+    /// other name.
     #[error("Envoy writes the certificate only to the header x-forwarded-client-cert")]
     #[strum(props(code = "certificate_header_name_fixed", fix = "do not set a header name for Envoy"))]
     Fixed,

@@ -43,7 +43,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         self.thumbprint_now(kind).is_some()
     }
 
-    /// Returns the certificate for this acquisition. The result is `None` for a credential without a certificate.
+    /// Returns the certificate for this acquisition. The result is `None` if the issuer requests this kind of token
+    /// without a certificate.
     fn certificate(
         &self,
         kind: Kind,
@@ -62,8 +63,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     /// Returns the certificate in use, if it is the certificate `known` with a different handle of its key.
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate>;
 
-    /// Returns the thumbprint in the cache key of a token of this kind. The function requests no new certificate from
-    /// the platform.
+    /// Returns the thumbprint in the cache key of a token of this kind. An issuer that is a platform requests no new
+    /// certificate here: the result is `None` if there is no certificate.
     fn thumbprint(&self, kind: Kind) -> impl Future<Output = Result<Option<Thumbprint>, Error>> + Send;
 
     /// Refuses options that the issuer does not support.
@@ -80,7 +81,7 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
     /// Returns the certificate for a second attempt after `error`.
     ///
     /// # Errors
-    /// `error` itself, if no other certificate would help.
+    /// `error` itself, if no other certificate would help. Otherwise the error of the search for a replacement.
     fn replace(
         &self,
         failed: Option<&Self::Certificate>,
@@ -102,8 +103,8 @@ pub(crate) trait Issuer: Clone + Send + Sync + 'static {
         0
     }
 
-    /// Returns a new certificate if `wish` demands it and `certificate` is older than the acquisition. Otherwise, and
-    /// by default, returns `certificate`.
+    /// Can return a new certificate, if `wish` demands it and `certificate` is older than the acquisition. Otherwise,
+    /// and by default, returns `certificate`. It also returns `certificate` in an outage.
     ///
     /// # Errors
     /// The error of requesting a new certificate.
@@ -158,10 +159,10 @@ pub(crate) struct Fetched {
     /// The tenant of the request. The text is empty if the issuer has no tenant.
     pub(crate) tenant: Box<str>,
     pub(crate) region: Option<Region>,
-    /// The way in which the region was determined. The field is `None` for a token of a platform, because platforms
-    /// have no region.
+    /// The way in which the region was determined. The field is `None` for a token that a platform issued itself,
+    /// because platforms have no region.
     pub(crate) region_outcome: Option<RegionOutcome>,
-    /// Whether the request named the bare resource instead of a scope, as managed identities do.
+    /// Whether the request named the bare resource instead of a scope, as a request to a platform does.
     pub(crate) by_resource: bool,
     pub(crate) legs: Vec<LegReport>,
     pub(crate) in_http: Duration,

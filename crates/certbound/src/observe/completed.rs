@@ -45,7 +45,7 @@ pub struct CompletedRequest<'a> {
     /// The HTTP status of the response, or the code of the failure of the network or TLS. The code is `cancelled` if
     /// the future of the request was dropped.
     pub result: Result<u16, &'a str>,
-    /// The time from the start of the request to the complete response.
+    /// The time from the start of the request to the complete response, the failure or the cancellation.
     pub took: Duration,
 }
 
@@ -59,7 +59,7 @@ pub struct ThrottledRequest<'a> {
     pub leg: Option<Leg>,
     /// The region of the token endpoint.
     pub region: Option<&'a Region>,
-    /// The time until an equal request is sent.
+    /// The remaining time, during which the client sends no equal request.
     pub left: Duration,
 }
 
@@ -67,7 +67,8 @@ pub struct ThrottledRequest<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenOrigin {
-    /// The memory of the cache, in an outage or after the load of another caller had ended.
+    /// The memory of the cache: in an outage, after the service refused a new certificate, or because the load of a
+    /// second caller had just ended.
     Cache,
     /// The store of the cache.
     Store,
@@ -129,7 +130,8 @@ pub struct CompletedAcquisition<'a> {
     pub certificate_expires_at: Option<UnixTime>,
     /// The duration of the acquisition.
     pub took: Duration,
-    /// The durations of the parts. The field is `None` if the acquisition sent no request and read no store.
+    /// The durations of the parts. The field is `None` if the acquisition got no token, or got its token from the
+    /// memory of the cache.
     pub parts: Option<Parts>,
 }
 
@@ -138,9 +140,11 @@ pub struct CompletedAcquisition<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Parts {
-    /// The duration of the last HTTP request for the token.
+    /// The duration of the last HTTP request for the token. For a token that a platform issued itself, it is the
+    /// duration of all attempts and of the waits between them.
     pub http: Duration,
-    /// The duration of Leg 1. It is zero in the direct flow.
+    /// The duration of Leg 1. In the direct flow it is the time in which the client made its proof, for example a
+    /// signed assertion. It is zero for a managed identity.
     pub leg1: Duration,
     /// The duration of the look-up in the cache and its store, before the request.
     pub cache: Duration,

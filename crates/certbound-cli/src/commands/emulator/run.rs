@@ -133,8 +133,8 @@ fn platform_variables(
         ],
         PlatformFlag::CloudShell => {
             let mut variables = vec![("MSI_ENDPOINT", at(CLOUD_SHELL))];
-            // A program that detects Cloud Shell by this variable, such as MSAL for Python, uses the real address. That
-            // address exists only inside the namespace.
+            // A program that detects Cloud Shell by this variable, such as MSAL for Python, uses the address of the
+            // real Cloud Shell. The emulator has that address only inside the namespace.
             if isolated {
                 variables.push(("AZUREPS_HOST_ENVIRONMENT", "cloud-shell/1.0".into()));
             }

@@ -5,8 +5,9 @@ use certbound_core::catalogue::{Explanation, Party, sentence};
 use super::page_of;
 use crate::layout::{BOLD, MAGENTA, broken, painted, wrapped};
 
-/// The column at which the meanings begin in the list, and their column on a narrow screen.
+/// The column at which the meanings begin in the list.
 const MEANING: usize = 36;
+/// The column at which the meanings begin on a narrow screen.
 const INDENT: usize = 4;
 
 /// Returns the explanation of one code.

@@ -134,8 +134,8 @@ fn command_at(path: &str) -> clap::Command {
         .fold(Cli::command(), |command, name| command.find_subcommand(name).unwrap().clone())
 }
 
-/// Returns the words of each command line of certbound in an example, including those after other commands. Variables
-/// of the example are replaced.
+/// Returns the words of each command line of certbound in an example. The command line can follow `--` or `$(` of a
+/// different command. Each variable of the example is replaced by its value.
 fn lines(examples: &str) -> Vec<Vec<String>> {
     let mut variables: Vec<(String, &str)> = Vec::new();
     let mut found = Vec::new();
