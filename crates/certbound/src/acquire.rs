@@ -100,7 +100,7 @@ impl<I: Issuer> Acquisition<I> {
         if !self.issuer.has_certificate(self.kind) {
             observation.open(self.scope.as_str());
         }
-        // The certificate is chosen once. The cache key, TLS and the token use the same certificate.
+        // TLS, a bound token and its cache key use this certificate. Only `fetch` can choose a different certificate.
         let certificate = self.issuer.certificate(self.kind, id).instrument(observation.span()).await;
         let certificate = match certificate {
             Ok(certificate) => certificate,
@@ -137,7 +137,7 @@ impl<I: Issuer> Acquisition<I> {
         }))
     }
 
-    /// Removes the token of this request from the cache. Returns whether the cache contained it.
+    /// Removes the token of this request from memory and from the store. Returns whether a token was in memory.
     pub(crate) async fn forget(self) -> Result<bool, Error> {
         let context = self.context();
         let key = KeyRef { thumbprint: self.issuer.thumbprint(self.kind).await?, ..self.key(None) };

@@ -174,9 +174,9 @@ impl TokenCache {
     /// Waits until the store has saved, or failed to save, all tokens so far. The wait takes at most five seconds.
     /// Without a store the function returns at once.
     ///
-    /// Call `flush` at the end of a program: tokens are saved in the background, after their callers have got them. A
-    /// token that is not saved in time is saved later, even after the drop of the cache's last clone. The runtime must
-    /// still run, and the store must not fail.
+    /// Call `flush` at the end of a program: tokens are saved in the background, and their callers do not wait. A token
+    /// that is not saved in time is saved later, even after the drop of the cache's last clone. The runtime must still
+    /// run, and the store must not fail.
     pub async fn flush(&self) {
         if let Some(store) = self.store() {
             store.flush().await;

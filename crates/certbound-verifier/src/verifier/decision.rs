@@ -138,7 +138,8 @@ impl Inner {
     }
 
     /// Does the checks after the signature. This method is also called with unverified claims, to decide whether to
-    /// fetch, so it must have no side effect. `demand` is the application's function, which gets verified claims only.
+    /// fetch, so it must have no side effect. `demand` calls the application's function. For unverified claims it does
+    /// nothing.
     fn admit(
         &self,
         issuer: usize,

@@ -10,7 +10,7 @@ use crate::verified::Verified;
 
 /// Accepted tokens by hash, scheme **and certificate**: a decision never applies to a connection with a different
 /// certificate. The cache stores at most `capacity` acceptances and no refusals. The verifier verifies a token again if
-/// the token has expired, or if the keys of its issuer have changed or may no longer be used.
+/// the token has expired or is too old, or if the keys of its issuer have changed or may no longer be used.
 #[derive(Debug)]
 pub(crate) struct Remembered(moka::sync::Cache<Key, Entry, foldhash::quality::RandomState>);
 
@@ -24,7 +24,8 @@ pub(crate) struct Key {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) verified: Verified,
-    /// The time from which the token must be verified again.
+    /// The time from which the token must be verified again: its expiry, or the end of its accepted age if that is
+    /// earlier.
     pub(crate) until: UnixTime,
     /// The generation of the issuer's keys with which the token was verified.
     pub(crate) generation: u64,
@@ -43,8 +44,8 @@ impl Remembered {
         Key { token, scheme: authorization.scheme(), certificate: peer.thumbprint() }
     }
 
-    /// Returns the decision, if the token has not expired and `is_current` is true for its issuer and the generation of
-    /// the keys.
+    /// Returns the decision, if `now` is before [`Entry::until`] and `is_current` is true for its issuer and the
+    /// generation of the keys.
     pub(crate) fn get(
         &self,
         key: &Key,

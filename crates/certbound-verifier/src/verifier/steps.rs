@@ -16,13 +16,13 @@ pub enum Step {
     Form,
     /// `cnf`, and the scheme.
     Scheme,
-    /// `iss`, `tid`, `ver`.
+    /// `typ`, `iss`, `tid`, `ver`.
     Issuer,
     /// `aud`.
     Audience,
     /// `exp`, `nbf`, `iat`.
     Times,
-    /// The issuer's key by `kid`.
+    /// The algorithm, and the issuer's key by `kid`.
     Key,
     /// The signature.
     Signature,

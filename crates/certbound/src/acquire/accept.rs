@@ -137,7 +137,7 @@ fn observed(
     }
 }
 
-/// Members that the library reads itself, or that can contain secrets.
+/// Members that are not among the additional members. Some of them can contain secrets.
 const KNOWN: [&str; 6] = ["refresh_token", "id_token", "client_info", "foci", "spa_code", "authority"];
 
 /// Returns the text form of every member that is not in [`KNOWN`], and of the members in `client_info` except the

@@ -45,7 +45,7 @@ pub(crate) trait AnyIssuer: Send + Sync {
     /// Starts a refresh in the background.
     fn refresh_ahead(&self, parameters: AcquireParameters<'_>);
 
-    /// Removes the token from the cache. Returns whether the cache contained it.
+    /// Removes the token from memory and from the store. Returns whether a token was in memory.
     fn forget(&self, parameters: AcquireParameters<'_>) -> Boxed<bool>;
 }
 

@@ -36,7 +36,7 @@ fn object(text: &str) -> Result<Value, Misuse> {
 }
 
 /// Merges `from` into `into`: objects member by member, and arrays by appending. Every other value is replaced. A
-/// `null` changes nothing.
+/// `null` replaces no value.
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (_, Value::Null) => {}

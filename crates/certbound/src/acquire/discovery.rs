@@ -55,8 +55,8 @@ impl Discovery {
 
     /// Adds the facts of the documents to the authority. For the Entra hosts of the known clouds no request is sent.
     ///
-    /// If `validates` is true, instance discovery must succeed for an Entra host of no known cloud or environment, and
-    /// an AD FS server must confirm its own name.
+    /// If `validates` is true, instance discovery must succeed for an Entra host that belongs to no known cloud or
+    /// environment, and an AD FS server must confirm its own name.
     pub(crate) async fn resolve(
         &self,
         authority: Authority,

@@ -47,7 +47,7 @@ fn begin<'a, T: Token + Send + 'a>(acquire: Acquire<'a, T>) -> AcquireFuture<'a,
     })))
 }
 
-/// Returns a fresh cached token, if the certificate is known without waiting and the options need no check.
+/// Returns a fresh cached token, if the certificate is known without waiting and [`Options::plain`] is true.
 fn hit<T: Token>(acquire: &Acquire<'_, T>) -> Option<T> {
     let extras = match &acquire.options {
         None => None,
@@ -78,7 +78,7 @@ fn cached_now<T: Token>(
     refresh: impl FnOnce(),
 ) -> Option<T> {
     let context = issuer.context();
-    // A cached token expires no later than its certificate, so the certificate of a fresh token is valid.
+    // A bound token expires no later than its certificate, so the certificate of a fresh token is valid.
     let key = KeyRef { head, thumbprint: issuer.thumbprint_now(T::KIND)?, extras };
     let (entry, is_due) = context.cache.fresh(&key, context.clock.now())?;
     let obtained = Obtained::FROM_CACHE.for_handle(&entry, |known| issuer.reopened(known));

@@ -35,8 +35,8 @@ pub(super) struct Observation {
     clock: Arc<dyn Clock>,
     /// The monotonic time of the start. It is zero if there is no observer.
     started: Duration,
-    /// Whether the acquisition is a refresh ahead. Observers do not see a refresh ahead, because no caller waits for
-    /// it.
+    /// Whether the acquisition is a refresh ahead. Observers do not see the end of a refresh ahead, because no caller
+    /// waits for it.
     is_ahead: bool,
     has_ended: bool,
 }

@@ -39,7 +39,7 @@ pub(crate) struct Options {
 /// Query parameters that are sent only in the telemetry header, with the largest number of characters of each value.
 const CALLER: [(&str, usize); 3] = [("caller-sdk-id", 10), ("caller-sdk-ver", 20), ("ManagedCert", 1)];
 
-/// The reason to refuse a parameter with the name of a parameter that the library itself sends.
+/// The reason to refuse a parameter whose name is reserved.
 const OWN: &str = "the name is reserved for a parameter of the library";
 
 /// Body parameters for which the library has an option.

@@ -5,9 +5,9 @@ use certbound_core::certificate::Thumbprint;
 use crate::cache::Kind;
 use crate::cache::key::Extras;
 
-/// The facts in which two token requests of one client must be equal. The key does not contain the client or its
-/// credential, because each client stores its own responses. The key does not contain the text of an assertion either:
-/// each request has a new assertion, for an identity that these facts determine.
+/// The facts of a token request. The `Retry-After` of a response applies to requests with equal facts. The key does not
+/// contain the client or its credential, because each client stores its own responses. The key does not contain the
+/// text of an assertion either: each request has a new assertion, for an identity that these facts determine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestKey {
     /// The URL of the token endpoint. It contains the host, the region and the tenant.

@@ -49,9 +49,9 @@ impl<'a, T> Acquire<'a, T> {
         self
     }
 
-    /// Requests the token from an authority other than the client's. Both authorities must have the same kind and,
-    /// except for CIAM and OpenID issuers, the same environment. If [`Acquire::tenant`] is also used, its tenant
-    /// replaces this authority's tenant.
+    /// Requests the token from an authority other than the client's. Both authorities must have the same kind. For
+    /// Entra, their hosts must be aliases; for B2C, AD FS and dSTS, they must have the same host. If
+    /// [`Acquire::tenant`] is also used, its tenant replaces this authority's tenant.
     ///
     /// # Errors
     /// When awaited: `authority_type_mismatch`, `authority_host_mismatch` and `B2C_authority_host_mismatch`. A client
@@ -199,7 +199,8 @@ impl<'a, T> Acquire<'a, T> {
 
 #[expect(private_bounds, reason = "there are only two kinds of token")]
 impl<'a, T: Token> Acquire<'a, T> {
-    /// Removes the cached token of this request, and returns whether the cache contained it. No request is sent.
+    /// Removes the cached token of this request from memory and from the store. Returns whether a token was in memory.
+    /// No token request is sent.
     ///
     /// Use this method for a token that must not be used any more, for example after a change of the application's
     /// permissions. A request that is already running still caches its token.

@@ -77,7 +77,7 @@ impl Issuer for TokenService {
     }
 
     /// Refuses an authority that this client can never use. The check precedes the look-up in the cache, so the cache
-    /// returns no token for an authority of this kind.
+    /// returns no token for this authority.
     fn check(&self, options: &Options) -> Result<(), Misuse> {
         options.authority.as_ref().map_or(Ok(()), |other| overriding(&self.client, other).map(drop))
     }

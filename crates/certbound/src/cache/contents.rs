@@ -31,7 +31,7 @@ impl TokenCache {
         self.inner.memory.look(key, |entry| Some(entry.clone()))
     }
 
-    /// Returns the fresh token for `key`, if a load ended between the caller's lookup and the start of its own load.
+    /// Returns the fresh token for `key`. Since the caller's lookup, another load may have put it into memory.
     pub(super) fn loaded_meanwhile(&self, key: &KeyRef<'_>, now: UnixTime) -> Option<Loaded> {
         let entry = self.any(key).filter(|entry| entry.expiry.is_fresh(now))?;
         Some((entry, Obtained::FROM_CACHE))
@@ -53,7 +53,7 @@ impl TokenCache {
         let now = clock.now();
         let entry = entry.filter(|entry| entry.expiry.is_usable(now) && !wanted.rejects(entry))?;
         // A fresh token in memory is not replaced: after a change of a clock, the order of the two tokens is unknown.
-        // Otherwise another process may have stored a newer token than the token in memory.
+        // If the token in memory is not fresh, another process may have stored a newer token.
         let succeeds = |previous: &Entry| {
             let came = |entry: &Entry| entry.expiry.counts_from();
             let is_fresh = previous.expiry.is_fresh(now) && !wanted.rejects(previous);
@@ -89,8 +89,8 @@ impl TokenCache {
         known
     }
 
-    /// Returns the store. The result is `None` if the cache has no store, or if no later process can find the tokens of
-    /// the client.
+    /// Returns the store. The result is `None` if the cache has no store, or if the tokens of the client must not be
+    /// stored.
     fn store_of(&self, client: &ClientKey) -> Option<&StoreAdapter> {
         self.store().filter(|_| !client.is_ephemeral())
     }

@@ -67,7 +67,7 @@ pub(crate) struct Origin {
     pub(crate) region_outcome: Option<RegionOutcome>,
     pub(crate) token_type: Box<str>,
     pub(crate) binding_observed: bool,
-    /// Whether the request named the bare resource instead of a scope, as managed identities do.
+    /// Whether the request named the bare resource instead of a scope, as a request to a platform does.
     pub(crate) by_resource: bool,
     pub(crate) connections: Connections,
 }
@@ -220,7 +220,8 @@ impl Equivalent<Entry> for KeyRef<'_> {
 #[derive(Clone, Default)]
 pub(crate) struct Origins(Arc<Mutex<VecDeque<Arc<Origin>>>>);
 
-/// The number of usual origins: Bound and Bearer tokens, each with and without an observed binding.
+/// The number of origins that are kept. A client usually has fewer: bound tokens with and without an observed binding,
+/// and Bearer tokens.
 const ORIGINS: usize = 4;
 
 impl Origins {

@@ -13,7 +13,7 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(5 * 60);
 /// The start of a refresh ahead is moved randomly by up to this time, earlier or later. Clients that started together
 /// then do not send requests together.
 const JITTER: Duration = Duration::from_secs(5 * 60);
-/// The time between a failed refresh ahead and the next refresh ahead.
+/// The minimum time between the starts of two refreshes ahead of one token.
 const PAUSE: Duration = Duration::from_secs(30);
 /// After the service was unavailable, the cache returns an older token for this time without a request. A background
 /// refresh starts earlier, and this time is enough for both of its legs.

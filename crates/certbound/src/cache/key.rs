@@ -140,7 +140,7 @@ impl ClientKey {
         }
     }
 
-    /// Returns whether no other client can ever use the tokens of this client.
+    /// Returns whether a store must not contain the tokens of this client.
     pub(super) fn is_ephemeral(&self) -> bool {
         // The source of the assertion, for example a file, can have the same name on a different machine, and belong to
         // a different identity on that machine.

@@ -41,7 +41,7 @@ impl TokenCache {
         if key.skips_cache() || self.any(&token).is_some_and(|entry| key.rejects(&entry)) {
             return None;
         }
-        // A cached token expires no later than its certificate, so the certificate of a fresh token is valid.
+        // A bound token expires no later than its certificate, so the certificate of a fresh token is valid.
         match self.fresh(&token, now) {
             None if !key.wants_new() => self.stand_in(&token, &(request.earlier)(), now),
             fresh => fresh,

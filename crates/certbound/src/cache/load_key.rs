@@ -27,7 +27,7 @@ impl LoadKey {
         self.forced || (self.claims.is_some() && self.rejected.is_none())
     }
 
-    /// Returns whether only a new token may be returned.
+    /// Returns whether the caller demands a new token. In an outage, the cache then returns no older token.
     pub(crate) fn wants_new(&self) -> bool {
         self.skips_cache() || self.rejected.is_some()
     }

@@ -21,7 +21,7 @@ const SWEPT_AT_ONCE: usize = 4;
 
 pub(super) struct Memory {
     tokens: papaya::HashMap<Entry, (), foldhash::quality::RandomState>,
-    /// Only writers take this lock. A lookup never takes it.
+    /// Writers and [`Memory::bytes`] take this lock. A lookup never takes it.
     order: Mutex<Order>,
     tokens_at_most: usize,
     bytes_at_most: usize,
@@ -33,7 +33,7 @@ pub(super) enum Put {
         /// The number of other tokens that were evicted.
         evicted: usize,
     },
-    /// The token in memory is newer.
+    /// The token in memory is not replaced.
     HasNewer,
     NoRoom,
 }
@@ -130,7 +130,8 @@ impl Memory {
             tokens.remove(&other);
             evicted += 1;
         }
-        // `insert` replaces an equal key too. Otherwise a forced refresh would have no effect.
+        // `insert` replaces an equal key too, although its documentation denies this. Otherwise a forced refresh would
+        // have no effect.
         tokens.insert(held.clone(), ());
         order.bytes += bytes;
         order.soonest_first.insert(ByExpiry(held));

@@ -10,7 +10,7 @@ use crate::certificate::BindingCertificate;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
-    /// The memory of the cache. No request was sent.
+    /// The memory of the cache. No request was sent, or a request returned no token in time.
     Cache,
     /// The store of the cache. No request was sent to the token service.
     Store,

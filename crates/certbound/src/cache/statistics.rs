@@ -10,9 +10,9 @@ pub struct CacheStatistics {
     pub tokens: usize,
     /// The approximate memory of these tokens, in bytes.
     pub bytes: usize,
-    /// Acquisitions that got a token from memory.
+    /// Acquisitions that got a token from memory at once.
     pub hits: u64,
-    /// Acquisitions that found no fresh token in memory.
+    /// Acquisitions that found no fresh token in memory, or ignored the token in memory.
     pub misses: u64,
     /// Misses that waited for a request of another caller.
     pub joined: u64,

@@ -27,7 +27,7 @@ pub use self::sealing_key::SealingKey;
 /// A store of tokens outside of the process, for example a file or a shared cache.
 ///
 /// On a miss the cache reads the store once for all waiting callers, before it sends a request to the token service. It
-/// saves new tokens in the background, one after another, after the waiting callers have got them.
+/// saves new tokens in the background, one after another. Callers do not wait for this.
 /// [`TokenCache::flush`](crate::TokenCache::flush) waits until all tokens are saved. A store need not check entries.
 /// The cache checks that an entry is for this request, has not expired and is bound to the certificate. It ignores an
 /// entry that fails a check. It also ignores a store that fails, panics or takes longer than two seconds, and logs a

@@ -112,7 +112,7 @@ fn ingredients() -> impl Strategy<Value = Ingredients> {
 }
 
 /// Two sets of parts that differ in at most one part, or in `of_machine` and the parts of the authority. Two random
-/// sets would differ in every part.
+/// sets would differ in many parts.
 fn neighbours() -> impl Strategy<Value = (Ingredients, Ingredients)> {
     (ingredients(), ingredients(), 0..23_usize).prop_map(|(one, donor, at)| {
         let mut other = one.clone();
