@@ -58,12 +58,12 @@ pub(crate) struct ChainHash(Thumbprint);
 /// certificate.
 ///
 /// A clone is cheap. The certificate never changes: a rotation creates a new certificate. Loading checks that the key
-/// belongs to the certificate. Loading does not check the dates: each acquisition checks the dates. No function returns
-/// the key, except in a build with the cargo feature `foreign-tls`. RSA and EC keys (P-256, P-384, P-521) can be used
-/// for bound tokens. A Bearer token needs an RSA key, which signs the assertion.
+/// belongs to the certificate. Loading does not check the dates: the client checks them before each token request. No
+/// function returns the key, except in a build with the cargo feature `foreign-tls`. RSA and EC keys (P-256, P-384,
+/// P-521) can be used for bound tokens. Only an RSA key can sign an assertion for a Bearer token.
 ///
-/// The connections of the certificate are closed when its last clone is dropped. A certificate that is loaded again has
-/// its own connections.
+/// The idle connections of the certificate are closed when its last clone is dropped. A certificate that is loaded
+/// again has its own connections.
 ///
 /// ```no_run
 /// use certbound::BindingCertificate;
@@ -373,8 +373,8 @@ impl BindingCertificate {
         &self.inner.place
     }
 
-    /// Returns the private key for a TLS library other than rustls. The result is `None` if a [`Signer`], a device or
-    /// the platform of a managed identity has the key. The cargo feature `foreign-tls` adds this function.
+    /// Returns the private key for a TLS library other than rustls. The result is `None` if a [`Signer`] has the key,
+    /// or if the certificate was issued for a managed identity. The cargo feature `foreign-tls` adds this function.
     ///
     /// The key is a secret: the caller must not log it, and must wipe its own copies.
     #[cfg(feature = "foreign-tls")]
@@ -404,7 +404,7 @@ impl BindingCertificate {
         self.inner.opened.told()
     }
 
-    /// Checks that the certificate is valid at the time `now`. Each acquisition makes this check.
+    /// Checks that the certificate is valid at the time `now`. The client makes this check before each token request.
     ///
     /// # Errors
     /// [`CertificateNotValid`] if the certificate has expired or is not valid yet.

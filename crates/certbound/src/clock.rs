@@ -1,4 +1,4 @@
-//! The clock of a client. No other module reads the time.
+//! The clock of a client. Other modules read the time of day only by this clock.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ async fn by_thread(time: Duration) {
     });
     match waiting {
         Ok(_) => waits.await.unwrap_or_default(),
-        // No thread can be started. This code runs outside of a runtime, so blocking this thread delays no other task.
+        // No thread can be started. This code runs outside of tokio, so blocking this thread delays no task of tokio.
         Err(_) => std::thread::sleep(time),
     }
 }
@@ -64,7 +64,8 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> UnixTime {
-        // A clock that is set before 1970 reads as 1970. At that time no certificate is valid, so requests fail.
+        // A clock that is set before 1970 reads as 1970. At that time no certificate is valid, so requests with a
+        // certificate fail.
         UnixTime::from_secs(seconds_since_1970().unwrap_or(0))
     }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
-/// A correlation id: a GUID that the client sends as `client-request-id` in every request of one acquisition.
+/// A correlation id: a GUID for one acquisition. All token requests of the acquisition contain it as
+/// `client-request-id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CorrelationId(Uuid);
 

@@ -118,14 +118,14 @@ mod sealed {
         }
         /// Reacts to the service's refusal of a request with this credential's proof.
         fn refused(&self) {}
-        /// Returns the leg of requests with this credential. It is `None` in the direct flow.
+        /// Returns the leg of requests with this credential. It is `None` outside of the two-leg flow.
         fn leg(&self) -> Option<Leg> {
             None
         }
         /// Returns the kind of credential, which is part of cache keys.
         fn name(&self) -> &'static str;
-        /// Returns an id to distinguish credentials of the same kind and certificate, if the id is known before their
-        /// first use.
+        /// Returns an id that distinguishes credentials of the same kind with the same certificate. The result is
+        /// `None` if no id is needed or known.
         fn caller_id(&self) -> Option<CallerId> {
             None
         }

@@ -14,13 +14,13 @@ pub enum Blame {
         /// a refusal without a number.
         aadsts: Option<u32>,
     },
-    /// The certificate may be the cause. The connection ended after the certificate was sent, or the token service
-    /// refused an assertion of Leg 1 or another request of the exchange.
+    /// The certificate may be the cause. For example, the connection ended after the certificate was sent, or the token
+    /// service refused an assertion of Leg 1.
     Suspected {
-        /// The number of the refusal. The value is `None` if the connection ended, and for a refusal without a number.
+        /// The number of the refusal. The value is `None` without a refusal, and for a refusal without a number.
         aadsts: Option<u32>,
     },
-    /// The certificate is good, but the handle of its key did not sign, for example because its hardware token was
+    /// The certificate is not the cause: the handle of its key did not sign, for example because its hardware token was
     /// taken out. The client sent no request. The same certificate with a key that was opened again is a replacement.
     NotSigned {
         /// Whether the handle will never sign again ([`KeyError::handle_gone`](crate::error::KeyError::handle_gone)).

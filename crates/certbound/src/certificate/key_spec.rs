@@ -2,10 +2,10 @@
 
 /// The kind of a key to generate in hardware.
 ///
-/// The crates `certbound-pkcs11` and `certbound-tpm` generate such keys. Not all hardware supports each kind.
+/// The crates `certbound-pkcs11` and `certbound-tpm` generate keys of these kinds. Not all hardware supports each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeySpec {
-    /// RSA with 2048 bits. Managed identities need this kind of key.
+    /// RSA with 2048 bits. The key providers of managed identities generate this kind of key.
     Rsa2048,
     /// RSA with 3072 bits.
     Rsa3072,

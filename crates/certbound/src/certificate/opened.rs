@@ -16,7 +16,7 @@ pub(crate) trait ForgetKey: Send + Sync {
     fn forget(&self, thumbprint: Thumbprint, key: KeyId);
 }
 
-/// A certificate with an opened key. All clones of the certificate share it.
+/// The opened key of a certificate. All clones of the certificate share this value.
 pub(super) struct Opened {
     thumbprint: Thumbprint,
     key: KeyId,

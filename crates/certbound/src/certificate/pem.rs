@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::encrypted;
 use crate::error::BindingCertificateError;
 
-/// Returns whether the bytes are PEM and not PFX.
+/// Returns whether the bytes are read as PEM and not as PFX.
 #[cfg(feature = "pfx")]
 pub(super) fn looks_like_pem(bytes: &[u8]) -> bool {
     const MARK: &[u8] = b"-----BEGIN ";
@@ -80,8 +80,8 @@ fn begins_as_pfx(bytes: &[u8]) -> bool {
     content.is_some_and(|content| content.starts_with(VERSION))
 }
 
-/// The mark of OpenSSL's own encryption, which is older than PKCS #8. This encryption derives the key from the password
-/// by MD5 with one iteration.
+/// The mark of OpenSSL's own encryption of keys, which does not use PKCS #8. This encryption derives its key from the
+/// password by MD5 with one iteration.
 const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
 type Section = (SectionKind, Zeroizing<Vec<u8>>);
@@ -94,7 +94,8 @@ fn sections(
     if pem.windows(TRADITIONAL.len()).any(|window| window == TRADITIONAL) {
         return Err(BindingCertificateError::EncryptedTraditionally);
     }
-    // Some editors write a byte order mark before the first line. With this mark the reader would not find the leaf.
+    // Some editors write a byte order mark before the first line. With this mark the reader would not find the first
+    // section.
     let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
     let sections: pem::SliceIter<'_, (SectionKind, Vec<u8>)> = pem::SliceIter::new(pem);
     Ok(sections.map(|section| match section {

@@ -1,4 +1,4 @@
-//! Certificate requests (PKCS#10, RFC 2986) for keys that sign elsewhere.
+//! Certificate requests (PKCS#10, RFC 2986) for keys in a vault, an agent or a device.
 
 use std::str::FromStr as _;
 
@@ -49,7 +49,7 @@ pub enum CertificateRequestError {
 /// A certificate request (PKCS#10) whose signature is still missing. The request has no attributes: the CA chooses the
 /// extensions.
 ///
-/// Only the CA verifies the signature with the key in the request.
+/// The library does not verify the signature. The CA verifies it with the key in the request.
 #[derive(Debug)]
 pub struct CertificateRequest {
     info: CertReqInfo,

@@ -83,7 +83,7 @@ pub trait CertificateSource: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ProviderError`], if the source is unavailable. The acquisition then fails with [`Error::Provider`], unless the
-    /// error is transient and the cache has a valid token of an earlier certificate.
+    /// error is transient and the cache has an older token that is still valid.
     fn replace(
         &self,
         refused: &BindingCertificate,
@@ -142,7 +142,7 @@ pub(crate) struct ClientCertificate {
 struct Inner<S: ?Sized> {
     /// The lock is held while the source looks for a replacement.
     looking: Mutex<()>,
-    /// The number of replacements that the source has looked for.
+    /// The number of searches for a replacement that have ended.
     looked: AtomicUsize,
     source: S,
 }

@@ -57,8 +57,8 @@ pub struct CertificateWatch {
 }
 
 impl WatchedCertificate {
-    /// Watches one PEM file with chain and key. The function refuses a PFX in every build, with and without the cargo
-    /// feature `pfx`.
+    /// Watches one PEM file with chain and key. A PFX is refused in every build, with and without the cargo feature
+    /// `pfx`.
     pub fn file(path: impl Into<PathBuf>) -> CertificateWatch {
         CertificateWatch::new(Paths::File(path.into()))
     }
@@ -126,7 +126,7 @@ impl CertificateSource for WatchedCertificate {
             let _ = this.reload();
             *lock(&this.inner.read_for) = refused;
         });
-        // The read fails only if the runtime is shutting down.
+        // The task fails only if it panics or if the runtime is shutting down.
         let _ = read.await;
         Ok(())
     }
@@ -181,7 +181,7 @@ impl CertificateWatch {
     /// Reads the files for the first time and starts to watch them.
     ///
     /// # Errors
-    /// [`WatchError`], if the certificate in the files cannot be used now.
+    /// [`WatchError`], if the certificate in the files cannot be used now, or if no thread can be started.
     pub fn start(self) -> Result<WatchedCertificate, WatchError> {
         // Watching starts before reading, so that no change in between is missed.
         let (watch, signal) = Watch::begin(&self.place.folder());

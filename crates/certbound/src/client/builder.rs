@@ -59,7 +59,7 @@ impl ClientBuilder<NoCredential> {
         }
     }
 
-    /// Authenticates by a certificate, for bound tokens or as Leg 1. The certificate is a
+    /// Authenticates by a certificate, for bound tokens, for Bearer tokens or as Leg 1. The certificate is a
     /// [`BindingCertificate`](crate::BindingCertificate), a [`WatchedCertificate`](crate::WatchedCertificate) that
     /// another program renews, or your own source of certificates.
     pub fn with_certificate(self, certificate: impl CertificateSource) -> ClientBuilder<ByCertificate> {
@@ -156,7 +156,7 @@ impl<C> ClientBuilder<C> {
     }
 
     /// Sets the policy by which token requests are repeated after a failure. The default is [`RetryPolicy::default`],
-    /// which repeats a token request once.
+    /// which repeats a token request at most once.
     pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.context.retry_policy = policy;
         self

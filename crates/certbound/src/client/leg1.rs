@@ -1,4 +1,4 @@
-//! Leg 1 by certificate: a token request for the exchange scope, which is never cached.
+//! Leg 1 by certificate: a token request for the exchange scope. The cache never contains its result.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;

@@ -35,7 +35,7 @@ impl StoreAdapter {
         Self { writer: Writer::new(Arc::clone(&store)), store }
     }
 
-    /// Returns the token for `key`, fresh or not, if the store has a valid entry.
+    /// Returns the token for `key`, fresh or not, if it waits to be saved or the store has a valid entry.
     pub(crate) async fn load(&self, key: &KeyRef<'_>, payload: &Payload, seq: RequestSeq) -> Option<Entry> {
         let name = StoreKey::of(key);
         // The whole key is compared, because the name does not depend on the client's secret.

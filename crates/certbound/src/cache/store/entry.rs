@@ -65,7 +65,7 @@ struct Read {
     additional: Option<BTreeMap<String, String>>,
 }
 
-/// The secret while an entry is parsed.
+/// The token while an entry is parsed.
 struct SecretText(Secret);
 
 impl<'de> Deserialize<'de> for SecretText {
@@ -103,7 +103,7 @@ pub(super) fn write(held: &Entry, key: &StoreKey) -> Option<StoreEntry> {
 }
 
 /// Returns the token of an entry, if the entry is for this key and its token passes the checks. `Ok(None)` means that
-/// the token was requested with a different client secret. The token may still be valid with that secret.
+/// the token was requested with a different client secret. A client with that secret may still use the token.
 pub(super) fn read(
     entry: &StoreEntry,
     name: &StoreKey,

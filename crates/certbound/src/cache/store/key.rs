@@ -109,7 +109,7 @@ impl Hasher for Digest {
 }
 
 impl KeyRef<'_> {
-    /// Hashes every part completely. The hash of the map uses only a part of the thumbprint.
+    /// Hashes every part of the name completely. The `Hash` of a [`KeyRef`] uses only a part of the thumbprint.
     fn each_part(&self, state: &mut Digest) {
         self.head.client.parts_shown().hash(state);
         self.head.kind.hash(state);

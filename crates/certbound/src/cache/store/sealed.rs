@@ -52,7 +52,7 @@ struct Inner {
     key: SealingKey,
     file: &'static str,
     namespace: Vec<u8>,
-    /// Orders the changes of the file in this process.
+    /// Orders the changes that this store and its clones make to the file.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -154,8 +154,8 @@ impl TokenStore for SealedStore {
 }
 
 impl Inner {
-    /// Returns the content of the file. The result is empty if the file cannot be decrypted with this key, or has a
-    /// different version.
+    /// Returns the content of the file. The result is empty if the file does not exist, cannot be decrypted with this
+    /// key, or has a different version.
     fn read(&self) -> Tokens {
         let Some(mut content) = self.state.read(self.file) else { return Tokens::default() };
         let tokens = self.key.open(&mut content).and_then(|text| serde_json::from_slice(text).ok());

@@ -14,7 +14,7 @@ const FILE: &str = "tokens.key";
 /// content.
 const FORM: &[u8] = b"certbound tokens 1\n";
 
-/// A key for AES-256-GCM. It is wiped when it is dropped, and `Debug` does not show it.
+/// A key for AES-256-GCM. It is wiped when its last clone is dropped, and `Debug` does not show it.
 #[derive(Clone)]
 pub struct SealingKey(Arc<Zeroizing<[u8; 32]>>);
 
@@ -42,8 +42,8 @@ impl SealingKey {
         &self.0
     }
 
-    /// Returns the key in a file of the folder. If the file does not exist, the function creates it under a lock.
-    /// Therefore all processes get the same key.
+    /// Returns the key in a file of the folder. If the folder has no usable key, the function creates a key under a
+    /// lock. Therefore all processes get the same key.
     pub(super) fn beside(
         folder: &StateDirectory,
         lock: impl FnOnce(&StateDirectory, &str) -> Result<Lock, StoreError>,
@@ -76,7 +76,8 @@ impl SealingKey {
         Ok([FORM, nonce.as_ref(), &content].concat())
     }
 
-    /// Decrypts the content in place. Returns `None` if it was not encrypted with this key.
+    /// Decrypts the content in place. Returns `None` if it was not encrypted with this key, is damaged or has a
+    /// different form.
     pub(super) fn open<'a>(&self, sealed: &'a mut [u8]) -> Option<&'a [u8]> {
         let (form, rest) = sealed.split_at_mut_checked(FORM.len())?;
         let (nonce, content) = rest.split_at_mut_checked(NONCE_LEN)?;

@@ -1,5 +1,5 @@
-//! The jobs for a store. The jobs run one after another in the background, after the waiting callers have got their
-//! token.
+//! The jobs for a store. The jobs run one after another in the background, so callers get a new token without waiting
+//! for the store.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,8 +34,8 @@ struct Jobs {
     waiting: VecDeque<StoreKey>,
     by_name: HashMap<StoreKey, (u64, Job)>,
     last: u64,
-    /// The runtimes in which a task writes. A runtime whose tasks are not polled does not prevent another runtime from
-    /// writing.
+    /// The runtimes in which a task writes. Each runtime has its own task, because a runtime may stop polling its
+    /// tasks.
     writing: HashSet<Id>,
     /// The names of tokens that a caller removed and that the store may still contain.
     forgotten: HashSet<StoreKey>,
@@ -106,7 +106,7 @@ impl Writer {
         }
     }
 
-    /// Returns whether a stored token must not be used. The function also removes this token from the store.
+    /// Returns whether a stored token must not be used. If so, the function also removes the token from the store.
     pub(super) fn refuses(self: &Arc<Self>, name: &StoreKey, found: Option<&Entry>) -> bool {
         let jobs = self.jobs();
         let forgotten = jobs.forgotten.contains(name);
@@ -177,8 +177,8 @@ impl Writer {
                 return Some((name, *number, job.clone()));
             }
         }
-        // The queue is found empty and the task is unregistered under one lock, so a job that is added later starts
-        // another task.
+        // The task finds the queue empty and unregisters itself under one lock, so a job that is added later starts a
+        // new task.
         if let Some(runtime) = runtime {
             jobs.writing.remove(&runtime);
         }
