@@ -47,7 +47,7 @@ use self::text::fix_of_unknown;
 pub use self::tls_alert::TlsAlert;
 pub use self::transport::{Phase, TransportError, Untrusted};
 
-/// The leg of the two-leg flow to which an error belongs. The direct flow has no legs.
+/// The leg of the two-leg flow to which an error or a request belongs. The direct flow has no legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Leg {
     /// The request for the assertion.
@@ -77,7 +77,7 @@ impl fmt::Display for Leg {
 
 /// The reason why a call returned no token, or no response of a resource. A failed request adds nothing to the cache.
 ///
-/// `Display` writes the cause, then the host, region and correlation id of the request, and ends with the code in
+/// `Display` writes the cause, then the endpoint, region and correlation id of the request, and ends with the code in
 /// brackets. `code()` returns MSAL's string if MSAL has a string for the error; `docs/errors.md` explains each code.
 /// `fix()` returns advice. `is_transient()` returns whether the same call may succeed later. No variant contains a
 /// secret.
@@ -102,7 +102,7 @@ pub enum Error {
         /// The failure.
         what: ProviderError,
     },
-    /// The token service or the resource broke the protocol. Its response was not used.
+    /// The token service broke the protocol. Its response was not used.
     PeerMisbehaved {
         /// The leg of the error.
         leg: Option<Leg>,
@@ -143,7 +143,7 @@ pub enum Error {
     Throttled {
         /// The error of that response.
         first: Arc<Error>,
-        /// The time until the next request is sent.
+        /// The remaining time of the wait.
         left: Duration,
     },
 }
@@ -218,7 +218,7 @@ impl Error {
         }
     }
 
-    /// Returns the URL of the token endpoint.
+    /// Returns the URL of the request to the token service, without its query.
     pub fn endpoint(&self) -> Option<&str> {
         self.target().map(|target| target.endpoint.as_str())
     }
@@ -302,7 +302,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the user must sign in or consent again. Only a request on behalf of a user can have this result.
+    /// Returns whether the user must sign in or consent again. Usually only a request on behalf of a user has this
+    /// result.
     pub fn needs_user(&self) -> bool {
         match self {
             Self::Refused { answer, .. } => answer.needs_user(),

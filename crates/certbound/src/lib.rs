@@ -49,7 +49,7 @@
 //! # Floors
 //!
 //! Start reading the source in `acquire.rs`. A module imports only from its own folder and from the floors below it,
-//! never from its own floor or from floors above. `cargo xtask layering` reads this drawing and checks it.
+//! never from its own floor or from floors above. `cargo xtask layering` reads this drawing and checks the imports.
 //!
 //! ```text
 //! 10  lib.rs                         the names that most programs need

@@ -83,8 +83,8 @@ pub(crate) struct Machine {
     pub(crate) endpoint: Endpoint,
     pub(crate) capabilities: Vec<String>,
     pub(crate) certificates: MachineCertificates,
-    /// The cell of this identity's certificate in `certificates`, once it is known. Each cache hit reads the cell
-    /// without a lock.
+    /// The cell of this identity's certificate in `certificates`, once it is known. Each cache hit with a certificate
+    /// reads the cell without a lock.
     cell: ArcSwapOption<CertificateCell>,
     pub(crate) keys: Arc<dyn AnyKeys>,
     provider: ProviderId,
@@ -94,7 +94,7 @@ pub(crate) struct Machine {
     pub(crate) min_strength: Option<KeyStrength>,
     /// Whether Bearer tokens are requested from the token service with the certificate.
     bearer_over_mtls: bool,
-    /// Whether `MSAL_MI_DISABLE_IMDS_V2` was set when the identity was built.
+    /// Whether the source is IMDS and `MSAL_MI_DISABLE_IMDS_V2` disabled its version 2 when the identity was built.
     imds_v2_disabled: bool,
     /// The limit of parallel requests to IMDS.
     pub(crate) imds_calls: Arc<Semaphore>,

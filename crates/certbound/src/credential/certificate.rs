@@ -15,7 +15,7 @@ use crate::error::{BindingCertificateError, Error, Misuse, ProviderError};
 #[derive(Clone, Debug)]
 pub struct ByCertificate {
     pub(crate) certificate: ClientCertificate,
-    /// The certificate in use when the client was built.
+    /// The thumbprint of the certificate that was in use when this credential was created.
     first: Thumbprint,
     pub(crate) bearer_over_mtls: bool,
     pub(crate) omits_x5c: bool,

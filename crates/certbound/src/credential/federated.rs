@@ -102,7 +102,8 @@ impl Proves for ByAssertion {
 }
 
 impl ByAssertion {
-    /// Returns the earlier assertion, if reuse is on and more than [`REUSE_MARGIN`] of its lifetime is left.
+    /// Returns the earlier assertion, if reuse is on, the assertion is bound to `binding`, and more than
+    /// [`REUSE_MARGIN`] of its lifetime is left.
     fn reusable(&self, binding: &BindingCertificate, now: UnixTime) -> Option<BoundAssertion> {
         let reused = self.reused.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let assertion = reused.as_ref()?;

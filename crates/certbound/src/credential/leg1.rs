@@ -19,10 +19,11 @@ use crate::observe::Observer;
 
 /// A source of assertions for Leg 2.
 ///
-/// A client with a certificate, a single [`BoundAssertion`] (for one exchange) and the result of [`leg1_fn`] implement
-/// this trait, and your own types can implement it too. Every acquisition can call `binding()`, so this function must
-/// be cheap. An acquisition calls `assertion_for()` only when a token must be requested. The assertion must be bound to
-/// exactly the given certificate. Otherwise the exchange is repeated once and then fails with `binding_changed`.
+/// A client with a certificate, a managed identity, a single [`BoundAssertion`] (for one exchange) and the result of
+/// [`leg1_fn`] implement this trait, and your own types can implement it too. Every acquisition can call `binding()`,
+/// so this function must be cheap. An acquisition calls `assertion_for()` only when a token must be requested. The
+/// assertion must be bound to exactly the given certificate. Otherwise the exchange is repeated once. It fails with
+/// `binding_changed` if the second assertion is not bound to its certificate either.
 pub trait Leg1: Send + Sync + 'static {
     /// Returns the certificate in use, if it is known without waiting. If so, the look-up in the cache needs no future,
     /// and a cache hit opens no span.
@@ -43,8 +44,9 @@ pub trait Leg1: Send + Sync + 'static {
     }
 
     /// Returns the certificate in use, if it is the certificate `known` with a new handle of its key. Cached tokens are
-    /// then used with the new handle of the key. Every cache hit of a bound token calls this function. The client
-    /// ignores a certificate other than `known`. The default compares `known` with [`Leg1::current_binding`].
+    /// then used with the new handle of the key. If the certificate in use is known without waiting, every cache hit of
+    /// a bound token calls this function. The client ignores a certificate other than `known`. The default compares
+    /// `known` with [`Leg1::current_binding`].
     fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
         self.current_binding().filter(|current| current.is_reopening_of(known))
     }
@@ -123,12 +125,13 @@ impl fmt::Debug for AssertionRequest {
 
 /// Returns a Leg 1 from a certificate and a function that returns the text of an assertion.
 ///
-/// The function is called once for each exchange and never on a cache hit. Its result is checked in the same way as in
-/// [`BoundAssertion::from_jwt`]. If the certificate is replaced in the meantime, and the assertion is bound to the new
-/// certificate, the exchange is repeated once and the function is called again.
+/// The function is called for each exchange that needs a new assertion, and never on a cache hit. Its result is checked
+/// in the same way as in [`BoundAssertion::from_jwt`]. If the certificate is replaced in the meantime, and the
+/// assertion is bound to the new certificate, the exchange is repeated once and the function is called again.
 ///
-/// An error of the function is kept as the source of [`Error::Provider`]. The error is transient unless the function
-/// returns [`ProviderError::permanent`]. The cache hides a transient error while a token is still valid.
+/// An error of the function is kept as the source of [`Error::Provider`]. The error is transient, except for
+/// [`ProviderError::permanent`] and for an [`Error`] that is not transient. The cache hides a transient error while a
+/// token is still valid.
 ///
 /// ```no_run
 /// use certbound::credential::leg1_fn;
@@ -198,8 +201,8 @@ where
             Ok(assertion) => return Ok(assertion),
             Err(error) => error,
         };
-        // The function may read the next certificate of the files earlier than this exchange does. The exchange is then
-        // repeated.
+        // The function may use a newer certificate than this exchange, for example from renewed files. The exchange is
+        // then repeated.
         if let AssertionError::BoundToAnother { found, .. } = &error
             && self.certificate.replace(binding, Blame::Suspected { aadsts: None }, Some(Leg::One)).await?
             && self.certificate.thumbprint().matches_claim(found)

@@ -24,8 +24,8 @@ const MAX_CHARACTERS: usize = 65_536;
 
 /// An assertion without its signature.
 ///
-/// Its algorithm is `PS256` with `x5t#S256` if the authority and the key provider support this algorithm, otherwise
-/// `RS256` with `x5t`. The optional `x5c` contains the leaf. The audience is the token endpoint of this request. For
+/// Its algorithm is `PS256` with `x5t#S256` if the authority and the key support this algorithm, otherwise `RS256` with
+/// `x5t`. The optional `x5c` contains the leaf. The audience is the token endpoint of this request. For
 /// Microsoft's servers the times and the certificate are strings, as in Microsoft's own clients. For an OpenID issuer
 /// they have the forms of RFC 7519 and RFC 7515.
 pub(crate) struct Signing {
@@ -64,7 +64,7 @@ impl Signing {
         Ok(Self { certificate: certificate.clone(), sha2, by_the_standard, x5c, claims })
     }
 
-    /// Signs with `PS256` if the authority accepts it and the key provider supports it, otherwise with `RS256`.
+    /// Signs with `PS256` if the authority accepts it and the key supports it, otherwise with `RS256`.
     fn sign(&self) -> Result<Secret, Misuse> {
         for pss in [true, false].into_iter().filter(|pss| self.sha2 || !pss) {
             let input = self.input(pss)?;
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use crate::correlation::CorrelationId;
 
-    /// A key provider without RSA-PSS.
+    /// A key that does not support RSA-PSS.
     #[derive(Debug)]
     struct WithoutPss(Arc<dyn SigningKey>);
 

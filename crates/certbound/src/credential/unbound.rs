@@ -22,7 +22,7 @@ use crate::rejected::TokenHash;
 ///
 /// The source is called once for each token request and never on a cache hit. Its assertion is sent unchanged except
 /// for white space at the ends. The token service verifies the assertion. A [`Secret`] (always the same text), an
-/// [`AssertionFile`] and the result of [`unbound_fn`] implement this trait.
+/// [`AssertionFile`], a managed identity and the result of [`unbound_fn`] implement this trait.
 pub trait UnboundAssertions: Send + Sync + 'static {
     /// Returns the assertion for one request.
     fn assertion(
@@ -83,7 +83,7 @@ impl UnboundAssertions for AssertionFile {
     }
 }
 
-/// The reason why the file cannot be used. The text of the source follows the text of this error.
+/// The reason why the file cannot be used. [`Cause`] writes the text of the source after the text of this error.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}")]
 struct Unreadable {

@@ -29,7 +29,7 @@ pub enum AssertionError {
     #[strum(props(code = "assertion_not_jwt"))]
     #[strum(props(fix = "configure the token service to issue assertions as signed JWTs"))]
     Unreadable,
-    /// The assertion's audience is not the token exchange.
+    /// The assertion's audience is not the token-exchange audience.
     #[error("the assertion's audience is `{found}` instead of the token-exchange audience")]
     #[strum(props(code = "assertion_wrong_audience"))]
     #[strum(props(

@@ -41,17 +41,17 @@ pub enum BindingCertificateError {
         /// The fault of the section.
         reason: &'static str,
     },
-    /// The text has no certificate.
+    /// The input has no certificate.
     #[error("the input contains no certificate (no `BEGIN CERTIFICATE`)")]
     #[strum(props(code = "certificate_missing"))]
     #[strum(props(fix = "put the leaf certificate, then its issuers, into the file"))]
     NoCertificate,
-    /// The text has no private key.
+    /// The input has no private key.
     #[error("the input contains no private key")]
     #[strum(props(code = "cert_without_private_key"))]
     #[strum(props(fix = "add the private key to the file, or give the file of the key too"))]
     NoPrivateKey,
-    /// The text has more than one private key.
+    /// The input has more than one private key.
     #[error("the input contains {count} private keys, but exactly one private key is expected")]
     #[strum(props(
         code = "certificate_several_keys",
@@ -82,7 +82,7 @@ pub enum BindingCertificateError {
     #[strum(props(code = "certificate_key_encryption_unknown"))]
     #[strum(props(fix = "encrypt the key again: `openssl pkcs8 -topk8 -in key.pem -out new.pem`"))]
     UnknownEncryption,
-    /// The key cannot be parsed, or its kind is not supported.
+    /// The key cannot be parsed, its kind is not supported, or it did not sign.
     #[error(
         "the private key cannot be used: it is damaged, or it is neither RSA (2048 bits or more) nor EC (P-256, P-384, P-521)"
     )]

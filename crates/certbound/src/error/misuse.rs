@@ -155,7 +155,7 @@ pub enum Misuse {
         /// The kind of the request's authority.
         asked: AuthorityKind,
     },
-    /// `.authority(..)` got a host that does not belong to the client's environment.
+    /// `.authority(..)` got a host that is neither the client's host nor an accepted alias of it.
     #[error(
         "the host `{asked}` of the request's authority is not an alias of the client's host `{configured}`"
     )]

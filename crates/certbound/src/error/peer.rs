@@ -12,7 +12,7 @@ use strum::EnumProperty as _;
 
 use crate::error::AssertionError;
 
-/// A response that broke the protocol. No part of it was cached or returned.
+/// A response that broke the protocol. No token of it was cached or returned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {

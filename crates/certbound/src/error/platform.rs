@@ -178,13 +178,13 @@ pub enum PlatformError {
     #[strum(props(code = "user_assigned_managed_identity_not_supported"))]
     #[strum(props(fix = "update the agent, or use the system-assigned identity"))]
     IdentityNotConfirmed,
-    /// The request was not sent, because the platform asked the client to wait in its response to an equal
-    /// request (`Retry-After`).
+    /// The request was not sent. In its response to an equal request, the platform had asked the client to wait
+    /// (`Retry-After`).
     #[error("{first}; the platform asked the client to wait, so this request was not sent; {} s are left", .left.as_secs())]
     Throttled {
         /// The error of that response.
         first: Box<PlatformError>,
-        /// The time until the next request is sent.
+        /// The remaining time of the wait.
         left: Duration,
     },
 }

@@ -25,7 +25,7 @@ pub enum ProviderError {
         /// Whether the provider may succeed later. In this case a token that is still valid is used in the meantime.
         is_transient: bool,
     },
-    /// A certificate source of the application was unavailable when a refused certificate had to be replaced.
+    /// A certificate source of the application was unavailable when the client asked it for a replacement.
     #[error("the certificate source provided no certificate: {cause:.512}")]
     #[strum(props(code = "certificate_provider_failed", fix = "see the provider's own error"))]
     Certificate {

@@ -23,7 +23,7 @@ pub enum StateError {
     #[error("the state directory {} is not a folder; symbolic links are not followed", .path.display())]
     #[strum(props(fix = "name the folder itself"))]
     NotAFolder {
-        /// The folder.
+        /// The path.
         path: PathBuf,
     },
     /// The folder belongs to another user.

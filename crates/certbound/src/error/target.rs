@@ -6,8 +6,8 @@ use certbound_core::certificate::Thumbprint;
 use certbound_core::region::{Region, RegionOutcome};
 use certbound_core::tenant::TenantId;
 
-/// The facts of a failed token request. A program with several clouds, tenants or regions needs them to distinguish its
-/// errors.
+/// The facts of a failed request to a token service. A program with several clouds, tenants or regions needs them to
+/// distinguish its errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestTarget {
@@ -28,7 +28,7 @@ pub struct RequestTarget {
     /// The subject of that certificate.
     pub certificate_subject: Option<String>,
     /// The seconds by which this machine's clock is ahead of the server's. The number is negative if the clock is
-    /// behind. The field is `None` if the response had no date.
+    /// behind. The field is `None` if it is unknown, for example because the response had no date.
     pub clock_ahead: Option<i64>,
     /// Whether the request was for a token of a managed identity. MSAL has other codes for the failures of these
     /// requests.
@@ -51,7 +51,7 @@ impl RequestTarget {
     }
 }
 
-/// Writes the endpoint, the region with its outcome and the correlation id, and the number of attempts after a retry.
+/// Writes the endpoint, the region with its outcome, the correlation id and, after a retry, the number of attempts.
 impl fmt::Display for RequestTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "request to {}", self.endpoint)?;

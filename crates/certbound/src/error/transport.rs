@@ -15,7 +15,8 @@ use super::TlsAlert;
 use super::machine_key::{fix_of_signer, signer_is_transient};
 use super::transport_advice::fix_of_tls;
 
-/// The reason why no response was received. The error names hosts, but contains no part of a request or response.
+/// The reason why no complete response was received. The error names hosts, but contains no part of a request or
+/// response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub enum TransportError {
@@ -83,7 +84,7 @@ pub enum TransportError {
     Tls {
         /// The host of the request.
         host: String,
-        /// The TLS library's error, or an [`Untrusted`](crate::error::Untrusted).
+        /// The error of the TLS library or of the system, or an [`Untrusted`](crate::error::Untrusted).
         #[source]
         reason: Cause,
     },
@@ -178,13 +179,13 @@ pub enum TransportError {
         /// The host of the request.
         host: String,
     },
-    /// The connection ended before the response was complete.
+    /// The connection ended before the response was complete, or the response was not HTTP.
     #[error("{host}: the connection broke: {reason}")]
     #[strum(props(code = "connection_interrupted", fix = "send the request again"))]
     Interrupted {
         /// The host of the request.
         host: String,
-        /// The HTTP library's error.
+        /// The error of the HTTP library, of the TLS library or of the system.
         #[source]
         reason: Cause,
     },

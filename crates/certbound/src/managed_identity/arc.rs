@@ -61,8 +61,8 @@ fn read_key(path: &Path, folder: &Path) -> Result<Secret, PlatformError> {
     Ok(Secret::new(text.strip_suffix('\n').unwrap_or(&text)))
 }
 
-/// Opens a file by the handle of its folder and checks the opened file. Replacing the folder or the file in the
-/// meantime has no effect.
+/// Opens a file by the handle of its folder and checks the opened file. Replacing the folder or the file after it was
+/// opened has no effect.
 #[cfg(target_os = "linux")]
 fn open(name: &std::ffi::OsStr, folder: &Path) -> Result<std::fs::File, PlatformError> {
     use rustix::fs::{Mode, OFlags};

@@ -33,7 +33,7 @@ pub struct AttestationRequest {
 /// The hook is called when a certificate is requested and no token for this key is valid for five more minutes.
 /// Identities with the same [certificates](super::MachineCertificates) share the tokens of a key too, even if their
 /// hooks differ. The library does not verify the token. If the token is blank, the hook fails, or the hook takes longer
-/// than one minute, the acquisition fails: no certificate is requested without the attestation.
+/// than one minute, no certificate is requested, and an acquisition that waits for the certificate fails.
 pub trait Attestation: Send + Sync + 'static {
     /// Returns the token (a JWT), or the reason why there is no token.
     fn attest(&self, request: &AttestationRequest) -> impl Future<Output = Result<Secret, String>> + Send;

@@ -14,7 +14,7 @@ use crate::error::PlatformError;
 use crate::rejected::TokenHash;
 
 /// Requests a token for `resource`, a name without `/.default`. `replaces` is the hash of a token that a resource
-/// rejected.
+/// rejected or challenged.
 pub(super) async fn token(
     machine: &Machine,
     resource: &str,

@@ -59,7 +59,7 @@ impl ManagedIdentityBuilder {
         }
     }
 
-    /// Sets the source of the tokens. The default is the source that the environment names. The other variables of the
+    /// Sets the source of the tokens. The default is the source that the environment names. The variables of the
     /// source, such as its endpoint, are read from the environment.
     pub fn at(mut self, origin: MachineSource) -> Self {
         self.origin = Some(origin);
@@ -135,7 +135,8 @@ impl ManagedIdentityBuilder {
         self
     }
 
-    /// Shares certificates with other identities. By default, all identities of the process share them.
+    /// Shares certificates with other identities. By default, an identity with its own network or transport has its own
+    /// certificates, and all other identities of the process share their certificates.
     pub fn with_certificates(mut self, certificates: MachineCertificates) -> Self {
         self.certificates = Some(certificates);
         self
@@ -158,8 +159,8 @@ impl ManagedIdentityBuilder {
     ///
     /// The tokens are not bound: every holder of a token can use it. The tokens are requested with the same certificate
     /// as bound tokens, and cached apart from the tokens that the platform issues. If the source issues no
-    /// certificates, the acquisition fails without a request. If the identity is an [unbound
-    /// assertion](crate::ClientBuilder::with_unbound_assertions), the assertion is requested in this way too.
+    /// certificates, the acquisition fails without a request. If the identity is a [source of unbound
+    /// assertions](crate::ClientBuilder::with_unbound_assertions), its assertions are requested in this way too.
     pub fn bearer_over_mtls(mut self) -> Self {
         self.bearer_over_mtls = true;
         self
@@ -182,8 +183,8 @@ impl ManagedIdentityBuilder {
     /// Builds the identity. The function reads the environment and sends no request.
     ///
     /// # Errors
-    /// [`ManagedIdentityBuildError`], if a variable of the platform is unusable, the platform cannot select the
-    /// identity, or the default network cannot be used.
+    /// [`ManagedIdentityBuildError`], if a variable of the platform is missing or unusable, the platform cannot select
+    /// the identity, or the default network cannot be used.
     pub fn build(self) -> Result<ManagedIdentity, ManagedIdentityBuildError> {
         let of_process = |name: &str| std::env::var(name).ok();
         let variable: &dyn Fn(&str) -> Option<String> = match &self.variable {
