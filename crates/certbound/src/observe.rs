@@ -20,9 +20,8 @@ use crate::error::Leg;
 /// An observer of token requests and acquisitions. An observer cannot change requests or acquisitions.
 ///
 /// An acquisition can have an observer ([`Acquire::observe`](crate::Acquire::observe)), and so can a client or a
-/// managed identity (`with_observer` of its builder). The observer is called on the task of the acquisition, so it must
-/// not block. Closures `Fn(&ObservedRequest)` are observers. By default, all functions except `before_request` do
-/// nothing.
+/// managed identity (`with_observer` of its builder). The observer is called on async tasks, so it must not block.
+/// Closures `Fn(&ObservedRequest)` are observers. By default, all functions except `before_request` do nothing.
 pub trait Observer: Send + Sync + 'static {
     /// Observes a request to a token endpoint just before it is sent, for each attempt.
     fn before_request(&self, request: &ObservedRequest);
@@ -83,7 +82,7 @@ pub struct ObservedRequest {
     pub url: String,
     /// The token endpoint, without a query.
     pub token_endpoint: String,
-    /// The headers, in the order in which they are sent.
+    /// The headers, in the order in which they are sent. The transport can add headers, for example `host`.
     pub headers: Vec<(String, String)>,
     /// The parameters of the body, in the order in which they are sent.
     pub body: Vec<(String, ObservedValue)>,
@@ -180,14 +179,14 @@ impl JwtPopReport {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns one check for each fact. The list is empty if no request of Leg 2 was sent.
+    /// Returns the checks of the facts. The list is empty if no request of Leg 2 was sent.
     pub fn checks(&self) -> Vec<Check> {
         self.facts().as_ref().map(JwtPop::checks).unwrap_or_default()
     }
 }
 
 impl JwtPop {
-    /// Returns one check for each fact.
+    /// Returns the five checks of the facts.
     pub fn checks(&self) -> Vec<Check> {
         let check = |id, ok, text: String| Check { id, ok, text };
         let kind = self.client_assertion_type.as_deref().unwrap_or("none");
@@ -221,7 +220,7 @@ fn is_mtls_host(host: &str) -> bool {
         || host.split_once('.').is_some_and(|(_, rest)| rest.starts_with("mtlsauth."))
 }
 
-/// The facts of the request of one leg, for a token's details.
+/// The facts of one request to the token service, for a token's details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LegReport {

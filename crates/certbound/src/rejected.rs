@@ -21,7 +21,7 @@ impl TokenHash {
         Self(hash)
     }
 
-    /// Parses a hash in hexadecimal, of 64 digits in either case. Returns `None` for every other text.
+    /// Parses a hash of 64 hexadecimal digits in upper or lower case. Returns `None` for every other text.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut hash = [0; 32];
         if text.len() != 64 || !text.is_ascii() {

@@ -19,7 +19,7 @@ use crate::error::StateError;
 
 /// A folder for files that the next process needs. Only its owner has access. A clone is cheap.
 ///
-/// A `StateDirectory` writes nothing by itself: pass it to
+/// A `StateDirectory` writes no files by itself: pass it, for example, to
 /// [`MachineCertificates::kept_in`](crate::managed_identity::MachineCertificates::kept_in) and
 /// [`SoftwareKeys::kept_in`](crate::managed_identity::SoftwareKeys::kept_in). Several processes may share the folder:
 /// each file is replaced as a whole, under a lock. A file that is damaged, or that belongs to another user, is ignored

@@ -16,7 +16,8 @@ use crate::observe::LegReport;
 pub use crate::rejected::TokenHash;
 use crate::transport::AnyTransport;
 
-/// An access token that is usable only on a TLS connection with its certificate (`token_type=mtls_pop`; RFC 8705).
+/// An access token that is usable only on a TLS connection with its certificate (RFC 8705; in Entra
+/// `token_type=mtls_pop`).
 ///
 /// A clone is cheap. The token contains its certificate, so it cannot be used with a different certificate. The token
 /// does not renew itself. Acquire a token before each use: the acquisition is a cache hit while the cached token is
@@ -95,14 +96,16 @@ pub struct Details {
     pub token_type: String,
     /// The other members of the service's response, as texts. The texts contain no token.
     pub additional: BTreeMap<String, String>,
-    /// The time that the service suggests for a refresh, or `None` without a suggestion.
+    /// The time that the service suggests for a refresh, or `None` without a suggestion. For a token that a platform
+    /// issued, the client chooses the time.
     pub refresh_at: Option<UnixTime>,
     /// The requests of the acquisition: one request, or Leg 1 (if this process sent it) and Leg 2. The list is empty
     /// for a token from the cache or from a platform.
     pub legs: Vec<LegReport>,
     /// The duration of the last HTTP request, or of all requests to a platform. It is zero for a token from the cache.
     pub in_http: Duration,
-    /// The duration of Leg 1. It is zero for a token from the cache and in the direct flow.
+    /// The duration of Leg 1. Without legs, it is the time in which the client made its proof, for example a signed
+    /// assertion. It is zero for a token from the cache and for a managed identity.
     pub in_leg1: Duration,
     /// The duration of the look-up in the cache and its store, before the request. It is zero for a token from memory.
     pub in_cache: Duration,

@@ -53,9 +53,9 @@ impl fmt::Display for ImdsVersion {
 }
 
 impl ManagedIdentity {
-    /// Returns the capabilities of this machine for the identity. The function probes IMDS, each version at most once
-    /// for all parallel callers. The function sends no request if the environment or the builder names a different
-    /// platform. The function creates no key.
+    /// Returns the capabilities of this machine for the identity. The function probes IMDS, and parallel callers share
+    /// the probes. The function sends no request if the environment or the builder names a different platform. The
+    /// function creates no key.
     ///
     /// The result is not cached, and requests for tokens do not need it. The whole call has no time limit;
     /// [`capabilities_within`](ManagedIdentity::capabilities_within) has a time limit.
@@ -83,9 +83,9 @@ impl ManagedIdentity {
 
 impl ManagedIdentity {
     /// Does the same as [`ManagedIdentity::capabilities`] with a time limit for the whole call: both probes, their
-    /// retries and the request for the description of the machine. A limit of zero ends before the first probe. If the
-    /// environment or the builder names a different platform, the function sends no request, and the limit has no
-    /// effect.
+    /// retries and the request for the description of the machine. With a limit of zero, the call ends before the first
+    /// probe. If the environment or the builder names a different platform, the function sends no request, and the
+    /// limit has no effect.
     ///
     /// # Errors
     /// [`PlatformError::DiscoveryTimedOut`] (code `request_timeout`), if the limit is exceeded. The client stores no

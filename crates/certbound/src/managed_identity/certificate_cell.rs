@@ -19,18 +19,19 @@ use super::mint_reason::MintReason;
 /// forced refresh adds one certificate, so 32 is enough for a forced refresh in each hour. A certificate takes a few
 /// kilobytes.
 const REMEMBERED: usize = 32;
-/// The maximum number of refused certificates that are never presented again. Only the cache of the metadata service,
-/// or a file that another process wrote, can return a refused certificate, and each of them contains one certificate.
+/// The maximum number of refused certificates that the cell remembers. Only the cache of the metadata service, or a
+/// file that another process wrote, can return a refused certificate, and each of them contains one certificate.
 const REFUSED: usize = 8;
 /// While a renewal is running, no other renewal starts for this time.
 const UNDER_WAY: Duration = Duration::from_secs(120);
 /// After a failed renewal, the next renewal starts after this time and a random part of `SPREAD`, so that many machines
-/// do not send requests together. After the replacement of a blamed certificate, its successor is not replaced for this
-/// time either. Each further replacement of a suspected certificate makes the time four times as long, because the
-/// tokens of the earlier certificates are valid for up to a day.
+/// do not send requests together. After the replacement of a blamed certificate, a failure does not replace its
+/// successor for this time either. Each further replacement of a suspected certificate makes the time four times as
+/// long, because the tokens of the earlier certificates are valid for up to a day.
 const PAUSE: Duration = Duration::from_secs(180);
 const SPREAD: Duration = Duration::from_secs(120);
-/// The maximum of these pauses. After this time without a suspicion, the number of suspicions starts again at one.
+/// The maximum of these pauses. If no blamed certificate was replaced for this time, the number of suspicions starts
+/// again at one.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The cell of an identity's certificate.
@@ -181,11 +182,11 @@ impl CertificateCell {
         self.turn.compare_and_swap(turn, Arc::default());
     }
 
-    /// Returns whether a renewal must start. Only one caller gets `true`. After that, all callers get `false` for two
-    /// minutes, unless a certificate is stored.
+    /// Returns whether a renewal must start. Only one caller gets `true`. After that, all callers get `false` for at
+    /// least two minutes, unless a certificate is stored.
     pub(super) fn take_renewal(&self, now: UnixTime) -> bool {
         let due = self.renewal.load(Ordering::Relaxed);
-        // If the clock was set back, the renewal waits no longer than the longest pause.
+        // If the clock was set back, the renewal waits for at most five minutes.
         let waits = UnixTime::from_secs(due) > now && due <= now.plus(PAUSE + SPREAD).as_secs();
         let next = now.plus(UNDER_WAY).as_secs();
         !waits && self.renewal.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()

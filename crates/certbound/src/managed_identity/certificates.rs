@@ -56,7 +56,7 @@ pub(super) struct Name {
     /// The base URL of the machine's endpoint.
     pub(super) machine: String,
     pub(super) identity: String,
-    /// Whether the key was attested.
+    /// Whether the identity has an attestation hook.
     pub(super) attested: bool,
     pub(super) strength: KeyStrength,
     pub(super) key: KeyName,
@@ -86,8 +86,8 @@ impl MachineCertificates {
     /// Returns a store that writes its certificates to a folder for the next process.
     ///
     /// A certificate is usable only with its key. Therefore store the key too, in hardware or by
-    /// [`SoftwareKeys::kept_in`](super::SoftwareKeys::kept_in). Processes that share the folder request one certificate
-    /// for each identity. This store writes no private keys.
+    /// [`SoftwareKeys::kept_in`](super::SoftwareKeys::kept_in). Processes that share the folder and the key also share
+    /// the certificate of each identity. This store writes no private keys.
     pub fn kept_in(state: &StateDirectory) -> Self {
         Self { inner: Arc::new(Inner { state: Some(state.clone()), ..Inner::default() }) }
     }
@@ -117,16 +117,16 @@ impl MachineCertificates {
         lock(&self.inner.names).get(asked).cloned()
     }
 
-    /// Returns the cell of an identity's certificate. From now on [`MachineCertificates::find`] finds it by the name
-    /// `asked`.
+    /// Returns the cell of an identity's certificate. If the key is from the provider of the process,
+    /// [`MachineCertificates::find`] then finds the cell by the name `asked`.
     pub(super) fn cell(&self, asked: &Name, canonical: &Name, now: UnixTime) -> Arc<CertificateCell> {
         let mut issued = lock(&self.inner.issued);
-        // Unused cells with an expired certificate are removed. A key is dropped with its provider, and then its cell
-        // is never used again.
+        // Unused cells without a usable certificate are removed. For example, a key in memory is dropped with its
+        // provider, and then its cell is never used again.
         issued.retain(|_, cell| Arc::strong_count(cell) > 1 || cell.usable(now).is_some());
         let cell = Arc::clone(issued.entry(canonical.clone()).or_default());
         drop(issued);
-        // A provider other than the process's belongs to one identity, which stores the cell itself.
+        // The id of any other provider belongs to one identity, which stores the cell itself.
         if asked.key == KeyName::Provider(ProviderId::PROCESS) {
             lock(&self.inner.names).insert(asked.clone(), Arc::clone(&cell));
         }

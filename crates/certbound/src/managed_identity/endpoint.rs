@@ -159,7 +159,7 @@ impl Endpoint {
         self.endpoint.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 
-    /// Returns the base URL of the endpoint. The URL distinguishes machines in tests.
+    /// Returns the URL of the endpoint, without a slash at the end. The URL distinguishes machines in tests.
     pub(crate) fn base(&self) -> &str {
         self.endpoint.as_str().trim_end_matches('/')
     }
@@ -169,8 +169,8 @@ impl Endpoint {
         self.pin.as_ref()
     }
 
-    /// Returns the connection to the platform. The connection uses no proxy, and checks the server's certificate if the
-    /// platform names its thumbprint.
+    /// Returns the kind of connection to the platform. The connection uses no proxy. If the platform names the
+    /// thumbprint of the server's certificate, the connection accepts only this certificate.
     pub(crate) fn via(&self) -> Via<'_> {
         self.pin.as_ref().map_or(Via::Local, Via::Pinned)
     }

@@ -1,4 +1,4 @@
-//! The variables of platforms besides their endpoints, and the errors of variables that cannot be used.
+//! Two of the environment variables, and the errors of variables that cannot be used.
 
 use certbound_core::managed_identity::ServerThumbprintError;
 use strum::EnumProperty as _;
@@ -9,8 +9,8 @@ pub(super) const DEFAULT_IDENTITY: &str = "DEFAULT_IDENTITY_CLIENT_ID";
 /// The variable that disables version 2 of the metadata service, as in MSAL.NET.
 const DISABLE_IMDS_V2: &str = "MSAL_MI_DISABLE_IMDS_V2";
 
-/// Returns whether the environment disables version 2 of the metadata service: by `true` in any case, or exactly `1`.
-/// Any other value is ignored, because MSAL.NET ignores it too.
+/// Returns whether the environment disables version 2 of the metadata service: by `1`, or by `true` in upper or lower
+/// case. Any other value is ignored, because MSAL.NET ignores it too.
 pub(super) fn disables_imds_v2(variable: &dyn Fn(&str) -> Option<String>) -> bool {
     variable(DISABLE_IMDS_V2).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
 }

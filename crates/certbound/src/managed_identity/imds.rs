@@ -31,8 +31,8 @@ use crate::transport::Sending;
 
 /// The maximum number of parallel requests for identities. IMDS refuses a sixth request at the same time.
 const CALLS: usize = 5;
-/// The longest wait for one of these requests. The limit is needed if the runtime of an earlier caller does not poll
-/// its tasks.
+/// The longest time that a request waits while five requests run. After this time the request is sent in any case. The
+/// limit is needed if the runtime of an earlier caller does not poll its tasks.
 const CALLS_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns the limit of parallel requests for an identity with its own transport.

@@ -190,8 +190,8 @@ impl Machine {
     /// not sign, the result is the same certificate with a new handle.
     ///
     /// # Errors
-    /// `error` itself, if it does not blame the certificate, or if the certificate itself is a replacement still in its
-    /// pause. Otherwise returns the error of the request for a new certificate.
+    /// `error` itself, if it does not blame the certificate, if the pause after a replacement allows no new
+    /// certificate, or if the key has no new handle. Otherwise returns the error of the request for a new certificate.
     pub(super) async fn replacement_after(
         self: &Arc<Self>,
         certificate: &IssuedCertificate,

@@ -86,11 +86,12 @@ impl fmt::Debug for MachineKey {
 
 /// The source of a managed identity's key. Implement this trait for a key store in hardware.
 ///
-/// The provider must return the same key each time, because certificates are renewed for the same key. `key()` is
-/// awaited when a certificate may be requested, at the same time as the platform metadata, and when a signature failed
-/// in a TLS handshake. `key()` may take one minute at most. While a handle of the key works, return clones of one
-/// [`MachineKey`]. If the handle does not work any more, return a new [`MachineKey`] for the same key: the identity
-/// then uses its certificates with the new handle, on new connections. To share a provider, pass it in an `Arc`.
+/// The provider must return the same key each time, because certificates are renewed for the same key. The identity
+/// awaits `key()` when it needs a certificate that is not in memory, and after a signature failed in a TLS handshake.
+/// In the first case it requests the platform metadata at the same time. `key()` may take one minute at most. While a
+/// handle of the key works, return clones of one [`MachineKey`]. If the handle does not work any more, return a new
+/// [`MachineKey`] for the same key: the identity then uses its certificates with the new handle, on new connections. To
+/// share a provider, pass it in an `Arc`.
 pub trait KeyProvider: Send + Sync + 'static {
     /// Returns the strength of the provider's keys. The builder reads it once, when it builds an identity, so a later
     /// change has no effect on that identity.

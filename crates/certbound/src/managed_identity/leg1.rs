@@ -1,4 +1,4 @@
-//! A managed identity as Leg 1: bound assertions, and unbound assertions for platforms that issue no certificates.
+//! A managed identity as a source of assertions: bound assertions for Leg 1, and unbound assertions for Bearer tokens.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -32,8 +32,8 @@ impl ManagedIdentity {
     /// assertion is never cached.
     ///
     /// The audience of the assertion is the token-exchange audience of the cloud in which the certificate is used. If
-    /// the host of the certificate's token service belongs to no known cloud, this call fails, and an exchange uses the
-    /// cloud of Leg 2.
+    /// the host of the certificate's token service belongs to no known cloud, this call fails. In this case an exchange
+    /// uses the cloud of Leg 2.
     ///
     /// # Errors
     /// The errors of [`ManagedIdentity::bound_token`].

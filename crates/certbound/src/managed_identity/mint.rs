@@ -17,14 +17,15 @@ use super::mint_reason::MintReason;
 use crate::correlation::CorrelationId;
 use crate::error::{KeyError, PlatformError};
 
-/// The time limit of a key store for returning the key, and for each signature.
+/// The time limit of a key store for returning the key, and for signing a certificate request.
 const KEY_LIMIT: Duration = Duration::from_secs(60);
 /// The time limit of the wait for the lock of one identity's certificate.
 const TURN_LIMIT: Duration = Duration::from_secs(180);
 
 impl Machine {
-    /// Requests a certificate from the platform. The platform may have a different name for the identity, and a
-    /// certificate may exist for that name. `not` is a certificate to replace.
+    /// Requests a certificate from the platform, unless a suitable certificate is in memory or in the file. The
+    /// platform may have a different name for the identity, and a certificate may exist for that name. `not` is a
+    /// certificate to replace.
     pub(super) async fn mint(
         &self,
         not: Option<Thumbprint>,
@@ -50,7 +51,7 @@ impl Machine {
         let turn = cell.turn();
         let mine = tokio::time::timeout(TURN_LIMIT, turn.lock()).await;
         if mine.is_err() {
-            // The owner's runtime does not poll its tasks. The owner's lock must not block later callers.
+            // Probably the runtime of the lock's owner does not poll its tasks. The lock must not block later callers.
             cell.give_up_turn(&turn);
         }
         // The provider may have opened its key again.
@@ -140,8 +141,8 @@ impl Machine {
         Ok(request.with_signature(&signature).map_err(unusable)?)
     }
 
-    /// Returns the certificate from the file, if it is fresh. An earlier process, or another running process, has
-    /// written it.
+    /// Returns the certificate from the file, if it is fresh. An earlier process, another running process or this
+    /// process has written it.
     async fn found(
         &self,
         stored: &StoredCertificate,

@@ -13,7 +13,7 @@ use crate::correlation::CorrelationId;
 use crate::error::PlatformError;
 
 /// Running requests to key providers for a different handle, by the identity's name and the handle that did not sign.
-/// The runtime is part of the key for the reason that `MintKey` names.
+/// Callers in different runtimes do not share a request; `MintKey` explains the reason.
 pub(super) type Openings =
     SingleFlight<(Name, KeyId, Option<tokio::runtime::Id>), Option<Arc<IssuedCertificate>>>;
 

@@ -10,7 +10,8 @@ use crate::credential::{Binds, Credential};
 use crate::token::BoundToken;
 
 impl<C: Credential> Client<C> {
-    /// Returns a resource for repeated calls. Each call uses a valid bound token for `scope` from the cache.
+    /// Returns a resource for repeated calls. Each call uses a valid bound token for `scope`, from the cache if
+    /// possible.
     pub fn resource(&self, scope: &ResourceScope) -> Resource
     where
         C: Binds,

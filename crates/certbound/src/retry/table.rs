@@ -33,7 +33,7 @@ enum RetryAfter {
     Ignored,
     /// The time in the header replaces the wait, within [`LIMITS`].
     Waits,
-    /// There is no retry, because the service asks for a longer wait than the wait of a retry.
+    /// There is no retry, because the service usually asks for a longer wait than the wait of a retry.
     Ends,
 }
 

@@ -12,14 +12,14 @@ use super::RetryPolicy;
 
 /// The maximum number of responses that are kept.
 const CAPACITY: usize = 256;
-/// An earlier time within this difference does not mean that the clock was set back. Parallel tasks read the clock
-/// before they take the lock.
+/// A clock that is behind the time of a response by this difference or less does not count as set back. Parallel tasks
+/// read the clock before they take the lock.
 const SLACK: Duration = Duration::from_secs(5);
 
 /// The responses that asked one client to wait, by the common facts of equal requests.
 pub(crate) struct Throttle<K, A> {
     is_on: bool,
-    /// The lock is held only on cache misses, for a look-up or a change.
+    /// The lock is held only for a look-up or a change. A cache hit does not take it.
     answers: Mutex<HashMap<K, Waiting<A>>>,
 }
 

@@ -51,7 +51,7 @@ pub(super) fn generate() -> Result<(MachineKey, Zeroizing<Vec<u8>>), KeyError> {
 
 fn load(der: &[u8]) -> Result<MachineKey, KeyError> {
     let refused = || KeyError::new("it is not an RSA key in PKCS#8");
-    // `load_private_key` of the provider makes a copy of the key that is never wiped.
+    // `load_private_key` of the crypto provider would need a second copy of the key.
     let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der));
     let key = any_supported_type(&der).map_err(|_| refused())?;
     let public = key.public_key().ok_or_else(refused)?.to_vec();
