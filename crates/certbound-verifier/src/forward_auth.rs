@@ -18,9 +18,9 @@ use crate::layer::{VerifyLayer, has_token, has_two_lengths};
 use crate::refusal::Refusal;
 use crate::verified::Verified;
 
-/// The headers in which proxies put the URL of the client's request: nginx by convention, its ingress controller, Caddy
-/// and Traefik, Envoy, IIS. A client that sends one of these headers itself can only cause the refusal of its own
-/// request.
+/// The headers in which nginx (by convention), the ingress controller of nginx, Caddy, Traefik, Envoy and IIS put the
+/// URL of the client's request. A client that sends one of these headers itself can only cause the refusal of its own
+/// request, or a false path in the log.
 const URLS: [&str; 6] = [
     "x-original-uri",
     "x-original-url",
@@ -30,15 +30,15 @@ const URLS: [&str; 6] = [
     "x-rewrite-url",
 ];
 
-/// The headers in which proxies put the method of the client's request: nginx by convention, Caddy and Traefik.
+/// The headers in which nginx (by convention), Caddy and Traefik put the method of the client's request.
 const METHODS: [&str; 2] = ["x-original-method", "x-forwarded-method"];
 
 /// Answers the forward-auth request of a proxy: with 200 and the caller's identity, or with the refusal.
 ///
 /// An acceptance always has these seven headers: `X-Certbound-Client-Id`, `-Tenant-Id`, `-Object-Id`, `-Subject`,
-/// `-Roles`, `-Scopes` and `-Certificate`. A header without a value is empty, so a proxy that copies the seven headers
-/// replaces all headers of the client with these names. A refusal does not have these headers, because no proxy
-/// forwards a refused request.
+/// `-Roles`, `-Scopes` and `-Certificate`. If the token has no value for a header, the header is empty. So a proxy that
+/// copies the seven headers replaces all headers of the client with these names. A refusal does not have these headers,
+/// because no proxy forwards a refused request.
 ///
 /// `ForwardAuth` checks neither method nor path nor body, because they belong to the client's request. It checks the
 /// URLs for a token: the request's own URL, and the URL that the proxy sends in `X-Original-URI`, `X-Forwarded-Uri` or
@@ -70,8 +70,8 @@ impl ForwardAuth {
     }
 
     /// Returns the response to the proxy. Logs a warning for each refused request: the client that the token names, the
-    /// method, the path, the code, the duration in microseconds and the reason. Logs the same facts about each accepted
-    /// request with the level debug. The log contains neither the token nor the query.
+    /// method, the path, the code, the duration in microseconds and the reason. Logs client, method, path and duration
+    /// of each accepted request with the level debug. The log contains neither the token nor the query.
     pub async fn answer(&self, request: &Parts) -> Response<Bytes> {
         let (began, layer) = (Instant::now(), self.layer());
         let decision = decide(&layer, request).await;
@@ -122,8 +122,8 @@ fn client_urls(request: &Parts) -> impl Iterator<Item = &[u8]> {
     URLS.into_iter().flat_map(|name| request.headers.get_all(name)).map(HeaderValue::as_bytes)
 }
 
-/// Returns the path that the client requested. If the proxy does not send this path, the result is the path of the
-/// proxy's own request.
+/// Returns the URL that the client requested, without its query. If the proxy does not send this URL, the result is the
+/// path of the proxy's own request.
 fn path_of(request: &Parts) -> Cow<'_, str> {
     let path = client_urls(request).next().map_or(request.uri.path().as_bytes(), |url| split(url).0);
     String::from_utf8_lossy(path)
@@ -163,8 +163,8 @@ fn one(claim: Option<&str>) -> HeaderValue {
     claim.and_then(|claim| HeaderValue::from_str(claim).ok()).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Joins several values with spaces. The result is empty if a value is empty or has a space: parsers would read
-/// different values.
+/// Joins several values with spaces. The result is empty if a value is empty, or has a space or a character outside
+/// printable ASCII: other parsers could read different values.
 fn several<'a>(values: impl Iterator<Item = &'a str>) -> HeaderValue {
     let values: Vec<_> = values.collect();
     let is_word = |value: &&str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());

@@ -130,9 +130,9 @@ impl TrustedProxy {
     /// the address of the peer.
     ///
     /// # Errors
-    /// [`ForwardedError`], for example if the request was not sent from an address of the proxy, or if the header
-    /// occurs twice. A second header whose name differs only in `_` and `-` is also an error: some servers treat the
-    /// two names as the same name.
+    /// [`ForwardedError`], for example if the header was not sent from an address of the proxy, or if the header occurs
+    /// twice. A header whose name differs from the configured name only in `_` and `-` is also an error: some servers
+    /// treat the two names as the same name.
     pub fn certificate(&self, from: IpAddr, headers: &HeaderMap) -> Result<PeerCertificate, ForwardedError> {
         self.read(Some(PeerAddress::Ip(from)), headers)
     }

@@ -93,8 +93,8 @@ impl Issuer {
     }
 
     /// Returns an issuer other than Entra that issues certificate-bound tokens (RFC 8705). `issuer` is the `iss` of its
-    /// tokens. The verifier fetches its OpenID metadata from this URL, or the metadata of RFC 8414 if the response for
-    /// OpenID is 404 or 410.
+    /// tokens. The verifier fetches its OpenID metadata from the well-known path under this URL, or the metadata of RFC
+    /// 8414 if the response for OpenID is 404 or 410.
     ///
     /// # Errors
     /// [`IssuerError`] if the issuer is not an `https` URL without query, fragment and user name, or if there is no
@@ -178,8 +178,7 @@ impl Issuer {
         }
     }
 
-    /// Whether `iss` belongs to this issuer. For Entra, `iss` must be the value that is built from the token's own
-    /// `tid`.
+    /// Whether `iss` belongs to this issuer. For Entra, `iss` must be a value that is built from the token's own `tid`.
     pub(crate) fn claims(&self, issuer: &str, tenant: Option<&str>) -> bool {
         match (&self.0, tenant) {
             (Kind::Entra { cloud, .. }, Some(tenant)) => {

@@ -74,7 +74,8 @@ impl Keys {
     /// no fetch.
     ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`] if there are no usable keys.
+    /// [`Refusal::KeysUnavailable`] if there are no usable keys, or if the token's key is unknown and the last fetch
+    /// failed or takes too long.
     pub(crate) async fn current(
         &self,
         may_fetch: bool,

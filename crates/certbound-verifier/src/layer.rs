@@ -57,8 +57,8 @@ enum Source {
 }
 
 impl VerifyLayer {
-    /// Makes a layer that uses the connection's certificate. Its responses have the form of RFC 6750 and name the
-    /// schemes of the verifier's binding policy.
+    /// Makes a layer that uses the connection's certificate. Its responses to refusals have the style
+    /// [`AnswerStyle::for_binding`] of the verifier's binding policy.
     pub fn new(verifier: Verifier) -> Self {
         let of_extension: CertificateOf =
             Arc::new(|extensions| extensions.get().cloned().unwrap_or(PeerCertificate::none()));

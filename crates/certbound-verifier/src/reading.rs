@@ -19,10 +19,10 @@ pub(crate) enum Reading {
 
 /// The claims that may name the client at an issuer other than Entra: `client_id` of RFC 9068, section 2.2; `azp` of
 /// OpenID Connect Core, section 2 (Keycloak and Auth0); `cid` of Okta. `appid` is not in this list, because only Entra
-/// uses it.
+/// and AD FS use it.
 const CLIENT_CLAIMS: [&str; 3] = ["client_id", "azp", "cid"];
 
-/// The error for claims that name different clients, or for a claim that is not a string.
+/// The error for claims that name different clients, or for a claim that is empty or not a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contradiction;
 

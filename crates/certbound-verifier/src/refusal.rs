@@ -144,7 +144,7 @@ pub enum Refusal {
         /// The `tid` of the token, shortened and escaped.
         found: String,
     },
-    /// `ver` does not match `iss`, or the claim that names the client belongs to the other version.
+    /// `ver` does not match `iss`, or the claim that names the client is missing or belongs to the other version.
     #[error("the token's version does not match its issuer or its claims")]
     #[strum(props(code = "version_mismatch"))]
     #[strum(props(description = "the token's version does not match its claims"))]
@@ -230,7 +230,7 @@ pub enum Refusal {
         fix = "Entra signs with RS256; for another issuer, name its algorithms in the verifier's settings"
     ))]
     Algorithm(JwsError),
-    /// No key of the issuer has the token's `kid`.
+    /// No key of the issuer matches the token's `kid` and algorithm.
     #[error("no key of the issuer has the token's key id")]
     #[strum(props(code = "unknown_key"))]
     #[strum(props(description = "the token's signing key is unknown"))]
@@ -299,7 +299,7 @@ pub enum Refusal {
         /// The demanded claims, as a JSON object.
         claims: String,
     },
-    /// The claims name two clients, or a claim that names the client is not a string.
+    /// The claims name two clients, or a claim that names the client is empty or not a string.
     #[error("the token's claims name different clients")]
     #[strum(props(code = "client_claims_conflict"))]
     #[strum(props(description = "the token's claims name different clients"))]
@@ -342,13 +342,13 @@ pub enum Refusal {
         fix = "check that the issuer's metadata and keys can be reached, that the certificate of their host is trusted (SSL_CERT_FILE), and that the keys are for accepted algorithms"
     ))]
     KeysUnavailable {
-        /// The reason of the last failure.
+        /// The reason, such as the last failure.
         reason: String,
         /// The host of the document that the verifier could not use. The value is `None` if no fetch failed at a host.
         host: Option<String>,
         /// Whether the next fetch may succeed without a change. It is false for a certificate that is not trusted.
         is_transient: bool,
-        /// The time after which the next fetch can begin.
+        /// The time that the caller should wait before its next request.
         retry_after: Duration,
     },
 }

@@ -99,17 +99,18 @@ impl Verifier {
     /// one fetch in 30 s for each issuer. The verifier repeats a failed fetch after 10 s, then after 20 s, 40 s and so
     /// on up to 300 s. Meanwhile it uses the last keys until 24 hours after their fetch.
     ///
-    /// A token with an unknown key waits at most two seconds for a fetch. If there are no keys, or if the keys are
-    /// older than 70 minutes and the last fetch did not fail, a token waits for the end of the fetch. The Tokio runtime
-    /// must have its timer enabled (`enable_time`).
+    /// If there are no usable keys, a token waits for the end of the fetch. Otherwise a token with an unknown key waits
+    /// at most two seconds for a fetch. A token with a known key waits for the end of the fetch only if the keys are
+    /// older than 70 minutes and the last fetch did not fail. The Tokio runtime must have its timer enabled
+    /// (`enable_time`).
     ///
     /// The method logs a line for each token without `cnf` that it accepts, with client and issuer. When the log has no
     /// more of these lines, the binding policy can require bound tokens.
     ///
     /// # Errors
-    /// [`Refusal`]. It is [`Refusal::KeysUnavailable`] if there are no keys, or if the token's key is unknown and the
-    /// last fetch failed or takes longer than two seconds. If the verifier would refuse the token for another reason,
-    /// it returns that reason instead.
+    /// [`Refusal`]. It is [`Refusal::KeysUnavailable`] if there are no usable keys, or if the token's key is unknown
+    /// and the last fetch failed or takes longer than two seconds. If the verifier would refuse the token for another
+    /// reason, it returns that reason instead.
     pub async fn verify(
         &self,
         authorization: &Authorization<'_>,
@@ -152,8 +153,8 @@ impl Verifier {
         Ok(verified)
     }
 
-    /// Starts a fetch for each issuer whose keys are missing or older than one hour, and returns at once. The verifier
-    /// repeats a failed fetch as [`Verifier::verify`] describes. Call this method at the start of a server, and then
+    /// Starts a fetch for each issuer whose keys are missing or older than one hour, and returns at once. After a
+    /// failed fetch, the pauses of [`Verifier::verify`] apply. Call this method at the start of a server, and then
     /// regularly, so that no request waits for keys.
     ///
     /// # Panics
@@ -176,8 +177,9 @@ impl Verifier {
     /// [`Verifier::verify`]. Use it for your own tokens only.
     ///
     /// # Errors
-    /// [`Refusal::KeysUnavailable`] if there are no usable keys. For a token that the verifier refuses without a key,
-    /// the set is empty and there is no error.
+    /// [`Refusal::KeysUnavailable`] if there are no usable keys, or if the token's key is unknown and the last fetch
+    /// failed or takes longer than two seconds. For a token that the verifier refuses before it needs a key, the set is
+    /// empty and there is no error.
     pub async fn keys_of(&self, authorization: &Authorization<'_>) -> Result<Arc<KeySet>, Refusal> {
         let (inner, peer) = (&self.inner, PeerCertificate::none());
         let attempt = Attempt { authorization: *authorization, peer: &peer, now: inner.clock.now() };
@@ -203,8 +205,8 @@ impl Verifier {
         if named || without_key.is_some() || !matches!(decision, Err(Refusal::BadSignature)) {
             return decision.map(|verified| (verified, at, found.generation));
         }
-        // No key has the token's `kid`, and the keys without a `kid` do not verify it. The issuer may have changed its
-        // keys.
+        // No key was found by the token's `kid`, and the keys that were tried do not verify the token. The issuer may
+        // have changed its keys.
         let newer = keys.current(true, |at_hand| at_hand.generation != found.generation).await?;
         if newer.generation == found.generation {
             return Err(Refusal::BadSignature);

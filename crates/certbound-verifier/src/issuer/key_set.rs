@@ -160,8 +160,8 @@ impl KeySet {
     /// without a `kid`, they are all keys of its algorithm.
     ///
     /// # Errors
-    /// [`Refusal::KeyOfAnotherIssuer`] if all these keys belong to other tenants; [`Refusal::UnknownKey`] if the set
-    /// has no key for the token.
+    /// [`Refusal::KeyOfAnotherIssuer`] if all these keys belong to other tenants or issuers; [`Refusal::UnknownKey`] if
+    /// the set has no key for the token.
     pub(crate) fn candidates<'s>(
         &'s self,
         issuer: &Issuer,

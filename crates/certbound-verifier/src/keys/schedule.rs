@@ -15,7 +15,7 @@ pub(super) const REFRESH_AFTER: Duration = Duration::from_secs(3600);
 pub(super) const WAIT_AFTER: Duration = Duration::from_secs(3600 + 600);
 /// If the verifier cannot refresh its keys, it uses them up to this age.
 pub(super) const KEEP_FOR: Duration = Duration::from_secs(24 * 3600);
-/// The shortest time between two fetches that unknown keys cause.
+/// The shortest time between two fetches that unknown keys cause. After a failure, the pauses below apply instead.
 pub(super) const UNKNOWN_EVERY: Duration = Duration::from_secs(30);
 /// The pause after the first failed fetch. The pause doubles with each further failure.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(10);
@@ -23,8 +23,8 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(10);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A fetch that has not ended after this time counts as failed. Its runtime may have been shut down.
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
-/// A token with an unknown key waits at most this long for a fetch. An attacker can make tokens with unknown keys, and
-/// each request that waits occupies a connection of the server.
+/// If there are usable keys, a token with an unknown key waits at most this long for a fetch. An attacker can make
+/// tokens with unknown keys, and each request that waits occupies a connection of the server.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// A stored time may be at most this far in the future. A later time means that the clock was set back.
 const SET_BACK: Duration = Duration::from_secs(300);

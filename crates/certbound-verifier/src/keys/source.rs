@@ -62,7 +62,7 @@ impl Source {
         }
     }
 
-    /// Copies the keys of an earlier source, if both sources fetch the same documents.
+    /// Copies the keys of an earlier source, if both sources fetch the same documents and accept the same keys.
     pub(super) fn adopt(&self, other: &Self) {
         if !self.discovery.has_same_keys(&other.discovery) {
             return;

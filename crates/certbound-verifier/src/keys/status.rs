@@ -6,7 +6,8 @@ use certbound_core::time::UnixTime;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyStatus {
-    /// The issuer, as its metadata names it. For several tenants of Entra it contains `{tenantid}`.
+    /// The issuer, as its metadata names it. For several tenants of Entra it contains `{tenantid}`. For fixed keys of
+    /// Entra it is the login host.
     pub issuer: String,
     /// The state.
     pub state: KeyState,
@@ -28,7 +29,7 @@ pub enum KeyState {
     /// No token of the issuer can be accepted: the verifier has not fetched keys yet, the keys are older than 24 hours,
     /// or the issuer has withdrawn them.
     Unavailable {
-        /// The reason of the last failure.
+        /// The reason, such as the last failure.
         reason: String,
     },
 }

@@ -4,8 +4,8 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use url::form_urlencoded;
 
-/// Whether a request has both lengths (RFC 9112, section 6.1). With both lengths, an attacker can smuggle a second
-/// request past a server that uses the other length.
+/// Whether a request has both `Content-Length` and `Transfer-Encoding` (RFC 9112, section 6.1). If a proxy uses one of
+/// them and the server uses the other, an attacker can smuggle a second request past the proxy.
 pub(crate) fn has_two_lengths(headers: &HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING)
 }

@@ -43,8 +43,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // `poll_ready` was called on this service, so this service handles the request, and the clone is for the next
-        // request.
+        // `poll_ready` was called on the present `self.inner`, so this value handles the request. The clone is for the
+        // next request.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let layer = self.layer.clone();

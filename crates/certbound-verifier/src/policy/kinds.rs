@@ -40,8 +40,8 @@ fn at_entra(reading: &Reading, claims: &Claims, client: Option<&str>) -> CallerK
     }
 }
 
-/// Claims that a token has only after the sign-in of a user: the session (`sid`, and `session_state` of older versions
-/// of Keycloak), the methods of authentication (RFC 9068, section 2.2.1), and Okta's id of the user.
+/// Claims that a token usually has only after the sign-in of a user: the session (`sid`, and `session_state` of older
+/// versions of Keycloak), the methods of authentication (RFC 9068, section 2.2.1), and Okta's id of the user.
 const OF_A_SIGN_IN: [&str; 4] = ["sid", "session_state", "amr", "uid"];
 
 /// Claims about a person. `preferred_username` is not in this list, because Keycloak also writes it for applications.

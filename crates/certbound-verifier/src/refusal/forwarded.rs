@@ -17,13 +17,13 @@ pub enum ForwardedError {
         /// The address.
         from: IpAddr,
     },
-    /// The address from which the request was sent is not known.
+    /// The address from which the request was sent is not known, or it is a Unix socket that is not trusted.
     #[error("the address of the peer is not known")]
     UnknownSource,
     /// The header, or a key in the header, occurs more than once.
     #[error("the header, or a key in the header, occurs more than once")]
     Repeated,
-    /// The name of a second header differs from the configured name only in `_` and `-`.
+    /// The name of a header differs from the configured name only in `_` and `-`.
     #[error("the name of a second header differs from the configured name only in `_` and `-`")]
     Ambiguous,
     /// The header is larger than 16 KiB.
@@ -43,7 +43,7 @@ pub enum ForwardedError {
         "it has more than one element: a second proxy added an element, or a name in a certificate contains a comma"
     )]
     SeveralElements,
-    /// Envoy's header has an unknown key, or a key whose value the client's certificate determines.
+    /// Envoy's header has a key other than `By`, `Hash` and `Cert`.
     #[error("it has a key other than By, Hash and Cert")]
     UnexpectedKey,
     /// The element of Envoy's header has no `Cert`.

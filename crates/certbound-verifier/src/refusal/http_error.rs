@@ -16,8 +16,8 @@ impl Refusal {
         }
     }
 
-    /// Returns the error code of RFC 6750. The result is `None` if the request had no credentials under a known scheme,
-    /// or if the caller did nothing wrong.
+    /// Returns the error code for the challenge (RFC 6750, section 3). The result is `None` if the request had no
+    /// credentials under a known scheme, or if the caller did nothing wrong.
     pub fn error(&self) -> Option<&'static str> {
         match self {
             Self::NoCredentials | Self::UnknownScheme | Self::KeysUnavailable { .. } => None,

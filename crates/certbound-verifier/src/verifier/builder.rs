@@ -93,8 +93,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts every application that gets a token for the audience. In Entra, this is every application of the tenant,
-    /// with or without a role, unless the resource requires assignment.
+    /// Accepts every application that gets a token for the audience, unless roles, scopes or clients are set. In Entra,
+    /// this is every application of the tenant, with or without a role, unless the resource requires assignment.
     pub fn dangerous_any_caller(mut self) -> Self {
         self.any_caller = true;
         self

@@ -286,7 +286,8 @@ proptest! {
         prop_assert!(most_within(&world.begun, 30) <= 4, "{:?}", world.begun);
     }
 
-    /// Makes several demands in each second, in any mixture. Either all fetches succeed, or all fetches fail.
+    /// Makes up to 7 demands in each round of 1 s to 4 s, in any mixture. Either all fetches succeed, or all fetches
+    /// fail.
     #[test]
     fn a_flood_is_answered_by_few_fetches(
         flood in prop::collection::vec((prop::collection::vec((any::<bool>(), 0..4), 1..8), 0..4_u64), 300),
@@ -306,8 +307,8 @@ proptest! {
             world.pass(1);
         }
         let seconds = world.secs() - from;
-        // If fetches succeed, one begins in 30 s, one is a refresh, and one is in progress. If they fail, the pauses
-        // are 10, 20, 40 ... s.
+        // If fetches succeed, one begins in every 30 s, one is a refresh, and one is in progress. If they fail, the
+        // pauses are 10, 20, 40 ... s.
         let most = if good { seconds / 30 + 3 } else { 8 + seconds / 300 };
         prop_assert!(world.begun.len() as u64 <= most, "{} in {seconds} s", world.begun.len());
     }
@@ -351,7 +352,7 @@ proptest! {
         }
     }
 
-    /// After any sequence of events, a clock that is set back delays new keys by no more than the pauses.
+    /// After any sequence of events, a clock that is set back delays the fetch of new keys by at most 11 minutes.
     #[test]
     fn a_clock_set_back_stops_no_recovery(
         events in prop::collection::vec(event(), 0..60),
