@@ -54,14 +54,17 @@ pub struct ForwardAuth {
 
 impl ForwardAuth {
     /// Makes a value that decides like `layer`. Set the proxy with [`VerifyLayer::behind`].
+    ///
+    /// A proxy reads the HTTP status. A layer with [`AnswerStyle::Grpc`](crate::AnswerStyle::Grpc) therefore gets the
+    /// style of its binding policy ([`AnswerStyle::for_binding`](crate::AnswerStyle::for_binding)).
     pub fn new(layer: VerifyLayer) -> Self {
-        Self { layer: Arc::new(ArcSwap::from_pointee(layer)) }
+        Self { layer: Arc::new(ArcSwap::from_pointee(layer.over_http())) }
     }
 
     /// Replaces the layer. The new layer decides about each later request, also on open connections. A decision that
     /// has begun ends with the earlier layer.
     pub fn replace(&self, layer: VerifyLayer) {
-        self.layer.store(Arc::new(layer));
+        self.layer.store(Arc::new(layer.over_http()));
     }
 
     /// The layer that decides about the next request.

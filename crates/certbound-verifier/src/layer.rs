@@ -100,6 +100,18 @@ impl VerifyLayer {
         self.with(|settings| settings.style = style)
     }
 
+    /// Replaces the style of gRPC by the style of the binding policy. Refusals in the style of gRPC have the HTTP status
+    /// 200, which a proxy would read as an acceptance.
+    pub(crate) fn over_http(self) -> Self {
+        match self.settings.style {
+            AnswerStyle::Grpc => {
+                let usual = AnswerStyle::for_binding(self.settings.verifier.inner.policy.binding);
+                self.style(usual)
+            }
+            _ => self,
+        }
+    }
+
     /// Requires `x-ms-tokenboundauth: true`, exactly once, in requests with `mtls_pop`, as Azure Key Vault does.
     pub fn require_opt_in(self) -> Self {
         self.with(|settings| settings.opt_in = true)

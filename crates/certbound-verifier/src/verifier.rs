@@ -194,13 +194,13 @@ impl Verifier {
         let inner = &self.inner;
         let read = inner.read(attempt, &mut Trail::default())?;
         let at = read.issuer;
-        let (issuer, keys) = (&inner.issuers[at], &inner.keys[at]);
+        let keys = &inner.keys[at];
         // A token that would be refused with every key causes no fetch. If there are no keys, the result is this
         // refusal.
         let without_key = inner.refusal_without_key(&read);
         let found = keys.current(without_key.is_none(), |at_hand| inner.has_key(&at_hand.keys, &read)).await;
         let found = found.map_err(|unavailable| without_key.clone().unwrap_or(unavailable))?;
-        let named = found.keys.names(issuer, read.kid());
+        let named = inner.names_key(&found.keys, &read);
         let decision = inner.judge(read, &found.keys, &mut Trail::default());
         if named || without_key.is_some() || !matches!(decision, Err(Refusal::BadSignature)) {
             return decision.map(|verified| (verified, at, found.generation));

@@ -148,10 +148,10 @@ impl KeySet {
         self.to_try(issuer, kid, algorithm).next().is_some()
     }
 
-    /// Whether a key has exactly the `kid` of a token. A key without a `kid` is tried too, but it is possibly not the
-    /// token's key.
-    pub(crate) fn names(&self, issuer: &Issuer, kid: Option<&str>) -> bool {
-        kid.is_some() && self.0.iter().any(|key| key.kid.as_deref() == kid && key.owner == issuer.id())
+    /// Whether a key of the token's algorithm has exactly the `kid` of the token. A key without a `kid` is tried too, but
+    /// it is possibly not the token's key.
+    pub(crate) fn names(&self, issuer: &Issuer, kid: Option<&str>, algorithm: Algorithm) -> bool {
+        kid.is_some() && self.to_try(issuer, kid, algorithm).any(|key| key.kid.is_some())
     }
 
     /// Returns the keys with which a token is verified, at most [`KeySet::MAX_TRIED`].

@@ -48,6 +48,11 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// Returns a failure in which no server answered. The next fetch may succeed.
+    pub(super) fn without_answer(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), host: None, is_transient: true }
+    }
+
     /// Returns the failure for the document at `url`.
     fn of(url: &str, error: impl Display, is_transient: bool) -> Self {
         let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Snapshot;
 use super::discovery::{Discovery, Failure, NoKeys};
-use super::schedule::{Answer, Decision, End, Flight, Schedule, Wanted};
+use super::schedule::{Answer, Decision, End, Flight, LOST_AFTER, Schedule, Wanted};
 use super::status::{KeyState, KeyStatus};
 use crate::clock::Clock;
 use crate::fetch::AnyFetch;
@@ -149,6 +149,10 @@ impl Source {
             (None, true) => None,
             (None, false) => state.ended.take(),
         };
+        if given_up.is_some() {
+            let reason = format!("the fetch did not end within {} s", LOST_AFTER.as_secs());
+            state.failure = Some(Failure::without_answer(&reason));
+        }
         let ended = state.ended.as_ref().filter(|_| answer == Answer::Wait).map(watch::Sender::subscribe);
         let at_most = state.schedule.longest_wait(now, wanted);
         self.quiet.publish(&state);
@@ -252,8 +256,13 @@ impl State {
     }
 
     fn unavailable(&self, now: UnixTime) -> Refusal {
-        let without = |reason: &str| Failure { reason: reason.to_owned(), host: None, is_transient: true };
-        let failure = self.failure.clone().unwrap_or_else(|| without("no fetch has finished yet"));
+        let reason = match &self.snapshot {
+            None => "no fetch has finished yet",
+            Some(_) => {
+                "the token needs a key that is unknown, and the fetch of newer keys has not finished yet"
+            }
+        };
+        let failure = self.failure.clone().unwrap_or_else(|| Failure::without_answer(reason));
         let Failure { reason, host, is_transient } = failure;
         Refusal::KeysUnavailable { reason, host, is_transient, retry_after: self.schedule.retry_after(now) }
     }
@@ -267,8 +276,7 @@ struct Fetching {
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        let reason = "the fetch was cancelled".to_owned();
-        let failure = Failure { reason, host: None, is_transient: true };
+        let failure = Failure::without_answer("the fetch was cancelled");
         self.source.end(self.flight, Err(NoKeys::Failed(failure)));
     }
 }

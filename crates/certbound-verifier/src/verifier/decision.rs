@@ -100,6 +100,11 @@ impl Inner {
         keys.has(&self.issuers[read.issuer], read.kid(), read.algorithm)
     }
 
+    /// Returns whether a key has exactly the `kid` and the algorithm of the token.
+    pub(super) fn names_key(&self, keys: &KeySet, read: &Read<'_>) -> bool {
+        keys.names(&self.issuers[read.issuer], read.kid(), read.algorithm)
+    }
+
     /// Returns the refusal that does not depend on the token's key, or `None`.
     pub(super) fn refusal_without_key(&self, read: &Read<'_>) -> Option<Refusal> {
         let claims = match read.jws.unverified_claims() {

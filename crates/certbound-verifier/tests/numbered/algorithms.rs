@@ -7,7 +7,7 @@ use certbound_verifier::{Algorithm, Authorization, Issuer, KeySet, KeySetError, 
 use serde_json::{Value, json};
 
 use crate::keys::{At, Documents};
-use crate::support::{AUDIENCE, NOW, base64, client, code, token};
+use crate::support::{AUDIENCE, KID, NOW, base64, client, code, token};
 
 const ISSUER: &str = "https://idp.example";
 
@@ -175,4 +175,35 @@ async fn a_wrong_algorithm_says_so() {
         "https://idp.example/jwks: the keys are for RSA, but the accepted algorithms are ES256, ES384";
     assert!(told.to_string().ends_with(expected), "{told}");
     assert!(told.fix().contains("algorithms"), "{}", told.fix());
+}
+
+/// A key with the `kid` of the token, but for a different algorithm, did not sign the token. The issuer may have a new
+/// key with this `kid`.
+#[tokio::test]
+async fn v58_a_key_of_another_algorithm_does_not_stop_a_fetch() {
+    let [elliptic, earlier, newer] = [Algorithm::Es256, Algorithm::Rs256, Algorithm::Rs256].map(signer);
+    let named = |jwk: &Value| {
+        let mut jwk = jwk.clone();
+        jwk["kid"] = json!(KID);
+        jwk
+    };
+    let (documents, clock) = (Documents::default(), At::now());
+    let (well_known, jwks) = (format!("{ISSUER}/.well-known/openid-configuration"), format!("{ISSUER}/jwks"));
+    documents.set(&well_known, &json!({ "issuer": ISSUER, "jwks_uri": jwks }));
+    documents.set(&jwks, &json!({ "keys": [named(&elliptic.jwk), earlier.jwk] }));
+    let verifier = Verifier::builder()
+        .issuer(Issuer::oidc(ISSUER, [Algorithm::Es256, Algorithm::Rs256]).unwrap())
+        .audience(AUDIENCE)
+        .dangerous_any_caller()
+        .with_clock(clock.clone())
+        .with_fetch(documents.clone())
+        .build()
+        .unwrap();
+    let token = signed(&newer, "RS256");
+    let decide =
+        async || code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await);
+    assert_eq!((decide().await, documents.fetches()), ("bad_signature", 2));
+    documents.set(&jwks, &json!({ "keys": [named(&elliptic.jwk), named(&newer.jwk)] }));
+    clock.advance(30);
+    assert_eq!((decide().await, documents.fetches()), ("accepted", 3));
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use certbound_verifier::{
-    Authorization, Clock, Fetch, FetchError, Issuer, KeySet, KeySetError, Scheme, UnixTime, Verifier,
-    VerifierBuilder,
+    Authorization, Clock, Fetch, FetchError, Issuer, KeySet, KeySetError, KeyState, Scheme, UnixTime,
+    Verifier, VerifierBuilder,
 };
 use serde_json::{Value, json};
 
@@ -698,6 +698,8 @@ fn a_fetch_that_nobody_drives_is_given_up() {
     gate.add_permits(8);
     clock.advance(60);
     assert_eq!(busy.block_on(decide(&verifier, &clock, KID)), "keys_unavailable");
+    let reason = "the fetch did not end within 60 s".to_owned();
+    assert_eq!(verifier.key_status()[0].state, KeyState::Unavailable { reason });
     clock.advance(10);
     assert_eq!(busy.block_on(decide(&verifier, &clock, KID)), "accepted");
 }

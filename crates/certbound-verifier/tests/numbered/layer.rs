@@ -182,6 +182,19 @@ async fn grpc_has_its_own_statuses() {
     assert_eq!(call(grpc(), forbidden).await, (200, "7".to_owned()));
 }
 
+/// A proxy would read the status 200 of a refusal as an acceptance.
+#[tokio::test]
+async fn a_proxy_gets_no_refusal_in_the_style_of_grpc() {
+    let grpc = || layer().style(AnswerStyle::Grpc);
+    let auth = ForwardAuth::new(grpc());
+    let refused = async || auth.answer(&request(None).into_parts().0).await;
+    let first = refused().await;
+    assert_eq!(first.status(), 401);
+    assert!(first.headers().contains_key("www-authenticate"));
+    auth.replace(grpc());
+    assert_eq!(refused().await.status(), 401);
+}
+
 #[tokio::test]
 async fn a_proxy_that_asks_is_told_who_calls() {
     let ask = async |request: Request<Bytes>| {
