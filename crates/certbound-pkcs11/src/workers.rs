@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::atomic::{AtomicIsize, AtomicU8, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -175,12 +176,17 @@ impl<S> Shared<S> {
     }
 }
 
-/// Removes a thread from the count, also if its call panicked.
+/// Removes a thread from the count, also if its call panicked. If no thread is left, the callers of the waiting jobs get
+/// an error at once.
 struct Leaving<'a, S>(&'a Shared<S>);
 
 impl<S> Drop for Leaving<'_, S> {
     fn drop(&mut self) {
-        self.0.lock().threads -= 1;
+        let mut queue = self.0.lock();
+        queue.threads -= 1;
+        let without_thread = if queue.threads == 0 { mem::take(&mut queue.jobs) } else { VecDeque::new() };
+        drop(queue);
+        drop(without_thread);
         self.0.left.notify_all();
     }
 }
@@ -301,6 +307,28 @@ mod tests {
         // The thread may not be idle yet.
         drop(workers);
         assert_eq!(DROPPED.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn callers_that_wait_for_a_thread_that_panics_get_an_error() {
+        let workers = Arc::new(Workers::<()>::new(1, LONG));
+        let begun = Arc::new(Barrier::new(2));
+        let call = {
+            let (workers, begun) = (Arc::clone(&workers), Arc::clone(&begun));
+            std::thread::spawn(move || -> Result<(), NoResult> {
+                let shared = Arc::clone(&workers.shared);
+                workers.run(move |()| {
+                    begun.wait();
+                    while shared.lock().jobs.is_empty() {
+                        std::thread::yield_now();
+                    }
+                    panic!("on purpose")
+                })
+            })
+        };
+        begun.wait();
+        assert_eq!(workers.run(|()| 7), Err(NoResult::Failed));
+        assert_eq!(call.join().unwrap(), Err(NoResult::Failed));
     }
 
     #[test]

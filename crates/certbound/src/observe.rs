@@ -80,7 +80,7 @@ pub struct ObservedRequest {
     pub leg: Option<Leg>,
     /// The full URL.
     pub url: String,
-    /// The token endpoint, without a query.
+    /// The token endpoint, without the query parameters of the request.
     pub token_endpoint: String,
     /// The headers, in the order in which they are sent. The transport can add headers, for example `host`.
     pub headers: Vec<(String, String)>,
@@ -130,7 +130,7 @@ pub struct JwtPopReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JwtPop {
-    /// The token endpoint of the request, without a query.
+    /// The token endpoint of the request, without the query parameters of the request.
     pub token_endpoint: String,
     /// The URL of the request.
     pub request_uri: String,

@@ -144,6 +144,10 @@ fn query_attribute(uri: &mut Pkcs11Uri, name: &str, value: &str) -> Result<(), S
         "token" | "manufacturer" | "model" | "serial" | "slot-id" | "object" | "id" | "type" => {
             Err(format!("`{name}` belongs before `?`"))
         }
+        // The name can be a part of the PIN, so the error does not show it.
+        _ if matches!(uri.pin, Some(PinPlace::Value(_))) => {
+            Err("an attribute after `pin-value` is unknown; write `&` in a PIN as `%26`".into())
+        }
         _ => Err(unknown(name)),
     }
 }

@@ -289,14 +289,29 @@ fn assertion_type(proof: ClientProof<'_>) -> Option<&'static str> {
     [JWT_POP, JWT_BEARER].into_iter().find(|known| *known == found)
 }
 
-/// Appends the query parameters unchanged. `Options::check` has checked that they are printable.
+/// Appends the query parameters unchanged. `Options::check` has checked that they are printable. The endpoint of an OpenID
+/// issuer can have a query already (RFC 6749, section 3.2).
 fn with_query(url: &str, query: &[(String, String)]) -> String {
     let mut url = url.to_owned();
-    for (at, (name, value)) in query.iter().enumerate() {
-        url.push(if at == 0 { '?' } else { '&' });
+    for (name, value) in query {
+        url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str(name);
         url.push('=');
         url.push_str(value);
     }
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_parameters_follow_the_query_of_the_endpoint() {
+        let query = [("a", "b"), ("c", "d")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(with_query("https://idp.example/token", &query), "https://idp.example/token?a=b&c=d");
+        let with_own = with_query("https://idp.example/token?x=1", &query);
+        assert_eq!(with_own, "https://idp.example/token?x=1&a=b&c=d");
+        assert_eq!(with_query("https://idp.example/token", &[]), "https://idp.example/token");
+    }
 }

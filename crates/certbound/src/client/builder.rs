@@ -268,7 +268,7 @@ impl<C> ClientBuilder<C> {
             client_id,
             capabilities: self.capabilities,
             discovery: Discovery::new(),
-            validates_authority: self.validates_authority && self.instance_metadata.is_none(),
+            validates_authority: self.validates_authority,
             instance_metadata: self.instance_metadata,
             regions: self.regions.unwrap_or_else(|| match self.has_own_transport {
                 true => RegionDetector::new(),

@@ -105,7 +105,10 @@ impl Signing {
 /// Signs on a thread for blocking work: an RSA signature takes a millisecond, and longer with a key in hardware.
 pub(crate) async fn sign(signing: Signing) -> Result<Secret, Misuse> {
     let signed = tokio::task::spawn_blocking(move || signing.sign()).await;
-    signed.unwrap_or(Err(Misuse::Certificate(BindingCertificateError::KeyUnusable)))
+    signed.unwrap_or_else(|_| {
+        let reason = "the signer panicked, or the runtime is shutting down".into();
+        Err(Misuse::Certificate(BindingCertificateError::SignerFailed { reason }))
+    })
 }
 
 /// Parses the caller's own claims. The text must be a JSON object without any claim that the library writes.

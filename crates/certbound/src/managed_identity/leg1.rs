@@ -21,7 +21,7 @@ use crate::cache::Kind;
 use crate::certificate::{BindingCertificate, Blame};
 use crate::correlation::CorrelationId;
 use crate::credential::{AssertionRequest, BoundAssertion, Leg1, UnboundAssertions};
-use crate::error::{Error, Leg};
+use crate::error::{Error, Leg, Misuse};
 use crate::observe::{LegReport, Observer};
 use crate::span;
 
@@ -175,7 +175,7 @@ impl Leg1 for ManagedIdentity {
         binding: &BindingCertificate,
         request: &AssertionRequest,
     ) -> Result<BoundAssertion, Error> {
-        let options = options_of(request);
+        let options = options_of(request)?;
         self.machine().check_binds().map_err(blame(LEG))?;
         let certificate = match self.machine().find_certificate(binding.thumbprint()) {
             Some(certificate) => certificate,
@@ -185,27 +185,31 @@ impl Leg1 for ManagedIdentity {
     }
 }
 
-fn options_of(request: &AssertionRequest) -> Options {
-    Options {
+/// Returns the options of the request for an assertion. A platform takes no `fmi_path`.
+fn options_of(request: &AssertionRequest) -> Result<Options, Error> {
+    if request.fmi_path.is_some() {
+        return Err(Error::misuse(LEG, Misuse::NotForManagedIdentity));
+    }
+    Ok(Options {
         claims: request.claims.clone(),
         correlation_id: Some(request.correlation_id),
         observer: request.observer.clone(),
         ..Options::default()
-    }
+    })
 }
 
 /// The exchange without a binding, for Bearer tokens only. A Bearer token of the identity is the assertion.
 impl UnboundAssertions for ManagedIdentity {
     async fn assertion(&self, request: &AssertionRequest) -> Result<Arc<Secret>, Error> {
+        let (options, id) = (options_of(request)?, request.correlation_id);
         if self.machine().presents(Kind::Bearer) {
-            let (options, id) = (options_of(request), request.correlation_id);
             let certificate = self.machine().certificate(None, id).await.map_err(blame(LEG))?;
             let exchange = Some(&request.authority);
             let (_, (token, _)) = self.exchange(Kind::Bearer, certificate, &options, id, exchange).await?;
             return Ok(Arc::new(token.secret));
         }
         let audience = request.authority.exchange_uri().map_err(|error| Error::misuse(LEG, error))?;
-        let answer = bearer::token(self.machine(), audience, None, request.correlation_id).await;
+        let answer = bearer::token(self.machine(), audience, None, id).await;
         answer.map(|answer| Arc::new(answer.access_token)).map_err(blame(LEG))
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use certbound_https::{Limits, Proxy};
+use certbound_https::{Limits, Proxy, proxy_variable, with_scheme};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -147,10 +147,10 @@ impl NetworkBuilder {
     /// a usable trust store.
     pub fn build(self) -> Result<Network, NetworkError> {
         let proxy = match &self.proxy {
-            ProxySource::Environment => {
-                check_environment(|name| std::env::var_os(name))?;
-                Proxy::from_env()
-            }
+            ProxySource::Environment => match proxy_of(|name| std::env::var_os(name))? {
+                Some(url) => Proxy::at_with_exceptions(&url),
+                None => Proxy::default(),
+            },
             ProxySource::None => Proxy::default(),
             ProxySource::Url(url) => {
                 check_proxy(url).map_err(|()| NetworkError::Proxy { from: "the configuration" })?;
@@ -170,21 +170,13 @@ impl NetworkBuilder {
     }
 }
 
-/// The names of the proxy variables. In each pair the first variable that is set is used, as in curl. An empty value
-/// counts as no value of its pair.
-const PROXY_VARIABLES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
-
-/// Refuses an unusable proxy URL in the environment. The proxy matcher would ignore this URL, and requests would use no
-/// proxy.
-fn check_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), NetworkError> {
-    let set = PROXY_VARIABLES
-        .iter()
-        .filter_map(|pair| pair.iter().find_map(|name| variable(name).map(|value| (*name, value))));
-    // The second pair is used only if the first pair has no value.
-    let Some((from, url)) = set.into_iter().find(|(_, value)| !value.is_empty()) else { return Ok(()) };
-    let url = url.to_str().ok_or(NetworkError::Proxy { from })?;
-    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    check_proxy(&url).map_err(|()| NetworkError::Proxy { from })
+/// Returns the URL of the proxy that the environment names. The function refuses an unusable URL, because requests would
+/// use no proxy.
+fn proxy_of(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Option<String>, NetworkError> {
+    let Some((from, url)) = proxy_variable(variable) else { return Ok(None) };
+    let url = with_scheme(url.to_str().ok_or(NetworkError::Proxy { from })?).into_owned();
+    check_proxy(&url).map_err(|()| NetworkError::Proxy { from })?;
+    Ok(Some(url))
 }
 
 fn check_proxy(url: &str) -> Result<(), ()> {
@@ -242,10 +234,8 @@ fn read_roots(pem: &[u8]) -> Result<RootCertStore, NetworkError> {
 mod tests {
     use super::*;
 
-    fn check(set: &[(&str, &str)]) -> Result<(), NetworkError> {
-        check_environment(|name| {
-            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
-        })
+    fn proxy_of(set: &[(&str, &str)]) -> Result<Option<String>, NetworkError> {
+        super::proxy_of(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()))
     }
 
     #[test]
@@ -273,12 +263,15 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_cannot_be_used_is_not_passed_by() {
-        let usable =
-            ["", "http://proxy:3128", "http://user:p%40ss@proxy:3128/", "proxy:3128", "http://[::1]:80"];
+    fn a_proxy_that_cannot_be_used_is_an_error() {
+        let usable = ["http://proxy:3128", "http://user:p%40ss@proxy:3128/", "proxy:3128", "proxy:3128/"];
         for url in usable {
-            assert_eq!(check(&[("HTTPS_PROXY", url)]), Ok(()), "{url}");
+            let found = proxy_of(&[("HTTPS_PROXY", url)]).unwrap().unwrap();
+            let host = http::Uri::from_static("https://login.example/");
+            let proxy = Proxy::at_with_exceptions(&found).address_for(&host);
+            assert_eq!(proxy.as_deref(), Some("proxy:3128"), "{url}");
         }
+        assert_eq!(proxy_of(&[("HTTPS_PROXY", "http://[::1]:80")]).map(|it| it.is_some()), Ok(true));
         let unusable = [
             "garbage://",
             "socks5://proxy:1080",
@@ -289,16 +282,16 @@ mod tests {
         ];
         for url in unusable {
             for from in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-                assert_eq!(check(&[(from, url)]), Err(NetworkError::Proxy { from }), "{url}");
+                assert_eq!(proxy_of(&[(from, url)]), Err(NetworkError::Proxy { from }), "{url}");
             }
         }
-        assert_eq!(check(&[]), Ok(()));
-        assert_eq!(check(&[("HTTPS_PROXY", "http://proxy:1"), ("ALL_PROXY", "socks5://x")]), Ok(()));
-        assert_eq!(
-            check(&[("HTTPS_PROXY", ""), ("https_proxy", "garbage://")]),
-            Ok(()),
-            "the same as in curl"
-        );
-        assert!(check(&[("HTTPS_PROXY", ""), ("ALL_PROXY", "socks5://x")]).is_err());
+        let first = proxy_of(&[("HTTPS_PROXY", "http://proxy:1"), ("ALL_PROXY", "socks5://x")]);
+        assert_eq!(first, Ok(Some("http://proxy:1".to_owned())));
+        for none in [&[][..], &[("HTTPS_PROXY", "")], &[("HTTPS_PROXY", ""), ("https_proxy", "garbage://")]] {
+            assert_eq!(proxy_of(none), Ok(None), "{none:?}");
+        }
+        // A client of a web server can set this variable of a CGI program.
+        assert_eq!(proxy_of(&[("HTTP_PROXY", "http://evil:1"), ("REQUEST_METHOD", "GET")]), Ok(None));
+        assert!(proxy_of(&[("HTTPS_PROXY", ""), ("ALL_PROXY", "socks5://x")]).is_err());
     }
 }

@@ -181,6 +181,18 @@ async fn metadata_of_ones_own_says_where_requests_go() {
     assert!(transport.seen().is_empty());
 }
 
+/// The metadata says nothing about AD FS, so its host is still checked before a credential is sent to it.
+#[tokio::test]
+async fn metadata_of_ones_own_does_not_replace_the_check_of_an_ad_fs_host() {
+    let transport = AnsweringTransport::with_tokens();
+    let metadata = InstanceMetadata::parse(METADATA.as_bytes()).unwrap();
+    let builder = builder(at("https://fs.contoso.com/adfs"), &transport).with_instance_metadata(metadata);
+    let client = builder.with_secret(Secret::new("s")).build().unwrap();
+    let refused = client.bearer_token(&vault()).await.unwrap_err();
+    assert_eq!(refused.code(), "invalid_authority");
+    assert!(transport.only().url.starts_with("https://fs.contoso.com/.well-known/webfinger?"));
+}
+
 #[test]
 fn an_application_of_microsofts_directories_has_a_guid() {
     let transport = AnsweringTransport::with_tokens();

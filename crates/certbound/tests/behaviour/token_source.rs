@@ -1,6 +1,7 @@
 //! Any source of tokens behind one trait, with a credential that is chosen at run time.
 
 use certbound::cache::Source;
+use certbound::error::Leg;
 use certbound::managed_identity::IdentityId;
 use certbound::{AnyClient, Client, ResourceScope, Secret, TokenSource, UnixTime};
 use certbound_testkit::Pair;
@@ -70,4 +71,22 @@ async fn a_managed_identity_refuses_options_that_the_platform_decides() {
     }
     assert!(pair.emulator().journal().is_empty());
     acquire().claims("{}").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_managed_identity_as_leg_1_refuses_an_fmi_path() {
+    let pair = Pair::new();
+    let identity = || pair.managed_identity(IdentityId::System).build().unwrap();
+    let (scope, target) = (vault(), || pair.builder(builtin::TARGET_APP));
+    let bound = target().with_assertions(identity()).build().unwrap();
+    let unbound = target().with_unbound_assertions(identity()).build().unwrap();
+    let errors = [
+        bound.bound_token(&scope).assertion_fmi_path("a").await.unwrap_err(),
+        unbound.bearer_token(&scope).assertion_fmi_path("a").await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.code(), "option_not_for_managed_identity");
+        assert_eq!(error.leg(), Some(Leg::One));
+    }
+    bound.bound_token(&scope).await.unwrap();
 }

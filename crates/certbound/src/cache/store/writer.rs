@@ -87,15 +87,14 @@ impl Writer {
 
     /// Removes an entry as [`Writer::remove`] does. From now on, the entry that the store had at `now` is not used.
     pub(super) fn forget(self: &Arc<Self>, name: StoreKey, now: UnixTime) {
-        {
-            let mut jobs = self.jobs();
-            jobs.forgotten.insert(name);
-            if jobs.forgotten.len() > FORGOTTEN {
-                jobs.forgotten.clear();
-                jobs.ignored_until = jobs.ignored_until.max(Some(now));
-            }
+        let mut jobs = self.jobs();
+        jobs.forgotten.insert(name);
+        if jobs.forgotten.len() > FORGOTTEN {
+            jobs.forgotten.clear();
+            jobs.ignored_until = jobs.ignored_until.max(Some(now));
         }
-        self.remove(name);
+        // Without a common lock, the end of a running save could remove the name from `forgotten`.
+        self.add_to(jobs, name, Job::Remove);
     }
 
     /// Returns the token that waits to be saved under this name.
@@ -120,7 +119,10 @@ impl Writer {
     }
 
     fn add(self: &Arc<Self>, name: StoreKey, job: Job) {
-        let mut jobs = self.jobs();
+        self.add_to(self.jobs(), name, job);
+    }
+
+    fn add_to(self: &Arc<Self>, mut jobs: MutexGuard<'_, Jobs>, name: StoreKey, job: Job) {
         jobs.last += 1;
         let job = (jobs.last, job);
         if jobs.by_name.insert(name, job).is_none() {
