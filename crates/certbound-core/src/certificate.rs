@@ -218,6 +218,7 @@ pub enum CertificateError {
         "the chain has {length} certificates; at most {} certificates are accepted",
         CertificateChain::MAX_LENGTH
     )]
+    #[strum(props(fix = "put only the leaf and its issuers into the file, at most 16 certificates"))]
     TooLong {
         /// The number of certificates.
         length: usize,
@@ -244,6 +245,7 @@ impl CertificateError {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        "export the certificate again, followed by the certificates of its issuers"
+        self.get_str("fix")
+            .unwrap_or("export the certificate again, followed by the certificates of its issuers")
     }
 }

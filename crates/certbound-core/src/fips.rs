@@ -26,7 +26,7 @@ impl NotFips {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        "build the program again with the feature fips, or use a build without FIPS"
+        "link the FIPS module of AWS-LC and allow only FIPS algorithms in the TLS configuration, or build without the feature `fips`"
     }
 }
 

@@ -69,7 +69,7 @@ impl fmt::Display for TenantId {
 #[non_exhaustive]
 pub enum TenantError {
     /// The string names many tenants.
-    #[error("`{tenant}` names many tenants, but exactly one tenant issues a certificate-bound token")]
+    #[error("`{tenant}` names many tenants, but a tenant of one organization is needed")]
     #[strum(props(code = "missing_tenanted_authority"))]
     Tenantless {
         /// `common` or `organizations`.

@@ -10,7 +10,7 @@ use crate::time::{UnixTime, in_words};
 pub enum Untrusted {
     /// The certificate, or a certificate of its issuers, has expired.
     #[error(
-        "the server's certificate is not trusted: it was valid until {not_after} and expired {} ago; the clock shows {now}",
+        "the server's certificate is not trusted: the certificate, or a certificate of its issuers, was valid until {not_after} and expired {} ago; the clock shows {now}",
         in_words(.now.since(*.not_after))
     )]
     #[strum(props(
@@ -24,7 +24,7 @@ pub enum Untrusted {
     },
     /// The certificate, or a certificate of its issuers, is not valid yet.
     #[error(
-        "the server's certificate is not trusted: it becomes valid at {not_before}, in {}; the clock shows {now}",
+        "the server's certificate is not trusted: the certificate, or a certificate of its issuers, becomes valid at {not_before}, in {}; the clock shows {now}",
         in_words(.not_before.since(*.now))
     )]
     #[strum(props(
@@ -119,12 +119,12 @@ mod tests {
         for (reason, text, fix) in [
             (
                 Untrusted::Expired { not_after: now.minus(days(35)), now },
-                "it was valid until 2026-06-20T17:20:00Z and expired 35 days ago; the clock shows 2026-07-25T17:20:00Z",
+                "the certificate, or a certificate of its issuers, was valid until 2026-06-20T17:20:00Z and expired 35 days ago; the clock shows 2026-07-25T17:20:00Z",
                 "must renew the certificate",
             ),
             (
                 Untrusted::NotYetValid { not_before: now.plus(days(1)), now },
-                "it becomes valid at 2026-07-26T17:20:00Z, in 1 day; the clock shows 2026-07-25T17:20:00Z",
+                "the certificate, or a certificate of its issuers, becomes valid at 2026-07-26T17:20:00Z, in 1 day; the clock shows 2026-07-25T17:20:00Z",
                 "clock",
             ),
             (other(&["other.example"]), "it is for other.example, not for localhost", "host name"),

@@ -195,7 +195,7 @@ mod tests {
                     not_after: seconds(1_785_000_000),
                 },
                 leaf.der(),
-                "it was valid until 2026-07-25T17:20:00Z and expired 1 day ago; the clock shows 2026-07-26T17:20:00Z",
+                "the certificate, or a certificate of its issuers, was valid until 2026-07-25T17:20:00Z and expired 1 day ago; the clock shows 2026-07-26T17:20:00Z",
             ),
             (
                 CertificateError::NotValidYetContext {
@@ -203,7 +203,7 @@ mod tests {
                     not_before: seconds(1_785_086_400),
                 },
                 leaf.der(),
-                "it becomes valid at 2026-07-26T17:20:00Z, in 1 day; the clock shows 2026-07-25T17:20:00Z",
+                "the certificate, or a certificate of its issuers, becomes valid at 2026-07-26T17:20:00Z, in 1 day; the clock shows 2026-07-25T17:20:00Z",
             ),
             (
                 CertificateError::NotValidForName,

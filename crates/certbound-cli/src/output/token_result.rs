@@ -166,7 +166,7 @@ impl<'a> TokenResult<'a> {
         }
         row("endpoint", &self.endpoint);
         if told || self.region.is_some() {
-            let source = self.region_source.map(|source| format!(" (detected by {source})"));
+            let source = self.region_source.map(|source| format!(" (read from {source})"));
             let region = self.region.as_deref().unwrap_or("none (global endpoint)");
             row("region", &format!("{region}{}", source.unwrap_or_default()));
         }

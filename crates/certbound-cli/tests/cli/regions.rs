@@ -44,7 +44,7 @@ fn it_is_detected_under_emulator_run() {
     );
     assert!(token["endpoint"].as_str().unwrap().starts_with("https://westus3.mtlsauth.microsoft.com/"));
     let told = stderr(&output);
-    assert!(told.contains("Region westus3: detected by the metadata service\n"), "{told}");
+    assert!(told.contains("Region westus3: read from the metadata service\n"), "{told}");
 }
 
 #[test]

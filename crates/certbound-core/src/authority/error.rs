@@ -10,7 +10,7 @@ use strum::EnumProperty as _;
 pub enum AuthorityUrlError {
     /// The text is not an absolute URL with a plain host name, or a URL parser would change it.
     #[error(
-        "`{shown}` is not the URL of an authority: it has no plain host name, or a URL parser would change it"
+        "`{shown}` is not the URL of an authority: it has no plain host name, or it is not in the normal form of a URL"
     )]
     #[strum(props(code = "authority_invalid"))]
     #[strum(props(

@@ -183,7 +183,7 @@ const TABLE: &[Aadsts] = &[
         .caused_by(&["an administrator disabled the application"]),
     row(50_012, "invalid_client", 401,
         "client authentication failed",
-        "check the credential")
+        "register the certificate, secret or federated credential with the application")
         .caused_by(&["the application has no credential of this kind"]),
     row(90_002, "invalid_request", 400,
         "the tenant was not found",

@@ -28,7 +28,7 @@ const ENTRIES: &[Entry] = &[
         &["--tenant or AZURE_TENANT_ID differs from the tenant at the end of --authority"],
         "name the tenant once"),
     entry("tenant_override_not_supported", CLIENT_AND_COMMAND,
-        "the request names a tenant, but the authority has no tenants",
+        "the request names a tenant, but the tenant of this kind of authority cannot be chosen by a request",
         &["the authority is an AD FS, a B2C or an OpenID issuer, which has no other tenants"],
         "leave the tenant out, or use an Entra authority"),
     entry("authority_invalid", CLIENT,

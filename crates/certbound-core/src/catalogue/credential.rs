@@ -64,7 +64,7 @@ const ENTRIES: &[Entry] = &[
     entry("assertion_without_expiry", CLIENT,
         "the assertion has no `exp`, so its lifetime is unknown",
         &["the assertion was not made by the token service"],
-        "get the assertion from the token service again"),
+        "use the access token of Leg 1 (`certbound assertion`) as the assertion"),
     entry("assertion_not_bound", CLIENT,
         "the assertion is not bound to a certificate",
         &["Leg 1 requested a Bearer token", "the platform of Leg 1 cannot bind tokens"],

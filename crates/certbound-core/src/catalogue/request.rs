@@ -11,9 +11,9 @@ const ENTRIES: &[Entry] = &[
         &["one acquisition has `.force_refresh()` and `.rejected(..)`"],
         "use one of the two options"),
     entry("invalid_json_claims_format", CLIENT,
-        "the claims of a challenge are not a JSON object",
+        "the claims challenge or the client's own claims are not a JSON object",
         &["the value of the challenge was not decoded from base64", "the text was changed"],
-        "decode the challenge of the resource from base64, and pass the result unchanged"),
+        "decode the challenge of the resource from base64, and pass the result unchanged; give the client's own claims as a JSON object"),
     entry("invalid_query_parameter", CLIENT,
         "a query parameter cannot be added to the token endpoint",
         &[

@@ -110,7 +110,7 @@ impl MachineError {
         // An empty JSON object gives no reason, like an empty body.
         let says_nothing = body.is_empty() || (members.is_empty() && json::parse_object(body).is_ok());
         let message = message.unwrap_or_else(|| match says_nothing {
-            true => "the response has no reason".to_owned(),
+            true => "the response names no reason".to_owned(),
             false => plain.body.clone(),
         });
         let message = one_line(&message);
@@ -216,7 +216,7 @@ impl MalformedMachineAnswer {
 
     /// Returns advice on how to fix the error.
     pub fn fix(&self) -> &'static str {
-        self.get_str("fix").unwrap_or("contact the platform's support, and give the correlation id")
+        self.get_str("fix").unwrap_or("contact the platform's support, and give this message and its time")
     }
 }
 
@@ -306,8 +306,8 @@ mod tests {
             ),
             (r#"{"error":{"code":"AudienceNotSupported","message":"no"}}"#, "AudienceNotSupported", "no"),
             (r#"{"message":"busy","correlationId":"c"}"#, "", "busy"),
-            ("", "", "the response has no reason"),
-            ("{}", "", "the response has no reason"),
+            ("", "", "the response names no reason"),
+            ("{}", "", "the response names no reason"),
             ("<html>", "", "<html>"),
             (r#"{"error":7}"#, "", r#"{"error":7}"#),
             // Some platforms repeat the token that they received.

@@ -83,7 +83,7 @@ pub enum DetectionFailure {
         shown: String,
     },
     /// The detection ended without a result: the code that it called panicked, or its runtime was shut down.
-    #[error("the detection was interrupted")]
+    #[error("the detection ended without a result: its code panicked, or its runtime was shut down")]
     Interrupted,
 }
 
@@ -161,8 +161,8 @@ impl RegionOutcome {
 impl fmt::Display for RegionOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self, self.source(), self.reason()) {
-            (_, Some(RegionSource::MetadataService), _) => f.write_str("detected by the metadata service"),
-            (_, Some(variable), _) => write!(f, "detected by {variable}"),
+            (_, Some(RegionSource::MetadataService), _) => f.write_str("read from the metadata service"),
+            (_, Some(variable), _) => write!(f, "read from {variable}"),
             (Self::NotDetected { .. }, _, Some(reason)) => write!(f, "not detected: {reason}"),
             (_, _, Some(reason)) => f.write_str(&reason),
             (Self::Named, _, _) => f.write_str("named"),
@@ -211,7 +211,7 @@ mod tests {
         for (outcome, name, text) in [
             (RegionOutcome::NotUsed, "not_used", "not used"),
             (RegionOutcome::Named, "named", "named"),
-            (detected, "detected", "detected by REGION_NAME"),
+            (detected, "detected", "read from REGION_NAME"),
             (failed, "not_detected", "not detected: the metadata service answered with status 404"),
             (unreachable, "unreachable", "the host of the region eastus cannot be reached: refused"),
         ] {

@@ -315,11 +315,7 @@ async fn another_host_and_own_metadata_are_refused_beside_a_region_that_is_detec
 async fn a_refusal_says_how_the_region_was_determined() {
     let pair = Pair::new();
     for (answer, name, parts) in [
-        (
-            (200, "eastus"),
-            "detected",
-            ["region eastus (detected by the metadata service)", "eastus.mtlsauth"],
-        ),
+        ((200, "eastus"), "detected", ["region eastus (read from the metadata service)", "eastus.mtlsauth"]),
         (
             (404, ""),
             "not_detected",
