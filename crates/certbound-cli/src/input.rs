@@ -65,6 +65,6 @@ mod tests {
         assert_eq!(read(&b"1234"[..], 9, 4).map(|bytes| bytes.to_vec()), Ok(b"1234".to_vec()));
         assert_eq!(read(&b"12345"[..], 0, 4).unwrap_err(), "it is larger than 4 bytes");
         assert!(file(Path::new("/dev/zero"), 1000).is_err());
-        assert!(text(Path::new("-"), b"\xff").unwrap_err().to_string().starts_with("cannot read stdin: "));
+        assert!(text(Path::new("-"), b"\xff").unwrap_err().to_string().starts_with("stdin cannot be read: "));
     }
 }

@@ -13,7 +13,7 @@ pub(crate) enum Usage {
     #[error("--tenant {flag} differs from the authority's tenant {authority}")]
     #[strum(props(code = "tenant_conflict", fix = "give the tenant either by --tenant or in the authority"))]
     TwoTenants { authority: String, flag: String },
-    #[error("an authority of the kind {kind} has no tenants")]
+    #[error("the tenant of an authority of the kind {kind} cannot be chosen by a request")]
     #[strum(props(code = "tenant_override_not_supported", fix = "leave --tenant and --leg1-tenant out"))]
     NoTenantToChoose { kind: certbound::authority::AuthorityKind },
     #[error("no client id is given")]
@@ -124,7 +124,7 @@ pub(crate) enum Usage {
         fix = "give the certificate as a file, and `tpm:HANDLE` as its key: --certificate-key, --leg1-certificate-key"
     ))]
     TpmHasNoCertificate,
-    #[error("cannot read {path}: {reason}")]
+    #[error("{path} cannot be read: {reason}")]
     #[strum(props(code = "file_unreadable", fix = "check the path and that this user may read it"))]
     Unreadable { path: String, reason: String },
     #[error("no scope is given, and certbound has no default scope for the host {host}")]
@@ -226,7 +226,7 @@ pub(crate) enum Usage {
     NotLoopback(SocketAddr),
     #[error("--imds-listen: {0}")]
     MetadataAddress(certbound_emulator::serve::MetadataAddressError),
-    #[error("cannot listen on {address}: {reason}")]
+    #[error("the server cannot listen on {address}: {reason}")]
     #[strum(props(code = "listen_failed", fix = "choose another address or port; port 0 takes a free port"))]
     Listen { address: String, reason: String },
     #[error("{reason}")]
@@ -235,7 +235,7 @@ pub(crate) enum Usage {
         fix = "install a build with `cargo install certbound-cli --features openssl`, or remove late_certificate from the world"
     ))]
     LateCertificate { reason: String },
-    #[error("cannot listen on unix:{path}: {reason}")]
+    #[error("the server cannot listen on unix:{path}: {reason}")]
     #[strum(props(code = "listen_failed"))]
     #[strum(props(
         fix = "choose a path of at most 100 bytes in a directory that this user can write to; if a server already uses the path, stop this server"

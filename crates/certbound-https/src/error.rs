@@ -25,7 +25,7 @@ pub enum Error {
         proxy: Option<String>,
     },
     /// The name was not found, or the server could not be reached.
-    #[error("cannot connect: {reason}")]
+    #[error("the connection failed: {reason}")]
     Connect {
         /// The error message of the system.
         #[source]

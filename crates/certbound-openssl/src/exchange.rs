@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use certbound::error::{TlsAlert, TransportError, Untrusted};
+use certbound::error::{KeyError, TlsAlert, TransportError, Untrusted};
 use certbound::transport::Dialer;
 use certbound_core::cause::Cause;
 use http::header::HOST;
@@ -111,7 +111,12 @@ impl Talk<'_> {
     }
 
     fn not_presented(&self, reason: NotPresented) -> TransportError {
-        let reason = Cause::new(reason);
+        let reason = match reason {
+            NotPresented::NoSignature => {
+                Cause::new(KeyError::new(reason).with_fix("use a certificate with an RSA key or a P-256 key"))
+            }
+            _ => Cause::new(reason),
+        };
         TransportError::CertificateNotRequestedLate { host: self.host.to_owned(), reason }
     }
 

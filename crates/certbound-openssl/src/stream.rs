@@ -32,7 +32,9 @@ pub(crate) enum NotPresented {
     Resumed,
     #[error("the server renegotiated TLS and did not request the client certificate")]
     NotRequested,
-    #[error("the server requested the client certificate, but accepts no signature algorithm of its key")]
+    #[error(
+        "the server requested the client certificate, but accepts no signature algorithm that the certificate's key supports"
+    )]
     NoSignature,
 }
 

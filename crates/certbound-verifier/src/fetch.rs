@@ -28,7 +28,7 @@ pub enum FetchError {
     #[error("the URL is not an absolute https URL")]
     NotHttps,
     /// The name could not be resolved, or the connection to the host or the proxy failed.
-    #[error("cannot connect: {reason}")]
+    #[error("the connection failed: {reason}")]
     Connect {
         /// The reason.
         reason: String,
@@ -60,7 +60,7 @@ pub enum FetchError {
         seconds: u64,
     },
     /// The status is not 200. Redirects are not followed.
-    #[error("the status is {status} instead of 200")]
+    #[error("the server answered with status {status} instead of 200")]
     Status {
         /// The status of the response.
         status: u16,

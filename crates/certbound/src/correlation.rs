@@ -46,5 +46,5 @@ impl FromStr for CorrelationId {
 
 /// The error for a text that is not a GUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a correlation id is a GUID, such as 2c7f0f0e-2b73-4f0c-9b1e-0b7d7a2f7c11")]
+#[error("the text is not a correlation id, which is a GUID such as 2c7f0f0e-2b73-4f0c-9b1e-0b7d7a2f7c11")]
 pub struct NotACorrelationId;

@@ -263,7 +263,7 @@ fn no_metadata_service_is_an_error_with_both_reasons() {
     const CODE: &str = "managed_identity_all_sources_unavailable";
     let nobody = capabilities(NOWHERE, &[], &["-o", "json"]);
     assert_eq!(refusal(&nobody), (3, CODE.to_owned()));
-    assert_eq!(stderr(&nobody).matches("cannot connect").count(), 2, "{}", stderr(&nobody));
+    assert_eq!(stderr(&nobody).matches("the connection failed").count(), 2, "{}", stderr(&nobody));
     let another = capabilities(&answering(|_| 403), &[], &["-o", "json"]);
     assert_eq!(refusal(&another), (1, CODE.to_owned()));
     assert_eq!(stderr(&another).matches("status 403").count(), 2, "{}", stderr(&another));

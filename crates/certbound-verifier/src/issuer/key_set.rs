@@ -55,7 +55,10 @@ pub enum KeySetError {
         count: usize,
     },
     /// No key of the document can verify signatures.
-    #[error("the key set has {count} keys, but no key can verify signatures")]
+    #[error(
+        "the key set has {count} {}, but no key can verify signatures",
+        if *.count == 1 { "key" } else { "keys" }
+    )]
     NoneUsable {
         /// The number of keys.
         count: usize,

@@ -68,7 +68,7 @@ impl<'a, T> Acquire<'a, T> {
     /// Requests the token from a tenant other than the client's, for a multi-tenant application.
     ///
     /// # Errors
-    /// When awaited: `tenant_override_not_supported`, if the client's kind of authority has no tenants.
+    /// When awaited: `tenant_override_not_supported`, if the client's authority is of a kind whose tenant cannot be chosen.
     pub fn tenant(mut self, tenant: TenantId) -> Self {
         self.option().extras.tenant = Some(tenant);
         self

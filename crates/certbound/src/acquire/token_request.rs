@@ -234,15 +234,7 @@ impl Exchange<'_> {
         let is_observed = !self.observers().is_empty();
         let observed = is_observed.then(|| self.observed(&url, &headers, request, attempt));
         let http = http::Request::post(url).body(Bytes::from_owner(request.encode()));
-        let mut http = http.map_err(|_| {
-            Error::misuse(
-                self.leg,
-                Misuse::QueryParameter {
-                    name: "(one of the query parameters)".to_owned(),
-                    reason: Misuse::NOT_OF_A_URL,
-                },
-            )
-        })?;
+        let mut http = http.map_err(|_| Error::misuse(self.leg, Misuse::QueryNotOfAUrl))?;
         http.headers_mut().reserve(headers.len() + 1);
         http.headers_mut().extend(headers);
         Ok((http, observed))

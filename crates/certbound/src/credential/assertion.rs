@@ -134,13 +134,15 @@ impl fmt::Debug for BoundAssertion {
 fn check_audience(claims: &Claims) -> Result<(), AssertionError> {
     let audiences = claims.audiences();
     let for_exchange = |audience: &&str| exchange_uris().any(|uri| uri == *audience) || is_guid(audience);
-    if audiences.is_empty() || !audiences.iter().all(for_exchange) {
-        let found = audiences
-            .first()
-            .map_or_else(String::new, |audience| one_line(audience).chars().take(128).collect());
-        return Err(AssertionError::WrongAudience { found });
+    if audiences.is_empty() {
+        return Err(AssertionError::NoAudience);
     }
-    Ok(())
+    match audiences.iter().find(|&audience| !for_exchange(audience)) {
+        Some(other) => {
+            Err(AssertionError::WrongAudience { found: one_line(other).chars().take(128).collect() })
+        }
+        None => Ok(()),
+    }
 }
 
 fn is_guid(text: &&str) -> bool {

@@ -85,7 +85,7 @@ impl UnboundAssertions for AssertionFile {
 
 /// The reason why the file cannot be used. [`Cause`] writes the text of the source after the text of this error.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}")]
+#[error("{path} cannot be read")]
 struct Unreadable {
     path: String,
     #[source]

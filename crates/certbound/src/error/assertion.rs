@@ -29,20 +29,27 @@ pub enum AssertionError {
     #[strum(props(code = "assertion_not_jwt"))]
     #[strum(props(fix = "configure the token service to issue assertions as signed JWTs"))]
     Unreadable,
-    /// The assertion's audience is not the token-exchange audience.
+    /// The assertion has no valid `aud`.
+    #[error("the assertion has no valid audience (`aud`)")]
+    #[strum(props(code = "assertion_wrong_audience"))]
+    #[strum(props(
+        fix = "get the assertion by Leg 1 (`certbound assertion`), which requests the token-exchange audience"
+    ))]
+    NoAudience,
+    /// An audience of the assertion is not the token exchange.
     #[error("the assertion's audience is `{found}` instead of the token-exchange audience")]
     #[strum(props(code = "assertion_wrong_audience"))]
     #[strum(props(
         fix = "get the assertion by Leg 1 (`certbound assertion`), which requests the token-exchange audience"
     ))]
     WrongAudience {
-        /// The audience of the assertion, shortened.
+        /// The first audience that is not the token exchange, shortened.
         found: String,
     },
-    /// The assertion has no `exp`.
-    #[error("the assertion has no expiry (`exp`)")]
+    /// The assertion has no valid `exp`.
+    #[error("the assertion has no valid expiry (`exp`)")]
     #[strum(props(code = "assertion_without_expiry"))]
-    #[strum(props(fix = "obtain the assertion from the token service again"))]
+    #[strum(props(fix = "use the access token of Leg 1 (`certbound assertion`) as the assertion"))]
     NoExpiry,
     /// The assertion has no `cnf`.
     #[error("the assertion is not bound to a certificate (no `cnf`)")]
@@ -53,7 +60,10 @@ pub enum AssertionError {
     NotBound,
     /// The assertion's `cnf` is not a certificate binding.
     #[error("the assertion's confirmation claim (`cnf`) is not a certificate binding")]
-    #[strum(props(code = "confirmation_invalid", fix = "obtain the assertion from the token service again"))]
+    #[strum(props(code = "confirmation_invalid"))]
+    #[strum(props(
+        fix = "obtain the assertion again; if it has the same claim, report the error to the service"
+    ))]
     BadConfirmation,
     /// The assertion is bound to a certificate other than the given certificate.
     #[error(

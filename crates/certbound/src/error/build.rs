@@ -20,7 +20,10 @@ pub enum BuildError {
     },
     /// The secret is empty.
     #[error("the client secret is empty")]
-    #[strum(props(code = "client_secret_empty", fix = "give the secret's value, not its id"))]
+    #[strum(props(code = "client_secret_empty"))]
+    #[strum(props(
+        fix = "give the value of the client secret; check that the variable or file for it is not empty"
+    ))]
     EmptySecret,
     /// The instance metadata does not contain the authority's host.
     #[error(transparent)]

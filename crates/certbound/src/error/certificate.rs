@@ -24,7 +24,7 @@ pub enum BindingCertificateError {
         error: Box<Self>,
     },
     /// The file could not be read.
-    #[error("cannot read {path}: {reason}")]
+    #[error("{path} cannot be read: {reason}")]
     #[strum(props(code = "certificate_file_unreadable"))]
     #[strum(props(fix = "check the path and that this user may read it"))]
     Unreadable {
@@ -176,6 +176,7 @@ impl BindingCertificateError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::InFile { error, .. } => error.fix(),
+            Self::Certificate(error @ CertificateError::TooLong { .. }) => error.fix(),
             Self::SignerFailed { reason } => fix_of_signer(reason),
             _ => self.get_str("fix").unwrap_or_default(),
         }

@@ -28,7 +28,10 @@ impl fmt::Display for KeyStrength {
 
 /// Returns the advice for the error of a signer: the key store's own advice, or else general advice.
 pub(super) fn fix_of_signer(cause: &Cause) -> &'static str {
-    cause.find::<KeyError>().and_then(KeyError::fix).unwrap_or("see the signer's own error")
+    cause
+        .find::<KeyError>()
+        .and_then(KeyError::fix)
+        .unwrap_or("remove the cause that the signer names in this message")
 }
 
 /// Returns whether the error of a signer is transient. By default it is transient. The loss of a handle is always

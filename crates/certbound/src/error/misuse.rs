@@ -71,9 +71,11 @@ pub enum Misuse {
     ))]
     ForceAndRejected,
     /// Claims that must be merged are not a JSON object.
-    #[error("the claims challenge is not a JSON object")]
+    #[error("the claims challenge or the client's own claims are not a JSON object")]
     #[strum(props(code = "invalid_json_claims_format"))]
-    #[strum(props(fix = "decode the challenge of the resource from base64, and pass the result unchanged"))]
+    #[strum(props(
+        fix = "decode the challenge of the resource from base64, and pass the result unchanged; give the client's own claims as a JSON object"
+    ))]
     ClaimsNotJson,
     /// `.query(..)` got a name or a value that cannot be part of a URL, or a name that is reserved for the library.
     #[error("the query parameter `{name}` cannot be added to the token endpoint: {reason}")]
@@ -87,6 +89,13 @@ pub enum Misuse {
         /// The reason why the parameter cannot be added.
         reason: &'static str,
     },
+    /// The URL with the parameters of `.query(..)` is not a URL. The parameter at fault is not known.
+    #[error("a query parameter cannot be added to the token endpoint: {}", Misuse::NOT_OF_A_URL)]
+    #[strum(props(code = "invalid_query_parameter"))]
+    #[strum(props(
+        fix = "use printable characters that are allowed in the query of a URL, and shorter values"
+    ))]
+    QueryNotOfAUrl,
     /// A bound token was requested, but there is no certificate to bind it to.
     #[error("a bound token needs a certificate, but this credential has no certificate")]
     #[strum(props(code = "mtls_certificate_not_provided"))]
@@ -138,7 +147,7 @@ pub enum Misuse {
         length: usize,
     },
     /// `.tenant(..)` was used with an authority whose tenant cannot be chosen.
-    #[error("an authority of the kind {kind} has no tenants")]
+    #[error("the tenant of an authority of the kind {kind} cannot be chosen by a request")]
     #[strum(props(code = "tenant_override_not_supported", fix = "leave the tenant out"))]
     NoTenantToChoose {
         /// The kind of the client's authority.
@@ -204,7 +213,9 @@ pub enum Misuse {
     /// A token must not be sent with this request to a resource.
     #[error("the request cannot be sent to a resource: {reason}")]
     #[strum(props(code = "invalid_resource_request"))]
-    #[strum(props(fix = "send an absolute https:// URL without an Authorization header"))]
+    #[strum(props(
+        fix = "send an absolute https:// URL without a user name, not by CONNECT; leave out the headers that the client writes (Authorization, Host, Content-Length, Connection)"
+    ))]
     ResourceRequest {
         /// The fault of the request.
         reason: String,
@@ -238,6 +249,10 @@ impl Misuse {
             Self::Endpoint(error) => error.fix(),
             Self::CertificateNotValidNow(error) => error.fix(),
             Self::Scope(error) => error.fix(),
+            Self::AuthorityHost {
+                kind: AuthorityKind::B2c | AuthorityKind::Adfs | AuthorityKind::Dsts,
+                ..
+            } => "build a client for each host",
             Self::InstanceMetadata(error) => error.fix(),
             Self::ExchangeAudience(error) => error.fix(),
             _ => self.get_str("fix").unwrap_or_default(),

@@ -100,7 +100,7 @@ pub enum PeerMisbehaved {
     #[error("the token is bound to the certificate {found}, but the client uses {expected}")]
     #[strum(props(code = "bound_to_another"))]
     #[strum(props(
-        fix = "do not use the token; a proxy between this program and the service may present a different certificate"
+        fix = "find out whether a proxy between this program and the service presents a different certificate"
     ))]
     BoundToAnother {
         /// The client's certificate.
@@ -110,8 +110,7 @@ pub enum PeerMisbehaved {
     },
     /// The token's `cnf` is not a certificate binding.
     #[error("the token's confirmation claim is not a certificate binding: {0}")]
-    #[strum(props(code = "confirmation_invalid"))]
-    #[strum(props(fix = "do not use the token; report the error to the service"))]
+    #[strum(props(code = "confirmation_invalid", fix = "report the error to the service"))]
     BadConfirmation(String),
     /// The assertion from Leg 1 is not bound to a certificate.
     #[error("the assertion from Leg 1 is not bound to any certificate")]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use certbound_core::managed_identity::{MachineError, MachineSource, MalformedMachineAnswer, SourceError};
 use certbound_core::own_secrets::OwnSecrets;
+use certbound_core::retry_after::whole_seconds;
 use strum::EnumProperty as _;
 
 use super::WAIT;
@@ -130,7 +131,8 @@ pub enum PlatformError {
     },
     /// The attestation hook returned no attestation.
     #[error("the key could not be attested: {reason}")]
-    #[strum(props(code = "attestation_failed", fix = "see the attestation hook's own error"))]
+    #[strum(props(code = "attestation_failed"))]
+    #[strum(props(fix = "remove the cause that the attestation hook names in this message"))]
     Attestation {
         /// The reason why there is no attestation.
         reason: String,
@@ -138,7 +140,9 @@ pub enum PlatformError {
     /// The challenge of an Arc agent cannot be answered.
     #[error("the agent's challenge cannot be answered: {reason}")]
     #[strum(props(code = "managed_identity_request_failed"))]
-    #[strum(props(fix = "run the program as a user that may read the agent's tokens (group himds)"))]
+    #[strum(props(
+        fix = "run the program as a user that may read the agent's tokens (group himds); for any other reason repair or update the Azure Arc agent; its challenge works on Linux only"
+    ))]
     Challenge {
         /// The reason why the challenge cannot be answered.
         reason: String,
@@ -180,7 +184,7 @@ pub enum PlatformError {
     IdentityNotConfirmed,
     /// The request was not sent. In its response to an equal request, the platform had asked the client to wait
     /// (`Retry-After`).
-    #[error("{first}; the platform asked the client to wait, so this request was not sent; {} s are left", .left.as_secs())]
+    #[error("{first}; the platform asked the client to wait, so this request was not sent; {} s are left", whole_seconds(*.left))]
     Throttled {
         /// The error of that response.
         first: Box<PlatformError>,
@@ -309,7 +313,9 @@ impl PlatformError {
             Self::Unreachable { cause: cause @ TransportError::ServerNotPinned { .. }, .. } => cause.fix(),
             Self::Identity(error) => error.fix(),
             Self::State(error) => error.fix(),
-            Self::Key(error) => error.fix().unwrap_or("see the key store's own error"),
+            Self::Key(error) => {
+                error.fix().unwrap_or("remove the cause that the key store names in this message")
+            }
             Self::Throttled { .. } => WAIT,
             _ => self.get_str("fix").unwrap_or_default(),
         }

@@ -49,7 +49,7 @@ impl fmt::Display for NoImds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the probe of IMDS version 2 failed: {}; the probe of IMDS version 1 failed: {}",
+            "version 2 of IMDS was not found: {}; version 1 of IMDS was not found: {}",
             self.v2, self.v1
         )
     }

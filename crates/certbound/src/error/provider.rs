@@ -17,7 +17,8 @@ pub enum ProviderError {
     /// A function, a file or a Leg 1 of the application returned an error instead of an assertion. A new
     /// `ProviderError` has this variant: see [`ProviderError::new`].
     #[error("the assertion provider failed: {cause:.512}")]
-    #[strum(props(code = "assertion_provider_failed", fix = "see the provider's own error"))]
+    #[strum(props(code = "assertion_provider_failed"))]
+    #[strum(props(fix = "remove the cause that the provider names in this message"))]
     Assertion {
         /// The provider's own error.
         #[source]
@@ -27,7 +28,8 @@ pub enum ProviderError {
     },
     /// A certificate source of the application was unavailable when the client asked it for a replacement.
     #[error("the certificate source provided no certificate: {cause:.512}")]
-    #[strum(props(code = "certificate_provider_failed", fix = "see the provider's own error"))]
+    #[strum(props(code = "certificate_provider_failed"))]
+    #[strum(props(fix = "remove the cause that the source names in this message"))]
     Certificate {
         /// The provider's own error.
         #[source]

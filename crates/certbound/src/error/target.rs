@@ -61,7 +61,9 @@ impl fmt::Display for RequestTarget {
         match &self.region_outcome {
             RegionOutcome::Detected { .. } => write!(f, " ({})", self.region_outcome)?,
             RegionOutcome::NotDetected { .. } => write!(f, ", region {}", self.region_outcome)?,
-            RegionOutcome::Unreachable { .. } => write!(f, ", because {}", self.region_outcome)?,
+            RegionOutcome::Unreachable { .. } => {
+                write!(f, " (the global host, because {})", self.region_outcome)?;
+            }
             _ => {}
         }
         write!(f, ", correlation id {}", self.correlation_id)?;

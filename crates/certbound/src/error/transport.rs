@@ -13,7 +13,7 @@ use strum::EnumProperty as _;
 
 use super::TlsAlert;
 use super::machine_key::{fix_of_signer, signer_is_transient};
-use super::transport_advice::fix_of_tls;
+use super::transport_advice::{fix_of_late, fix_of_tls};
 
 /// The reason why no complete response was received. The error names hosts, but contains no part of a request or
 /// response.
@@ -37,7 +37,7 @@ pub enum TransportError {
         proxy: Option<String>,
     },
     /// The connection could not be opened. The name, the route or the port may be the cause.
-    #[error("{host}: cannot connect: {reason}")]
+    #[error("{host}: the connection failed: {reason}")]
     #[strum(props(code = "connect_failed"))]
     #[strum(props(
         fix = "check the name, the network and the firewall; if the network requires a proxy, set HTTPS_PROXY"
@@ -143,9 +143,6 @@ pub enum TransportError {
     /// can renegotiate TLS returns this error.
     #[error("{host}: {reason}, so the request was not sent")]
     #[strum(props(code = "certificate_not_requested"))]
-    #[strum(props(
-        fix = "check that the URL has the name of a vault, and that no proxy between this program and the vault terminates TLS; a vault that does not request certificates accepts only Bearer tokens"
-    ))]
     CertificateNotRequestedLate {
         /// The host of the request.
         host: String,
@@ -169,7 +166,7 @@ pub enum TransportError {
     /// The server did not request the certificate in the first handshake. To present the certificate later, the
     /// transport needs the bytes of the private key, but a signer has the key. The request was not sent.
     #[error(
-        "{host} did not request the certificate in the first handshake; OpenSSL can present it later only with the bytes of the private key, which this program does not have; nothing was sent"
+        "{host} did not request the certificate in the first handshake; OpenSSL can present it later only with the bytes of the private key, which this program does not have; the request was not sent"
     )]
     #[strum(props(code = "key_not_exportable"))]
     #[strum(props(
@@ -194,7 +191,7 @@ pub enum TransportError {
     #[error("{host}: the connection ended after the client certificate was sent: {reason}")]
     #[strum(props(code = "connection_interrupted"))]
     #[strum(props(
-        fix = "send the request again; if the error remains, check the registration of the certificate"
+        fix = "send the request again; if the error remains, check that the server accepts the certificate (at a token service: that it is registered with the application)"
     ))]
     EndedAfterCertificate {
         /// The host of the request.
@@ -256,6 +253,7 @@ impl TransportError {
             Self::ProxyRefused { status: 500.., .. } => {
                 "check the name of the host, and ask the operator of the proxy why the proxy cannot reach this host"
             }
+            Self::CertificateNotRequestedLate { reason, .. } => fix_of_late(reason),
             Self::Tls { reason, .. } => fix_of_tls(reason),
             Self::Signer { reason, .. } => fix_of_signer(reason),
             Self::CertificateNotRequested { host } if host.ends_with("graph.microsoft.com") => {

@@ -2,7 +2,18 @@
 
 use certbound_core::cause::Cause;
 
-use super::Untrusted;
+use super::{KeyError, Untrusted};
+
+/// Returns the advice for a certificate that was not presented after the handshake: the advice about its key, if the
+/// key is the cause.
+pub(super) fn fix_of_late(reason: &Cause) -> &'static str {
+    match reason.find::<KeyError>().and_then(KeyError::fix) {
+        Some(fix) => fix,
+        None => {
+            "check that the URL has the name of a vault, and that no proxy between this program and the vault terminates TLS; a vault that does not request certificates accepts only Bearer tokens"
+        }
+    }
+}
 
 /// Returns the advice for a failed handshake.
 pub(super) fn fix_of_tls(reason: &Cause) -> &'static str {
@@ -16,7 +27,7 @@ pub(super) fn fix_of_tls(reason: &Cause) -> &'static str {
         Some(
             rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)
             | rustls::Error::PeerIncompatible(_),
-        ) => "the server's operator must enable TLS 1.2 or TLS 1.3 with a usual cipher suite",
+        ) => "ask the server's operator to enable TLS 1.2 or TLS 1.3 with an AES-GCM cipher suite",
         _ => "check the port, and that no proxy between this program and the host terminates TLS",
     }
 }
@@ -44,7 +55,12 @@ mod tests {
         };
         let of_rustls = |error: rustls::Error| tls(Cause::new(error));
         let unknown = Untrusted::UnknownRoot { issuer: None, is_self_signed: false };
+        let late_certificate =
+            |reason: Cause| TransportError::CertificateNotRequestedLate { host: host(), reason };
+        let key = KeyError::new("no signature algorithm").with_fix("use an RSA key");
         for (error, fix, transient) in [
+            (late_certificate("not requested".into()), "the name of a vault", false),
+            (late_certificate(Cause::new(key)), "use an RSA key", false),
             (late(Phase::Connect), "--connect-timeout", true),
             (late(Phase::Exchange), "--timeout", true),
             (proxy(407), "user:password@", false),

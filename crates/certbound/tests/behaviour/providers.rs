@@ -48,7 +48,7 @@ async fn the_original_error_of_a_provider_is_the_source() {
     let error = client.bearer_token(&vault()).await.unwrap_err();
     let system = error.source().and_then(|unreadable| unreadable.source());
     assert!(system.is_some_and(|system| system.is::<io::Error>()), "{error:?}");
-    assert!(error.to_string().starts_with("the assertion provider failed: cannot read /nowhere/token: "));
+    assert!(error.to_string().starts_with("the assertion provider failed: /nowhere/token cannot be read: "));
 }
 
 #[test]

@@ -187,6 +187,6 @@ async fn a_metadata_service_that_is_absent_is_asked_once() {
     let error = TransportError::Connect { host: "169.254.169.254".to_owned(), reason: "no route".into() };
     let transport = Silent { error: Some(error), others: AnsweringTransport::with_tokens() };
     let outcome = details(&pair, transport).await.region_outcome.unwrap();
-    assert!(outcome.to_string().contains("cannot connect: no route"), "{outcome}");
+    assert!(outcome.to_string().contains("the connection failed: no route"), "{outcome}");
     assert!(pair.clock().waited().is_empty());
 }

@@ -95,12 +95,12 @@ async fn a_closed_port_is_a_connection_error_and_plain_http_is_none_at_all() {
     let transport = Network::builder().no_proxy().build().unwrap().transport();
     let error = transport.send(get(&format!("https://127.0.0.1:{port}/")), Via::Tls).await.unwrap_err();
     assert!(matches!(error, TransportError::Connect { .. }), "{error:?}");
-    let expected = format!("127.0.0.1: cannot connect: no server listens at port {port}: ");
+    let expected = format!("127.0.0.1: the connection failed: no server listens at port {port}: ");
     assert!(error.to_string().starts_with(&expected), "{error}");
     // A label of a name has at most 63 bytes (RFC 1035, section 2.3.4), so the resolver asks no server for this name.
     let name = format!("{}.example", "a".repeat(64));
     let nowhere = transport.send(get(&format!("https://{name}/")), Via::Tls).await.unwrap_err();
-    let expected = format!("{name}: cannot connect: the name cannot be resolved: ");
+    let expected = format!("{name}: the connection failed: the name cannot be resolved: ");
     assert!(nowhere.to_string().starts_with(&expected), "{nowhere}");
     for url in ["http://127.0.0.1/", "/path"] {
         assert_eq!(transport.send(get(url), Via::Tls).await.unwrap_err(), TransportError::NotHttps);

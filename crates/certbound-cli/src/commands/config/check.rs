@@ -115,7 +115,7 @@ impl Layer<'_> {
             return None;
         }
         let unreadable = |reason: String| {
-            let reason = format!("cannot read {}: {reason}", path.display());
+            let reason = format!("{} cannot be read: {reason}", path.display());
             let fix = "check the path and that this user may read it; a relative path is relative to the folder of the configuration file";
             Some((true, Mistake::InvalidValue { key: key.to_owned(), reason, fix: fix.to_owned() }))
         };

@@ -75,7 +75,7 @@ fn the_text_fits_into_80_columns_and_has_the_error_of_other_commands() {
     assert_eq!(bad.0, Some(1));
     for part in [
         "  ✗ binding                 the token cannot be used [bound_to_another]\n      why: the token is bound to",
-        "\n      fix: do not use the token",
+        "\n      fix: find out whether a proxy",
         "  - lifetime                needs: Token\n",
         "Begin with the first failed",
     ] {

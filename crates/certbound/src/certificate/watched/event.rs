@@ -105,7 +105,8 @@ impl fmt::Display for CertificateEvent {
                 )
             }
             Self::IssuersChanged { certificate, issuers } => {
-                write!(f, "the certificate {} is presented with {issuers} issuers", certificate.x5t_s256())
+                let noun = if *issuers == 1 { "issuer" } else { "issuers" };
+                write!(f, "the certificate {} is presented with {issuers} {noun}", certificate.x5t_s256())
             }
             Self::Refused { error, in_use } => {
                 write!(f, "{error}; the certificate {} is still used; {}", in_use.x5t_s256(), error.fix())
