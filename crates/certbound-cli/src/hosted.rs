@@ -81,7 +81,7 @@ impl Hosted {
         // The emulator itself does not restrict the address: the command that got the address has checked it.
         let emulator = Arc::new(emulator);
         let Listening { proxy: listen, machine, stop, load } = listening;
-        let shown = format!("{} and {}", shown(&listen), shown(&machine));
+        let shown = format!("{} or on {}", shown(&listen), shown(&machine));
         let late_tls = late::emulated();
         let mut options = ServerOptions { listen, machine, load, late_tls, ..ServerOptions::default() };
         options.limits.stop = stop;

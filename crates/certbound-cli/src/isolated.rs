@@ -69,7 +69,7 @@ pub(crate) fn enter() -> Failure {
     if let Some(reason) = reason {
         return Usage::NoNamespaces { reason }.into();
     }
-    Usage::NoNamespaces { reason: start_anew().to_string() }.into()
+    Usage::Isolation { what: "the isolated run", reason: start_anew().to_string() }.into()
 }
 
 fn start_anew() -> std::io::Error {

@@ -28,9 +28,7 @@ pub(crate) enum Usage {
     #[error("{one} and {other} cannot be used together")]
     #[strum(props(code = "usage", fix = "leave one of the two out, or unset its environment variable"))]
     Conflict { one: &'static str, other: &'static str },
-    #[error(
-        "a certificate that is given as a PKCS#11 URI uses the key in its token, and another key is given"
-    )]
+    #[error("the certificate is a PKCS#11 URI, which also names its key, but a second key is given")]
     #[strum(props(code = "usage"))]
     #[strum(props(
         fix = "leave --certificate-key (for Leg 1 --leg1-certificate-key) out, or give the certificate as a file"
@@ -213,7 +211,7 @@ pub(crate) enum Usage {
     #[error("this command does not support -o {format}")]
     #[strum(props(
         code = "output_format_unsupported",
-        fix = "use -o json, or leave -o and CERTBOUND_OUTPUT out"
+        fix = "use -o json, or leave -o out and unset CERTBOUND_OUTPUT"
     ))]
     Format { format: &'static str },
     #[error(
@@ -241,12 +239,12 @@ pub(crate) enum Usage {
         fix = "choose a path of at most 100 bytes in a directory that this user can write to; if a server already uses the path, stop this server"
     ))]
     ListenUnix { path: String, reason: String },
-    #[error("systemd passed {wanted} to this process; it passed: {passed}")]
+    #[error("systemd passed no unused socket for `{flag}`{left}")]
     #[strum(props(code = "socket_not_passed"))]
     #[strum(props(
         fix = "start the server by a .socket unit with ListenStream= (and FileDescriptorName= for systemd:NAME), or by systemd-socket-activate; otherwise give an address instead of systemd"
     ))]
-    NotPassed { wanted: String, passed: String },
+    NotPassed { flag: String, left: String },
     #[error("a socket that systemd passed cannot be used: {reason}")]
     #[strum(props(code = "socket_unusable"))]
     #[strum(props(
@@ -295,11 +293,13 @@ pub(crate) enum Usage {
 }
 
 impl Usage {
-    /// Returns the error for a socket that systemd did not pass. `passed` names the sockets that are left.
-    pub(crate) fn not_passed(wanted: Option<&str>, passed: &str) -> Self {
-        let wanted =
-            wanted.map_or_else(|| "no socket".to_owned(), |name| format!("no socket named `{name}`"));
-        Self::NotPassed { wanted, passed: if passed.is_empty() { "nothing" } else { passed }.to_owned() }
+    /// Returns the error for a socket that systemd did not pass. `left` has the names of the unused sockets.
+    pub(crate) fn not_passed(flag: &impl std::fmt::Display, left: &[&str]) -> Self {
+        let left = match left {
+            [] => String::new(),
+            left => format!("; the unused sockets are: {}", left.join(", ")),
+        };
+        Self::NotPassed { flag: flag.to_string(), left }
     }
 
     pub(crate) fn code(&self) -> &'static str {

@@ -250,7 +250,7 @@ fn refused(answer: &Response<Bytes>, called: &Called<'_>, secrets: &OwnSecrets) 
         501 => "check the URL and the method: this host does not implement the request",
         429 | 500..=599 if retry_after.is_some() => "wait as long as the host asks, then call again",
         429 | 500..=599 => "call again in some seconds",
-        _ => "check the request",
+        _ => "correct the request as the answer of the resource says",
     };
     let why: String = why.chars().take(1000).collect();
     let is_busy = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;

@@ -22,7 +22,10 @@ pub(super) async fn run(flags: &HealthFlags, terminal: Terminal) -> Result<(), F
     let asked = tokio::time::timeout(Duration::from_secs(flags.timeout), ask(target)).await;
     let answer = match asked {
         Ok(answer) => answer.map_err(|error| unreachable(target, &error.to_string()))?,
-        Err(_) => return Err(unreachable(target, &format!("no answer within {} s", flags.timeout))),
+        Err(_) => {
+            let reason = format!("the server did not answer within {} s", flags.timeout);
+            return Err(unreachable(target, &reason));
+        }
     };
     let (status, body) = parse(&answer).ok_or_else(|| unreachable(target, "the answer is not HTTP"))?;
     match status {

@@ -46,7 +46,7 @@ pub(crate) enum Mistake {
     Unreadable(String),
     #[error("the file is not valid TOML: {0}")]
     #[strum(props(code = "config_syntax"))]
-    #[strum(props(fix = "correct this line; a text has quotes, and each key occurs once"))]
+    #[strum(props(fix = "correct this line; write each text in quotes, and each key only once"))]
     Syntax(String),
     #[error("the key `{key}` is unknown")]
     #[strum(props(code = "config_unknown_key"))]

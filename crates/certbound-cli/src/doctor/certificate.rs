@@ -134,7 +134,7 @@ fn key(certificate: &BindingCertificate) -> Line {
         KeyAlgorithm::Rsa { bits } => format!("RSA with {bits} bits"),
         KeyAlgorithm::Ec { curve: Some(curve) } => format!("elliptic curve {curve}"),
         KeyAlgorithm::Ec { curve: None } => "elliptic curve without a known name".to_owned(),
-        _ => "of another kind".to_owned(),
+        _ => "a key of an unknown kind".to_owned(),
     };
     Line::ok("certificate.key", "private key", format!("{kind}; it belongs to the certificate"))
 }
@@ -150,7 +150,7 @@ fn dates(certificate: &BindingCertificate, context: &Context) -> Line {
     }
     let (begin, end) = (certificate.chain().not_before(), certificate.chain().not_after());
     let left = end.since(now);
-    let summary = format!("valid until {end}, for {}", in_words(left));
+    let summary = format!("expires at {end}, in {}", in_words(left));
     match left < SOON && left.as_secs() < end.since(begin).as_secs() / 3 {
         true => Line::warning(ID, TITLE, summary, "renew the certificate soon"),
         false => Line::ok(ID, TITLE, summary),

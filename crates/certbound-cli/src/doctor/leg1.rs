@@ -135,7 +135,7 @@ fn lifetime(id: &'static str, title: &'static str, context: &Context, given: Opt
         return Line::skipped(id, title, "the assertion is not readable");
     };
     let left = end.since(context.clock.now());
-    let summary = format!("valid until {end}, for {}", in_words(left));
+    let summary = format!("expires at {end}, in {}", in_words(left));
     match left < SHORT {
         true => Line::warning(id, title, summary, "get a new assertion for each exchange"),
         false => Line::ok(id, title, summary),

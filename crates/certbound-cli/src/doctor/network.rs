@@ -73,7 +73,7 @@ async fn region(context: &mut Context) -> Line {
         return Line::needs(ID, TITLE, "Configuration");
     };
     match authority.region_choice() {
-        RegionChoice::Global => Line::ok(ID, TITLE, "none: the global endpoint is used"),
+        RegionChoice::Global => Line::ok(ID, TITLE, "no region is chosen: the global endpoint is used"),
         RegionChoice::Fixed(region) => Line::ok(ID, TITLE, format!("{region}, as configured")),
         RegionChoice::Detect if context.is_dry() => Line::skipped(ID, TITLE, "--dry-run sends no request"),
         RegionChoice::Detect => match RegionDetector::of_process().region(network.transport()).await {

@@ -82,7 +82,7 @@ fn judged(id: &'static str, title: &'static str, context: &Context, token: &Toke
         _ => {
             let end = token.expires_at();
             let left = in_words(end.since(context.clock.now()));
-            Line::ok(id, title, format!("valid until {end}, for {left}"))
+            Line::ok(id, title, format!("expires at {end}, in {left}"))
         }
     }
 }

@@ -90,17 +90,19 @@ fn tip_for(error: &clap::Error, args: &[OsString]) -> Option<String> {
                 format!("the value of {flag} is empty or missing; check the variable of your shell");
             if super::emulator::is_around() {
                 tip.push_str(
-                    "; a variable that `certbound emulator run` sets needs sh -c '…' with single quotes",
+                    "; your shell replaces the variables of `certbound emulator run` too early; write the command as sh -c '…' in single quotes",
                 );
             }
             Some(tip)
         }
         ErrorKind::UnknownArgument if names("token") && flag.starts_with("--leg1-") => Some(match flag {
             "--leg1-certificate" | "--leg1-certificate-key" | "--leg1-managed-identity" => format!(
-                "`token` has one step, so write --{}; `exchange` runs both legs and has {flag}",
+                "`token` runs the direct flow without legs, so write --{}; `exchange` runs both legs and has {flag}",
                 flag.trim_start_matches("--leg1-")
             ),
-            _ => format!("`token` has one step; `exchange` runs both legs and has {flag}"),
+            _ => {
+                format!("`token` runs the direct flow without legs; `exchange` runs both legs and has {flag}")
+            }
         }),
         ErrorKind::UnknownArgument if names("endpoint") && flag == "--tenant" => {
             Some("the tenant is a part of --authority: https://login.microsoftonline.com/TENANT".to_owned())

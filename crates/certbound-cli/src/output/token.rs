@@ -70,7 +70,7 @@ pub(super) const UNSEEN: &str =
 /// Reports on stderr that the binding of a token was not observed. Some formats of the result cannot contain this fact.
 pub(crate) fn tell_unseen(token: &Token) {
     if matches!(token, Token::Bound(_)) && !token.details().binding_observed {
-        tell(&format!("warning: binding {UNSEEN}"));
+        tell(&format!("warning: the binding was {UNSEEN}"));
     }
 }
 

@@ -106,7 +106,7 @@ impl<T> Reach<T> {
                 Err(failure) if flags.cache_key == CacheKeyFlag::Keychain => return Err(failure),
                 Err(failure) => {
                     tell(&format!("warning: tokens are not stored for the next command: {}", failure.why));
-                    tell(&format!("fix: {}; or use --no-cache", failure.fix));
+                    tell(&format!("fix: {}", failure.fix));
                     return Ok(Self::fresh(transport));
                 }
             },
@@ -131,12 +131,16 @@ impl<T: Clone> Reach<T> {
     }
 }
 
+/// Opens the store in `folder`. The advice of each error ends with the flag that turns the store off.
 async fn open(folder: PathBuf, key: CacheKeyFlag) -> Result<SealedStore, Failure> {
     if let Some(above) = folder.parent() {
         // If this fails, opening the folder reports the error.
         let _ = std::fs::create_dir_all(above);
     }
-    let folder = StateDirectory::open(folder)?;
+    let folder = StateDirectory::open(folder).map_err(|error| {
+        let failure = Failure::from(error);
+        Failure { fix: format!("{}; or use --no-cache", failure.fix), ..failure }
+    })?;
     let store = keychain::store(&folder, key, &keychain::SystemKeychain).await;
     store.map_err(|error| Usage::CacheKey { reason: error.to_string() }.into())
 }

@@ -61,7 +61,7 @@ impl<'a> Sockets<'a> {
             (ListenFlag::Tcp(address), _) => bind_tcp(*address).await,
             (ListenFlag::Unix(path), _) => self.bind_unix(path).await,
             (ListenFlag::Systemd(name), Some(passed)) => Ok(passed.take(name.as_deref())?.try_into()?),
-            (ListenFlag::Systemd(_), None) => Err(Usage::not_passed(None, "").into()),
+            (ListenFlag::Systemd(_), None) => Err(Usage::not_passed(flag, &[]).into()),
         }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Sockets<'a> {
                     reason: format!("the socket for `{flag}` is a Unix socket, and the emulator needs TCP"),
                 }),
             },
-            _ => Err(Usage::not_passed(None, "")),
+            _ => Err(Usage::not_passed(flag, &[])),
         }
     }
 

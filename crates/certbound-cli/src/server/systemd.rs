@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
+use crate::flags::ListenFlag;
 use crate::usage::Usage;
 
 /// The sockets that were passed to this process. Each socket can be taken once.
@@ -46,8 +47,10 @@ impl Passed {
             (Some(name), None) => !reserved(name),
             (None, _) => false,
         });
-        let left = self.names.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let index = index.ok_or_else(|| Usage::not_passed(wanted, &left))?;
+        let index = index.ok_or_else(|| {
+            let left: Vec<&str> = self.names.iter().flatten().map(String::as_str).collect();
+            Usage::not_passed(&ListenFlag::Systemd(wanted.map(str::to_owned)), &left)
+        })?;
         let name = self.names[index].take().unwrap_or_default();
         let tcp = self.sockets.take_tcp_listener(index).ok().flatten().map(PassedSocket::Tcp);
         let socket = match tcp {

@@ -55,7 +55,7 @@ fn a_mistake_in_the_command_line_has_a_tip() {
     assert!(help.starts_with("List and generate keys") && help.contains("Usage:"), "{help}");
     let mut inside = certbound();
     inside.args(["token", "--certificate", ""]).env("CERTBOUND_EMULATOR_ADMIN", "http://127.0.0.1:1/x");
-    assert!(stderr(&inside.output().unwrap()).contains("sh -c '…' with single quotes"));
+    assert!(stderr(&inside.output().unwrap()).contains("sh -c '…' in single quotes"));
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn exchange_and_call_demand_it_too_also_of_a_token_that_was_kept() {
     // The resource refuses a token that it cannot read. The command has reported before that the token is unreadable.
     let called = run(&call);
     assert_eq!(called.status.code(), Some(1));
-    assert!(stderr(&called).contains("warning: binding not observed"), "{}", stderr(&called));
+    assert!(stderr(&called).contains("warning: the binding was not observed"), "{}", stderr(&called));
     for command in [&exchange[..], &call[..]] {
         opaque();
         let refused = run(&[command, &[DEMAND]].concat());

@@ -362,7 +362,8 @@ fn without_a_socket_of_systemd_the_error_says_what_to_do() {
     assert_eq!(activated.child.wait().unwrap().code(), Some(2));
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("no socket named `web`") && rest.contains("it passed: other"), "{rest}");
+    let expected = "no unused socket for `systemd:web`; the unused sockets are: other";
+    assert!(rest.contains(expected), "{rest}");
     drop(client);
 
     // An abstract socket has no permissions, so every local process could send any certificate.

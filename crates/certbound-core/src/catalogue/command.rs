@@ -72,7 +72,7 @@ const ENTRIES: &[Entry] = &[
         "write the long name of a flag"),
     entry("config_wrong_type", COMMAND,
         "a value of the configuration file has the wrong type",
-        &["a number or `true` is in quotes, or a text is not"],
+        &["a number or `true` is in quotes, or a text has no quotes"],
         "write the type that the message names"),
     entry("config_invalid_value", COMMAND,
         "a value of the configuration file cannot be used",

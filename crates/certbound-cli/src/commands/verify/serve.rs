@@ -100,6 +100,8 @@ fn verifier(
         let fetch = HttpsFetch::new();
         fetch.load().map_err(|error| match error {
             FetchError::NotFips(error) => Failure::from(error),
+            // The function does no TLS handshake, so only the reason is shown.
+            FetchError::Tls { reason } => Usage::TrustStore { reason }.into(),
             other => Usage::TrustStore { reason: other.to_string() }.into(),
         })?;
         builder = builder.with_fetch(fetch);

@@ -23,7 +23,7 @@ pub(super) fn chain(certificate: &BindingCertificate, is_issued: bool, now: Unix
                 ID,
                 TITLE,
                 summary,
-                "put the leaf first, then each certificate's issuer after it",
+                "put the leaf first; after each certificate put the certificate of its issuer",
             )
             .with(format!("issuer of certificate {}: {}", at + 1, one.issuer()))
             .with(format!("subject of certificate {}: {}", at + 2, issuer.subject()));
@@ -38,13 +38,13 @@ pub(super) fn chain(certificate: &BindingCertificate, is_issued: bool, now: Unix
             ID,
             TITLE,
             "the certificate is self-signed",
-            "a token service that trusts certificates by subject and issuer (SN/I) needs a certificate of a trusted CA",
+            "if the application trusts certificates by subject and issuer (SN/I), use a certificate of a trusted CA",
         ),
         [_] if is_issued => Line::ok(ID, TITLE, "the platform's own CA issued the certificate"),
         [_] => Line::warning(
             ID,
             TITLE,
-            "the file has no issuer of the certificate",
+            "the file does not contain the certificate of the issuer",
             "add the certificates of the issuers after the leaf, so that every server can build the chain",
         ),
         all => Line::ok(ID, TITLE, format!("{} certificates, each issued by the next", all.len())),

@@ -120,7 +120,7 @@ fn judged(
         };
     }
     let differ: Vec<&str> = comparison.differences.iter().map(|difference| difference.what).collect();
-    let summary = format!("the credential{name} differs from the assertion in its {}", differ.join(", "));
+    let summary = format!("the credential{name} and the assertion have a different {}", differ.join(", "));
     let similar = match registered.len() {
         1 => String::new(),
         count => format!("; of the {count} credentials in {}, this one is the most similar", source.name),

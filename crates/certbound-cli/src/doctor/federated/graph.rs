@@ -42,7 +42,9 @@ pub(super) async fn ask(context: &Context, exchange: &Exchange) -> Result<Shown,
     })?;
     let status = answer.status();
     if status.as_u16() != 200 {
-        return Err(format!("Microsoft Graph does not show them to {by}: status {status}"));
+        return Err(format!(
+            "Microsoft Graph does not show the federated credentials to {by}: status {status}"
+        ));
     }
     let registered =
         parse(answer.body()).ok_or("the answer of Microsoft Graph is not a list of credentials")?;

@@ -89,7 +89,10 @@ fn credentials_that_graph_does_not_show_are_three_values_to_compare() {
     command.args(["doctor", "--leg1-certificate", without.certificate(), "--scope", VAULT]);
     let report = Report::of(&mut command);
     assert_eq!(report.problems(), [], "{:#}", report.0);
-    assert_values_to_compare(&report, "Microsoft Graph does not show them to both legs: status 403");
+    assert_values_to_compare(
+        &report,
+        "Microsoft Graph does not show the federated credentials to both legs: status 403",
+    );
 
     let emulator = Emulator::start();
     let at_graph = json!({"leg": "resource", "path_contains": "/federatedIdentityCredentials"});
