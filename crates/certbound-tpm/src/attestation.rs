@@ -74,8 +74,7 @@ impl TpmKey {
     /// ```
     pub fn attest(&self, nonce: &[u8]) -> Result<TpmAttestation, TpmError> {
         if nonce.len() > NONCE {
-            let reason = format!("the nonce has {} bytes, and at most {NONCE} are possible", nonce.len());
-            return Err(TpmError::of_value("TPM2_Certify", reason));
+            return Err(TpmError::NonceTooLong { length: nonce.len() });
         }
         let (nonce, fixed) = (nonce.to_vec(), self.tpm().attestation_key());
         let (tpm, own) = (self.tpm().clone(), self.handle());
@@ -95,7 +94,8 @@ impl TpmKey {
                     certify(context, (own, key), (own, attester), public, &nonce)
                 }),
             }?;
-            let public = found.public.marshall().map_err(|error| TpmError::of("TPMT_PUBLIC", error))?;
+            let public = found.public.marshall();
+            let public = public.map_err(|error| TpmError::of("the encoding of TPMT_PUBLIC", error))?;
             let endorsement_certificate = endorsement_certificate(context).unwrap_or_else(|error| {
                 tracing::warn!(%error, "the certificate of the endorsement key cannot be read");
                 None
@@ -110,7 +110,9 @@ fn with_new_attester<T>(
     context: &mut Context,
     work: impl FnOnce(&mut Context, EsysKey, Public) -> Result<T, TpmError>,
 ) -> Result<T, TpmError> {
-    let template = attester().map_err(|error| TpmError::of("the template of the attestation key", error))?;
+    let template = attester();
+    let template =
+        template.map_err(|error| TpmError::of("the creation of the attestation key's template", error))?;
     let made = context.execute_with_session(Some(AuthSession::Password), |context| {
         context.create_primary(Hierarchy::Endorsement, template, None, None, None, None)
     });

@@ -74,10 +74,12 @@ pub enum TpmError {
         reason: String,
     },
     /// The key of this handle is gone: the TPM has no key, or a different key, at the persistent handle.
-    #[error("the key at {handle} is not the key that was opened: it was removed, or the TPM was cleared")]
+    #[error(
+        "the key that was opened is not at {handle} any more: it was removed or replaced, or the TPM was cleared"
+    )]
     #[strum(props(code = "tpm_key_gone"))]
     #[strum(props(
-        fix = "get the certificate from its source again; an application needs a certificate for the new key"
+        fix = "request a certificate for the new key; a managed identity requests it automatically"
     ))]
     KeyGone {
         /// The handle.
@@ -101,7 +103,7 @@ pub enum TpmError {
     )]
     #[strum(props(code = "tpm_key_authorization"))]
     #[strum(props(
-        fix = "use a key without an authorization (`certbound keys generate tpm:HANDLE`), or keys with a PIN through tpm2-pkcs11; then restart this program. Each wrong authorization can lock the TPM"
+        fix = "use a key without an authorization (`certbound keys generate tpm:HANDLE`), or keys with a PIN through tpm2-pkcs11; then restart this program; each wrong authorization can lock the TPM"
     ))]
     Authorization {
         /// The handle.
@@ -152,6 +154,17 @@ pub enum TpmError {
         /// The origin of the error.
         origin: Origin,
     },
+    /// The nonce of an attestation is too long.
+    #[error("the nonce has {length} bytes; at most 32 bytes are possible")]
+    #[strum(props(code = "tpm_command_failed", fix = "give a nonce of at most 32 bytes"))]
+    NonceTooLong {
+        /// The length of the nonce in bytes.
+        length: usize,
+    },
+    /// The TPM returned a signature of a form that was not requested.
+    #[error("TPM2_Sign failed: the signature has a different form than was requested")]
+    #[strum(props(code = "tpm_command_failed", fix = "report this error as a bug of certbound"))]
+    OtherSignature,
     /// The subject of a certificate request does not have the form of RFC 4514, or is empty.
     #[error("the subject of the certificate request is not valid")]
     #[strum(props(code = "tpm_subject_invalid"))]
@@ -193,11 +206,6 @@ impl TpmError {
     /// Makes the error of a command.
     pub(crate) fn of(command: &'static str, error: TssError) -> Self {
         Self::Command { command, reason: reason_of(error), origin: Origin::of(error) }
-    }
-
-    /// Makes the error of a value that the TPM has returned, or that a command does not accept.
-    pub(crate) fn of_value(command: &'static str, reason: String) -> Self {
-        Self::Command { command, reason, origin: Origin::Refusal }
     }
 
     /// Makes the error of a command that uses a key at a handle.

@@ -224,9 +224,7 @@ fn sign(
         }
         _ => None,
     };
-    signature.ok_or_else(|| {
-        TpmError::of_value("TPM2_Sign", "the signature has another form than was requested".to_owned())
-    })
+    signature.ok_or(TpmError::OtherSignature)
 }
 
 impl Signer for TpmKey {

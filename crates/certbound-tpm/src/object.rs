@@ -133,7 +133,8 @@ impl FoundKey {
 }
 
 fn in_tss(handle: KeyHandle) -> Result<PersistentTpmHandle, TpmError> {
-    PersistentTpmHandle::new(handle.number()).map_err(|error| TpmError::of("the handle", error))
+    PersistentTpmHandle::new(handle.number())
+        .map_err(|error| TpmError::of("the conversion of the handle", error))
 }
 
 /// Returns whether there is an object at the handle.
@@ -227,7 +228,8 @@ pub(crate) fn generate(
     spec: KeySpec,
     made: &mut Option<Vec<u8>>,
 ) -> Result<FoundKey, TpmError> {
-    let template = template(spec).map_err(|error| TpmError::of("the template of the key", error))?;
+    let template = template(spec);
+    let template = template.map_err(|error| TpmError::of("the creation of the key's template", error))?;
     let created = context.execute_with_session(Some(AuthSession::Password), |context| {
         context.create_primary(Hierarchy::Owner, template, None, None, None, None)
     });
