@@ -120,7 +120,7 @@ pub enum Refusal {
     #[error("the typ in the token's header is not JWT, at+jwt or application/at+jwt")]
     #[strum(props(code = "not_a_jwt"))]
     #[strum(props(description = "the token is not an access token"))]
-    #[strum(props(fix = "the caller must send the access token unchanged"))]
+    #[strum(props(fix = "the caller must send an access token, not an id token or another JWT"))]
     NotAJwt,
     /// `iss` does not belong to a trusted issuer.
     #[error("the issuer is not trusted: {found}")]
@@ -259,7 +259,7 @@ pub enum Refusal {
     #[strum(props(code = "client_certificate_missing"))]
     #[strum(props(description = "the connection has no client certificate"))]
     #[strum(props(
-        fix = "configure the listener to request a client certificate in the handshake, or configure the certificate header of the proxy"
+        fix = "the caller must present its certificate in TLS; the listener must request it, or the proxy must pass it in the certificate header"
     ))]
     NoCertificate,
     /// The connection has a client certificate, but the token is bound to a different certificate.
@@ -267,7 +267,7 @@ pub enum Refusal {
         "the token is bound to the certificate {bound_to}, but the connection has the certificate {found}"
     )]
     #[strum(props(code = "client_certificate_mismatch"))]
-    #[strum(props(description = "the client certificate is not the one the token is bound to"))]
+    #[strum(props(description = "the token is bound to a different certificate"))]
     #[strum(props(
         fix = "the caller must send the token on a connection with the certificate with which it requested the token"
     ))]
@@ -299,16 +299,22 @@ pub enum Refusal {
         /// The demanded claims, as a JSON object.
         claims: String,
     },
-    /// The claims name two clients, or a claim that names the client is empty or not a string.
-    #[error("the token's claims name different clients")]
+    /// The claims name two clients, or a claim that names the client is not a string.
+    #[error(
+        "the token's claims name different clients, or a claim that names the client is empty or not a string"
+    )]
     #[strum(props(code = "client_claims_conflict"))]
-    #[strum(props(description = "the token's claims name different clients"))]
+    #[strum(props(
+        description = "the token's claims name different clients, or a claim that names the client is empty or not a string"
+    ))]
     #[strum(props(
         fix = "set the claim that contains the client id (Issuer::with_client_claim, --client-claim)"
     ))]
     ClientClaims,
     /// The kind of caller is not accepted, or the token does not state the kind clearly.
-    #[error("this kind of caller is not accepted")]
+    #[error(
+        "this kind of caller is not accepted, or the token does not show whether the caller is an application or a user"
+    )]
     #[strum(props(code = "caller_kind_not_accepted"))]
     #[strum(props(description = "this kind of caller is not accepted"))]
     #[strum(props(

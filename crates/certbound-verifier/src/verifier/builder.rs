@@ -202,7 +202,7 @@ impl VerifierBuilder {
         let (mut issuers, mut keys) = (Vec::new(), Vec::new());
         for (issuer, fixed) in self.issuers {
             if issuers.iter().any(|known: &Issuer| known.id() == issuer.id()) {
-                return Err(BuildError::IssuerTwice);
+                return Err(BuildError::IssuerTwice { issuer: issuer.id().to_owned() });
             }
             keys.push(match fixed {
                 Some(fixed) => Keys::fixed(fixed),
@@ -232,12 +232,15 @@ pub enum BuildError {
     #[strum(props(code = "issuer_required", fix = "name a tenant or an issuer"))]
     NoIssuer,
     /// The same issuer is set twice.
-    #[error("an issuer is set twice")]
+    #[error("the issuer {issuer} is set twice")]
     #[strum(props(
         code = "issuer_twice",
         fix = "set each issuer once; name all tenants of a cloud in one issuer"
     ))]
-    IssuerTwice,
+    IssuerTwice {
+        /// The issuer, or the login host of the cloud for an issuer of Entra.
+        issuer: String,
+    },
     /// No audience is set, or an empty audience is set.
     #[error("no audience is set, or an empty audience is set")]
     #[strum(props(code = "audience_required", fix = "set the audience for which callers request tokens"))]

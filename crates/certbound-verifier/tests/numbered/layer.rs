@@ -65,7 +65,7 @@ fn request(peer: Option<PeerCertificate>) -> Request<Bytes> {
 async fn v01_v02_v19_only_accepted_requests_reach_the_resource() {
     assert_eq!(call(layer(), request(Some(client()))).await, (200, CLIENT.to_owned()));
     for (peer, part) in [
-        (Some(peer("p256.pem")), "not the one the token is bound to"),
+        (Some(peer("p256.pem")), "bound to a different certificate"),
         (Some(PeerCertificate::none()), "no client certificate"),
         // v19: the request has no fact about its connection.
         (None, "no client certificate"),

@@ -167,7 +167,7 @@ fn the_custom_api_refuses_for_its_own_reason() {
     let as_bearer = authorization("Bearer", token.token());
     for (curl, header, reason) in [
         (&none, &bound, "the connection has no client certificate"),
-        (&other, &bound, "the client certificate is not the one the token is bound to"),
+        (&other, &bound, "the token is bound to a different certificate"),
         (&ours, &as_bearer, "a certificate-bound token was sent under Bearer"),
     ] {
         let answer = curl.get(ORDERS, &[header]);

@@ -56,7 +56,7 @@ fn it_accepts_the_right_client_and_refuses_the_attacks() {
     let for_graph = fixture.token_for("https://graph.microsoft.com/.default", &[]);
     for (certificate, authorization, reason) in [
         (None, bound.clone(), "no client certificate"),
-        (Some(text(&fixture.other)), bound.clone(), "not the one the token is bound to"),
+        (Some(text(&fixture.other)), bound.clone(), "bound to a different certificate"),
         (ours, format!("authorization: Bearer {}", fixture.token), "under Bearer"),
         (ours, format!("authorization: Bearer {plain}"), "not bound to a certificate"),
         (ours, format!("authorization: mtls_pop {for_graph}"), "audience is not accepted"),

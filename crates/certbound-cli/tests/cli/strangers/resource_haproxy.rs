@@ -57,7 +57,7 @@ fn drive(header: &[&str], name: &str, value: Option<&str>) {
     for certificate in proxies::unusable_certificates(&fixture) {
         let (status, shown) = fixture.get(&url, Some(text(&certificate)), &[&bound]);
         assert_eq!(status, 401, "{shown}");
-        assert!(shown.contains("not the one the token is bound to"), "{shown}");
+        assert!(shown.contains("bound to a different certificate"), "{shown}");
     }
 }
 

@@ -136,9 +136,9 @@ impl Fixture {
                 url,
                 other,
                 vec![bound.clone()],
-                "not the one the token is bound to",
+                "bound to a different certificate",
             ),
-            ("04 a look-alike", url, alike, vec![bound.clone()], "not the one the token is bound to"),
+            ("04 a look-alike", url, alike, vec![bound.clone()], "bound to a different certificate"),
             ("05 no cnf under mtls_pop", url, ours, vec![pop(&plain)], "not bound to a certificate"),
             (
                 "06 under Bearer",
