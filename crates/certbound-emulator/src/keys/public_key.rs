@@ -42,8 +42,8 @@ impl<'a> RequestedKey<'a> {
 fn unusable(kind: Option<KeyAlgorithm>) -> EmulatorError {
     let found = match kind {
         Some(KeyAlgorithm::Rsa { bits }) => format!("RSA with {bits} bits"),
-        Some(KeyAlgorithm::Ec { .. }) => "EC on a curve without support".to_owned(),
-        Some(_) => "of an algorithm without support".to_owned(),
+        Some(KeyAlgorithm::Ec { .. }) => "EC on a curve that is not supported".to_owned(),
+        Some(_) => "of an algorithm that is not supported".to_owned(),
         None => "not a SubjectPublicKeyInfo in DER".to_owned(),
     };
     EmulatorError::key_material(format!(
@@ -116,9 +116,9 @@ mod tests {
             (rsa(1024), "RSA with 1024 bits;"),
             (rsa(2040), "RSA with 2040 bits;"),
             (rsa(8200), "RSA with 8200 bits;"),
-            (ec(Some(secp256k1)), "EC on a curve without support;"),
-            (ec(None), "EC on a curve without support;"),
-            (generated(&PKCS_ED25519), "of an algorithm without support;"),
+            (ec(Some(secp256k1)), "EC on a curve that is not supported;"),
+            (ec(None), "EC on a curve that is not supported;"),
+            (generated(&PKCS_ED25519), "of an algorithm that is not supported;"),
             ([rsa(2048), vec![0]].concat(), "not a SubjectPublicKeyInfo in DER;"),
             (Vec::new(), "not a SubjectPublicKeyInfo in DER;"),
         ] {
