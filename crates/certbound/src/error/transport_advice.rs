@@ -7,12 +7,9 @@ use super::{KeyError, Untrusted};
 /// Returns the advice for a certificate that was not presented after the handshake: the advice about its key, if the
 /// key is the cause.
 pub(super) fn fix_of_late(reason: &Cause) -> &'static str {
-    match reason.find::<KeyError>().and_then(KeyError::fix) {
-        Some(fix) => fix,
-        None => {
-            "check that the URL has the name of a vault, and that no proxy between this program and the vault terminates TLS; a vault that does not request certificates accepts only Bearer tokens"
-        }
-    }
+    reason.find::<KeyError>().and_then(KeyError::fix).unwrap_or(
+        "check that the URL has the name of a vault, and that no proxy between this program and the vault terminates TLS; a vault that does not request certificates accepts only Bearer tokens",
+    )
 }
 
 /// Returns the advice for a failed handshake.
