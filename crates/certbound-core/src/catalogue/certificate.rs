@@ -22,7 +22,7 @@ const ENTRIES: &[Entry] = &[
     entry("certificate_invalid", CLIENT,
         "a certificate of the chain cannot be used",
         &["the data is not X.509, is damaged, or has extra bytes", "the chain has more than 16 certificates"],
-        "export the certificate again, with the leaf first"),
+        "export the certificate again, with the leaf first and at most 16 certificates"),
     entry("certificate_pem_invalid", CLIENT,
         "the PEM text is damaged",
         &["the file was cut off or edited", "a line break was lost when the text was put into a variable"],
