@@ -18,7 +18,7 @@ use crate::clock::FastClock;
 use crate::oracle::Oracle;
 use crate::subjects::Subject;
 
-/// The time limit for the use of a watched certificate after a change of its files.
+/// The time limit between a change of watched files and the use of the new certificate.
 const NOTICED: Duration = Duration::from_secs(8);
 
 /// A certificate in use that the soak replaces.
@@ -95,7 +95,8 @@ impl Holder {
     }
 }
 
-/// Rotates the certificates of random clients, about one every two seconds.
+/// After each wait of one to three seconds, chooses a random client. If the client has a certificate that can be
+/// rotated, the function replaces this certificate.
 pub(crate) async fn rotate(
     mut chance: Chance,
     emulator: Arc<Emulator>,

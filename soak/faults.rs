@@ -11,15 +11,15 @@ use crate::oracle::Oracle;
 use crate::subjects::{EXCHANGE, REGION};
 use crate::world::FAULTY;
 
-/// The statuses that ask to wait, with the seconds of `Retry-After`. Answers without `Retry-After` are refusals of the
-/// token service, so the journal distinguishes them.
+/// The statuses of answers with `Retry-After`, and the seconds of this header. Answers without `Retry-After` are
+/// refusals of the token service, so the journal distinguishes them.
 pub(crate) const WAITS: [(u16, u32); 2] = [(429, 40), (503, 25)];
 /// The AADSTS number of a transient error, which does not depend on the request.
 const BUSY: u32 = 90_033;
 /// The maximum number of rules that wait for a request. With more rules, too many requests would fail at the same time.
 const WAITING: usize = 5;
-/// The lifetime of a machine's certificate, in seconds of the fast clock. The client renews the certificate after half
-/// of this time.
+/// The lifetime of a machine's certificate, in seconds of the fast clock. The client renews the certificate before half
+/// of this time has passed.
 pub(crate) const MACHINE_CERTIFICATE: u64 = 400;
 
 /// Adds faults for single requests. After 20 to 59 steps, the function starts an outage of one to four seconds.

@@ -73,8 +73,8 @@ async fn soak(seconds: u64, seed: u64, clients: &Runtime, services: &Runtime, re
     let clock = FastClock::start();
     let emulator = Arc::new(Emulator::with_clock(world::world(), Arc::new(clock)).unwrap());
     let mut options = ServerOptions::default();
-    // Only faults end connections. A request at the end of an idle connection can fail, and this failure would look
-    // like an error without a fault.
+    // The server must not close an idle connection. A request that the client sends at the same time can fail, and this
+    // failure would look like an error without a fault.
     options.limits.idle = Duration::from_secs(180);
     // A client may open a connection and then send its request on another connection.
     options.limits.head = Duration::from_secs(180);

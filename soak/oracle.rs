@@ -26,7 +26,8 @@ use crate::subjects::{Kind, Subject};
 
 /// The time for which facts of past requests are needed. No acquisition takes longer.
 const REMEMBERED: Moment = fast(Duration::from_secs(180));
-/// An acquisition that takes this long may have got an older token. The client waits for the service for two seconds.
+/// An acquisition that takes this long may have got an older token. If such a token is valid, the client waits for the
+/// service for at most two seconds.
 const SLOW: Moment = fast(Duration::from_millis(1_800));
 /// The largest error of a moment, because moments are rounded.
 const ROUNDING: Moment = 2;
@@ -78,7 +79,7 @@ pub(crate) struct Oracle {
 struct State {
     /// The acquisitions by correlation id, and whether their callers gave up.
     calls: HashMap<String, (Call, bool)>,
-    /// The tokens that callers received and that are still cached.
+    /// The tokens that callers received and that have not expired. An emptied cache no longer has them.
     cached: HashMap<Wanted, Vec<Cached>>,
     /// The time at which each client's cache was emptied.
     cleared: HashMap<usize, Moment>,
@@ -228,7 +229,7 @@ impl Oracle {
         }
     }
 
-    /// Records the delay of a task that only sleeps. On a busy machine all limits are longer.
+    /// Records the delay of a task that only sleeps. On a busy machine the oracle allows longer times.
     pub(crate) fn delayed(&self, by: Duration) {
         self.report.at_most("the longest delay by the machine, in ms", by.as_millis());
         let (now, mut state) = (self.clock.moment(), self.state());

@@ -62,8 +62,8 @@ type Value = fn(&Sample) -> usize;
 ///
 /// Both parts have the same load, so their resources differ only by chance: by the requests that an outage delays, by
 /// the connections that are idle, and by the memory that the allocator has not returned. The tolerances are about twice
-/// the largest difference that was seen without a leak. `part.rs` checks that there are neither connections nor tasks
-/// without clients.
+/// the largest difference that was seen without a leak. `part.rs` checks that no connection and no task is left after
+/// the last client is dropped.
 pub(crate) fn compare(parts: &[Samples], report: &Report) {
     let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
     let memory: Value = |sample| sample.memory;

@@ -36,7 +36,7 @@ pub(crate) struct Subject {
     pub(crate) source: AnyClient,
     pub(crate) cache: TokenCache,
     pub(crate) kinds: &'static [Kind],
-    /// The tenants that callers choose. If the list is empty, callers cannot choose.
+    /// The tenants from which callers choose. If the list is empty, callers choose no tenant.
     pub(crate) tenants: &'static [&'static str],
     /// The client's home tenant.
     pub(crate) home: &'static str,
@@ -58,11 +58,11 @@ impl Subject {
     }
 }
 
-/// The time limit of a client: the client sends the requests of two legs, each twice with a wait, and then all of them
-/// again with a new certificate.
+/// The time limit of one acquisition: the client sends the requests of two legs, each twice with a wait, and then all
+/// of them again with a new certificate.
 const OF_CLIENT: Duration = Duration::from_secs(48);
-/// The time limit of a client that needs the platform: it also sends three requests to the platform, each with three
-/// retries.
+/// The time limit of one acquisition with the platform: the client also sends three requests to the platform, each with
+/// three retries.
 const OF_MACHINE: Duration = Duration::from_secs(75);
 const BOTH: &[Kind] = &[Kind::Bound, Kind::Bearer];
 

@@ -13,7 +13,7 @@ pub(crate) const CALM: &str = "0ca10000-0000-4000-8000-000000000001";
 /// The secret of every application.
 pub(crate) const SECRET: &str = "a secret of the soak";
 
-/// The maximum number of clients with an application of the soak.
+/// The soak adds this number of applications to the faulty tenants, and the same number to the calm tenant.
 const APPLICATIONS: u64 = 16;
 const EXCHANGE: &str = "api://AzureADTokenExchange";
 

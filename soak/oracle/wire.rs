@@ -17,20 +17,21 @@ use crate::subjects::{EXCHANGE, Subject};
 pub(super) const OWN_CHECK: &str = "own-check";
 /// The shortest wait before a retry.
 const WAIT: Moment = fast(Duration::from_secs(1));
-/// The time between the decision to send a request and its arrival.
+/// The longest usual time between the decision to send a request and its arrival.
 pub(super) const UNDER_WAY: Moment = fast(Duration::from_secs(1));
-/// The time after the issue of a token in which a request for the same token is a violation, less [`UNDER_WAY`]. A
-/// refresh ahead starts at least 34 seconds after the start of the token's lifetime.
+/// A request for a token is a violation if the same token was issued less than this time earlier. The tolerance is
+/// [`UNDER_WAY`]. A refresh ahead starts at least 34 seconds after the start of the token's lifetime.
 const FRESH: Moment = 34;
 /// The same time for a managed identity.
 const FRESH_OF_MACHINE: Moment = 20;
-/// The age of a machine's certificate from which on the client renews it. Faults of the platform can delay the renewal,
-/// so tokens may expire together with an older certificate.
+/// The age at which the client should have renewed a machine's certificate. Faults of the platform can delay the
+/// renewal, so tokens may expire together with an older certificate.
 const OLD: Moment = MACHINE_CERTIFICATE / 2;
 /// A delay by the machine of at least this length explains a request that takes too long.
 pub(super) const SLOW: Moment = fast(Duration::from_secs(1));
-/// The maximum number of attempts of one request: to a token service, and to the metadata service.
+/// The maximum number of attempts of one request to a token service.
 const ATTEMPTS: u32 = 2;
+/// The maximum number of attempts of one request to the metadata service.
 const ATTEMPTS_AT_PLATFORM: u32 = 4;
 /// The longest time that an answer asks to wait.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(4);
@@ -247,7 +248,7 @@ fn attempt(
     false
 }
 
-/// Checks that no answer to an equal request asked to wait at the time of the request.
+/// Checks that the client does not send a request while an answer to an equal request asks it to wait.
 fn throttled(entry: &JournalEntry, equal: &Equal, state: &mut State, subject: Option<usize>) {
     let Some(Wait { since, until, id }) = state.wire.waits.get(equal).cloned() else { return };
     // If no caller waited for that answer any more, the client dropped the request and did not read the answer.
@@ -272,7 +273,7 @@ fn throttled(entry: &JournalEntry, equal: &Equal, state: &mut State, subject: Op
     }
 }
 
-/// Checks that no token of this kind was fresh at the client's decision to send the request.
+/// Checks that the client had no fresh token of this kind when it decided to send the request.
 fn needed(entry: &JournalEntry, id: &str, equal: &Equal, state: &mut State, subject: usize, fresh: Moment) {
     let is_plain =
         |state: &State, id: &str| state.calls.get(id).is_none_or(|(call, _)| call.purpose == Purpose::Plain);
@@ -327,7 +328,8 @@ impl Equal {
         }
     }
 
-    /// Returns the facts that the cached token depends on: neither the claims of a challenge nor the region.
+    /// Returns the facts on which the cached token depends: all except the claims of a challenge and the host. The host
+    /// differs only by the region.
     fn without_claims(&self) -> Self {
         Self { claims: String::new(), host: String::new(), ..self.clone() }
     }

@@ -36,9 +36,8 @@ pub(crate) fn run_all(root: &Path) -> Result<()> {
     fuzz::smoke(root)
 }
 
-/// Lints the verifier without features, and the client without features and with single features. Then it
-/// builds the example of a client without features. The command line is left out, because it turns features on for all
-/// packages.
+/// Lints the verifier without features, and the client without features and with single features. Then it checks the
+/// example of a client without features. The command line is left out, because it turns features on for all packages.
 fn features(root: &Path) -> Result<()> {
     let lint = |package: &str, features: &str| {
         run(cargo(root)

@@ -17,7 +17,7 @@ const TARGETS: [&str; 8] =
 /// The time for each target in CI, in seconds. It is long enough to show that the target runs and that its seeds pass.
 const SMOKE: u64 = 20;
 
-/// The flags that `cargo fuzz` sets.
+/// The flags that `cargo fuzz` sets for the coverage counters, and its `--cfg fuzzing`.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";

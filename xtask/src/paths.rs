@@ -14,8 +14,8 @@ pub(crate) struct Found {
     pub(crate) parts: Vec<String>,
 }
 
-/// Returns all paths of a file. Without `with_tests`, the function omits the paths in code that is built only for
-/// tests.
+/// Returns all paths of a file. Without `with_tests`, the function omits the paths in functions, impls, modules and
+/// imports with `#[cfg(test)]`.
 pub(crate) fn of_source(text: &str, with_tests: bool) -> Result<Vec<Found>> {
     let file = syn::parse_file(text)?;
     let mut paths = Paths { with_tests, inside: Vec::new(), found: Vec::new() };

@@ -20,7 +20,7 @@ use crate::token::{BearerToken, BoundToken};
 ///
 /// Use this trait in code that accepts any source, as `&dyn TokenSource`. If the type of the credential is known, use
 /// the client itself. The compiler then refuses a request for a bound token with a credential that has no certificate.
-/// With this trait, the request is an error of the acquisition.
+/// With this trait, the acquisition returns an error instead.
 ///
 /// ```no_run
 /// use certbound::{Error, ResourceScope, TokenSource};

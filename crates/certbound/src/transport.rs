@@ -97,9 +97,9 @@ pub struct Answer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
     /// Whether the server requested a client certificate in the handshake of this connection or of the session that it
-    /// resumed.
+    /// resumed. The default transport reports `false` for every request without a client certificate.
     pub certificate_requested: bool,
-    /// The certificate that was sent.
+    /// The thumbprint of the certificate that the client sent in the same handshake.
     pub presented: Option<Thumbprint>,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
@@ -125,7 +125,7 @@ impl<T: Transport> AnyTransport for T {
             let sent = Transport::send(self, request, via).await;
             match via.binding() {
                 Some(_) => sent.map_err(TransportError::or_certificate_refused),
-                // An alert can refuse only a client certificate that TLS presented.
+                // An alert can refuse only a certificate that the client presented.
                 None => sent,
             }
         })

@@ -26,7 +26,7 @@ const CHECK: &str =
 /// A program that is ready to be packed.
 pub(super) struct Built {
     pub(super) program: PathBuf,
-    /// The folder of zig's libraries. The program contains zig's `libunwind` and `compiler-rt`.
+    /// The folder of zig, if this run built the program. The program then contains zig's `libunwind` and `compiler-rt`.
     pub(super) zig: Option<PathBuf>,
 }
 

@@ -1,7 +1,7 @@
 //! The Debian package.
 //!
-//! `dpkg-deb` builds it from a tree. cargo-deb would build the same tree, but its description would be a second list of
-//! the files that the archive has.
+//! `dpkg-deb` builds it from a tree. cargo-deb would build the same tree, but its configuration would be a second list
+//! of the files that the archive has.
 
 use std::fs;
 use std::path::{Path, PathBuf};

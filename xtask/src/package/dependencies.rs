@@ -1,6 +1,6 @@
 //! The crates that the program contains.
 //!
-//! `cargo tree` resolves features as the build does. Tools for `cargo metadata` also list crates that only a
+//! `cargo tree` resolves features as the build does. Tools that use `cargo metadata` also list crates that only a
 //! dev-dependency or a different platform turns on, such as `ring`.
 
 use std::collections::BTreeMap;

@@ -64,7 +64,7 @@ fn version(text: &str) -> Option<Glibc> {
 mod tests {
     use super::*;
 
-    /// These are lines of readelf 2.40 for a program that zig linked.
+    /// These lines have the format of readelf 2.40 for a program that zig linked.
     const PRINTED: &str = "\
       [Requesting program interpreter: /lib64/ld-linux-x86-64.so.2]
  0x0000000000000001 (NEEDED)             Shared library: [libc.so.6]

@@ -79,7 +79,7 @@ impl Release {
         format!("certbound-{}-x86_64-linux-gnu", self.version)
     }
 
-    /// Writes the checksums of all files of the release in the folder, also of earlier runs, in the format of
+    /// Writes the checksums of all files in the folder, including the files of earlier runs, in the format of
     /// sha256sum.
     pub(super) fn write_checksums(&self) -> Result<()> {
         let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! Archives that depend only on the content: sorted names, one time, no owners.
+//! Archives that depend only on the content: they have sorted names, one time and one owner.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Go with MSAL for Go, if this machine has both. This command installs neither of them: no registry that we use has
-//! the library, and Debian has it only since release 13.
+//! Go with MSAL for Go, if this machine has both. `cargo xtask bench` installs neither of them: no registry that we use
+//! has the library, and Debian has it only since release 13.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -13,9 +13,9 @@ use crate::process::{capture, run, say};
 pub(crate) struct Environment<'a> {
     /// The names of the packages, for messages.
     pub(crate) what: &'a str,
-    /// All packages with their versions, in pip's format.
+    /// The packages with their versions, in pip's format.
     pub(crate) packages: &'a str,
-    /// A program that imports the packages and prints their versions.
+    /// A program that fails if the packages are missing, and prints their versions or a name.
     pub(crate) check: &'a str,
 }
 
@@ -43,7 +43,7 @@ impl Environment<'_> {
             "install",
             "--quiet",
             "--disable-pip-version-check",
-            // Python compiles a module when a test imports it first. The Graph SDK has thousands of modules.
+            // Python compiles a module at its first import in a test. The Graph SDK has thousands of modules.
             "--no-compile",
             "--requirement",
             "packages.txt",

@@ -27,9 +27,9 @@ use crate::error::{NetworkError, TransportError};
 ///
 /// Every binding certificate has its own TLS configurations and connections. The transport creates a configuration once
 /// and never changes it, because a live connection would still use the old certificate. The transport finds the
-/// connections by the certificate and its opened key. It keeps at most 1024 HTTP clients (twice
-/// [`HyperTransport::MAX_BINDINGS`]), and first removes the client that was used least recently. The connections of a
-/// certificate end when its last clone is dropped.
+/// connections by the certificate and the handle of its key. It keeps at most 1024 HTTP clients (twice
+/// [`HyperTransport::MAX_BINDINGS`]). For a further client, it removes the client that was used least recently. The
+/// connections of a certificate end when its last clone is dropped.
 ///
 /// A connection belongs to the runtime in which it was opened, and ends with that runtime.
 pub struct HyperTransport {
@@ -38,7 +38,8 @@ pub struct HyperTransport {
     clients: Arc<Clients>,
 }
 
-/// The time limit for connecting to the platform's own service. The service is local, or it does not exist.
+/// The time limit of the TCP connection for [`Via::Local`]. A local service accepts the connection within this time, or
+/// it does not exist.
 const LOCAL_CONNECT: Duration = Duration::from_secs(1);
 
 impl HyperTransport {

@@ -16,15 +16,15 @@ use crate::error::NetworkError;
 use crate::transport::HyperTransport;
 
 /// A network configuration. Clients with clones of one value share connections, unless they present different
-/// certificates.
+/// certificates. A certificate that is loaded again has its own connections.
 ///
 /// Connections belong to the runtime in which they were opened. Clients in different runtimes do not share connections.
 ///
 /// Redirects are never followed. Requests to loopback and link-local addresses never use a proxy.
 ///
 /// By default, `HTTPS_PROXY` (else `ALL_PROXY`) and `NO_PROXY` select the proxy. The default trust store is the
-/// system's; on Linux, `SSL_CERT_FILE` can name a different file. The default time limits are 5 s for connecting and 30
-/// s for a whole HTTP exchange. The default limit of a response is 1 MiB, with headers of at most 64 KiB.
+/// system's; on Linux, `SSL_CERT_FILE` can name a different file. The default time limits are 5 s for connecting and
+/// 30 s for a whole HTTP exchange. The default limit of a response body is 1 MiB. The limit of the headers is 64 KiB.
 #[derive(Clone, Debug)]
 pub struct Network {
     transport: Arc<HyperTransport>,
@@ -143,8 +143,8 @@ impl NetworkBuilder {
     /// Builds the configuration.
     ///
     /// # Errors
-    /// [`NetworkError`] for a proxy that is not an `http://` URL, roots that are not certificates, or a system without
-    /// a usable trust store.
+    /// [`NetworkError`], for example for a proxy that is not an `http://` URL, roots that are not certificates, or a
+    /// system without a usable trust store.
     pub fn build(self) -> Result<Network, NetworkError> {
         let proxy = match &self.proxy {
             ProxySource::Environment => match proxy_of(|name| std::env::var_os(name))? {
@@ -170,13 +170,21 @@ impl NetworkBuilder {
     }
 }
 
-/// Returns the URL of the proxy that the environment names. The function refuses an unusable URL, because requests would
-/// use no proxy.
-fn proxy_of(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Option<String>, NetworkError> {
-    let Some((from, url)) = proxy_variable(variable) else { return Ok(None) };
-    let url = with_scheme(url.to_str().ok_or(NetworkError::Proxy { from })?).into_owned();
-    check_proxy(&url).map_err(|()| NetworkError::Proxy { from })?;
-    Ok(Some(url))
+/// The names of the proxy variables. In each pair the first variable that is set is used. If its value is empty, the
+/// pair has no value.
+const PROXY_VARIABLES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
+
+/// Refuses an unusable proxy URL in the environment. The proxy matcher ignores a URL that it cannot read, and requests
+/// would then use no proxy.
+fn check_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), NetworkError> {
+    let set = PROXY_VARIABLES
+        .iter()
+        .filter_map(|pair| pair.iter().find_map(|name| variable(name).map(|value| (*name, value))));
+    // The second pair is used only if the first pair has no value.
+    let Some((from, url)) = set.into_iter().find(|(_, value)| !value.is_empty()) else { return Ok(()) };
+    let url = url.to_str().ok_or(NetworkError::Proxy { from })?;
+    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    check_proxy(&url).map_err(|()| NetworkError::Proxy { from })
 }
 
 fn check_proxy(url: &str) -> Result<(), ()> {

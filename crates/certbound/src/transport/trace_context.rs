@@ -20,10 +20,10 @@ const STATE_MEMBERS: usize = 32;
 
 /// A hook that returns the trace context of the current task. `certbound-otel` has a hook for OpenTelemetry.
 ///
-/// The hook is called for each request, on the task that sends the request and within the span of the request. The hook
-/// can set no other header. Closures `Fn() -> Option<TraceHeaders>` are hooks.
+/// The hook is called for each request that [`TracePropagation`] selects, on the task that sends the request and within
+/// the span of the request. The hook can set no other header. Closures `Fn() -> Option<TraceHeaders>` are hooks.
 pub trait TraceContext: Send + Sync + 'static {
-    /// Returns the headers for the request that is sent now, or `None` for a request without headers.
+    /// Returns the headers for the request that is sent now, or `None` to send the request without these headers.
     fn headers(&self) -> Option<TraceHeaders>;
 }
 
@@ -121,7 +121,7 @@ fn is_state(text: &str) -> bool {
         && keys.iter().enumerate().all(is_different)
 }
 
-/// Returns whether a text is a key: `key`, or `tenant@system`.
+/// Returns whether a text is the key of a member: a simple key, or `tenant@system`.
 fn is_key(key: &str) -> bool {
     let is_rest = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/');
     let (tenant, system) = match key.split_once('@') {
@@ -145,7 +145,7 @@ fn is_value(value: &str) -> bool {
 /// The requests with the headers of a [`TraceContext`]: requests to resources, and other requests only if the
 /// application selects them.
 ///
-/// From the headers, a token service or a platform can learn which requests belong to the same user of the program. The
+/// From the headers, a token service or a platform can learn which requests of the program belong together. The
 /// builders of clients and of managed identities take this value in `with_trace_context`.
 #[derive(Clone)]
 pub struct TracePropagation {

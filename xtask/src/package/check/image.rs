@@ -58,7 +58,8 @@ container() {
 "#;
 /// Runs one command.
 const RUN: &str = "container \"$@\"";
-/// Starts a server with the entry point `$1`, and repeats the health check until it succeeds.
+/// Checks that the health check fails without a server. Then starts a server with the entry point `$1`, and repeats the
+/// health check until it succeeds.
 const HEALTH: &str = r#"
 entry=$1
 shift

@@ -41,8 +41,8 @@ impl From<Via<'_>> for Peer {
     }
 }
 
-/// The key of a client. The connections of a client are tasks of one runtime, and all clients of a process share the
-/// default network. A blocked runtime must not delay the requests of a different runtime, so the key contains the
+/// The key of an HTTP client. The connections of an HTTP client are tasks of one runtime, but several runtimes can use
+/// the same network. A blocked runtime must not delay the requests of a different runtime, so the key contains the
 /// runtime.
 type ClientKey = (Peer, Option<Id>);
 

@@ -12,8 +12,8 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureSchem
 
 use crate::crypto::provider;
 
-/// Accepts one certificate. Its name, dates and issuer are not checked, because the platform named the certificate
-/// itself. The server must prove that it has the key, like any other server.
+/// Accepts one certificate. Its name, dates and issuer are not checked, because the platform gave the program the
+/// thumbprint of this certificate. The server must prove that it has the key, like any other server.
 #[derive(Debug)]
 pub(super) struct OnlyPinned(ServerThumbprint);
 

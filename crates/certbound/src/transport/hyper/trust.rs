@@ -59,7 +59,7 @@ impl ServerTrust {
         })
     }
 
-    /// Returns the TLS configuration. No other function configures the TLS client.
+    /// Returns the start of a TLS configuration: the cryptography, the protocol versions and the check of the server.
     fn config(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_safe_default_protocol_versions()?;
