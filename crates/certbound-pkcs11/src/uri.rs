@@ -14,10 +14,10 @@ pub(crate) const SCHEME: &str = "pkcs11:";
 
 /// A PKCS#11 URI (RFC 7512): it names a module, a token and an object.
 ///
-/// The parser is strict: an unknown, repeated or not percent-encoded attribute is an error, so that a mistyped URI
-/// never selects the wrong key. The attributes are `token`, `manufacturer`, `model`, `serial`, `slot-id`, `object`,
-/// `id` and `type`, and in the query `module-path`, `module-name`, `pin-source` and `pin-value`. `Display` and `Debug`
-/// omit the value of `pin-value`.
+/// The parser is strict: an unknown, repeated or wrongly encoded attribute is an error, so that no mistyped attribute
+/// is ignored. The attributes are `token`, `manufacturer`, `model`, `serial`, `slot-id`, `object`, `id` and `type`, and
+/// in the query `module-path`, `module-name`, `pin-source` and `pin-value`. `Display` and `Debug` omit the value of
+/// `pin-value`.
 ///
 /// ```
 /// use certbound_pkcs11::Pkcs11Uri;
@@ -76,7 +76,7 @@ impl Pkcs11Uri {
     /// Parses a URI.
     ///
     /// # Errors
-    /// [`Pkcs11Error::Uri`]. Its text names the attribute, but never contains a value.
+    /// [`Pkcs11Error::Uri`]. Its text can name an attribute, but never contains a value.
     pub fn parse(text: &str) -> Result<Self, Pkcs11Error> {
         parse::parse(text).map_err(|reason| Pkcs11Error::Uri { reason })
     }

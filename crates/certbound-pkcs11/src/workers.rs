@@ -22,7 +22,7 @@ struct Shared<S> {
     ready: Condvar,
     /// A thread notifies this condition after it has dropped its state.
     left: Condvar,
-    /// The number of threads whose caller has stopped waiting for them. It can be -1 for a moment: a call can end
+    /// The number of threads whose caller has stopped waiting for them. It can be negative for a moment: a call can end
     /// before its caller has counted its thread.
     lost: AtomicIsize,
     at_most: usize,
@@ -45,7 +45,7 @@ const RUNNING: u8 = 1;
 const ABANDONED: u8 = 2;
 const DONE: u8 = 3;
 
-/// The time that a drop of the workers waits for their threads.
+/// The maximum time that a drop of the workers waits for their threads.
 const ENDING: Duration = Duration::from_secs(1);
 
 /// The reason why a call has no result.

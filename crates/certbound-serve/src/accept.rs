@@ -20,7 +20,7 @@ pub(crate) enum Stage {
     /// The future `stop` is ready. The server accepts no more connections, but still sends the responses that are in
     /// progress.
     Stopping,
-    /// Every connection is closed.
+    /// The server closes every open connection.
     Ended,
 }
 

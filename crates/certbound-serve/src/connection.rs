@@ -24,8 +24,8 @@ use crate::places::Handle;
 /// The smallest buffer that hyper accepts; hyper panics at a smaller buffer.
 pub(crate) const LEAST_HEAD_BYTES: usize = 8 * 1024;
 
-/// The time for the first request of a new connection after the server began to stop. A client sends its request right
-/// after it has connected, so the request may be on its way.
+/// The time for the first request of a new connection after the server began to stop. A client usually sends its
+/// request right after it has connected, so the request may be on its way.
 pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
 /// The place and the limits of one connection.

@@ -88,7 +88,7 @@ impl Connection {
         });
         let (mut open, mut ending) = (Vec::<Answering>::new(), false);
         loop {
-            // The connection is polled before its requests, so the data of a request is sent before the request is
+            // The connection is polled before its requests, so the data of a response is sent before its request is
             // polled again.
             let served = poll_fn(|context| {
                 let ended = http.as_mut().poll(context);

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!  listener ─► accept ─► places ─► connection ─► guarded ─► body
-//!  streams     the loop  at most   one task      time       time limit
-//!              and stop  so many   each          limits     of a request's body
+//!  streams     the loop  limited   one task      time       time limit
+//!              and stop  number    each          limits     of a request's body
 //! ```
 //!
 //! The crate serves HTTP/1.1 and HTTP/2. It does not authenticate clients, read configuration, choose an address or

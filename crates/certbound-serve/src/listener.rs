@@ -14,7 +14,7 @@ pub trait Listener: Send {
     /// The client's address or another identification of the client.
     type Peer: Send + 'static;
 
-    /// Returns the next connection. If the future is dropped early, no connection is lost.
+    /// Returns the next connection. If the future is dropped early, the implementation must not lose a connection.
     ///
     /// # Errors
     /// Returns an error if no connection could be accepted. The server calls `accept` again. After most errors it

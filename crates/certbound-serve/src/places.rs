@@ -106,7 +106,7 @@ impl Places {
     /// Closes the connection that may be closed first. The method does nothing while a previously closed connection
     /// still has a place.
     ///
-    /// If no connection may be closed yet, returns the earliest time for a closure. Otherwise returns `None`.
+    /// If connections may be closed only later, returns the earliest time for a closure. Otherwise returns `None`.
     pub(crate) fn make_room(&self) -> Option<Millis> {
         let taken = self.taken();
         loop {

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use crate::memory::MemoryTransport;
 
-/// A transport that passes requests to the emulator, and holds back each request with a closed part. Clones share their
-/// state.
+/// A transport that passes requests to the emulator, and holds back each request that contains a text from
+/// [`GatedTransport::close`]. Clones share their state.
 #[derive(Clone)]
 pub struct GatedTransport {
     beyond: MemoryTransport,

@@ -12,8 +12,9 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, filter::LevelFilter};
 
-/// A second dispatcher, which records nothing. With a single dispatcher, `tracing` asks only the thread that opens a
-/// span first. If that thread has no subscriber, `tracing` would turn this span off for the recording thread too.
+/// A second dispatcher, which records nothing. With a single dispatcher, `tracing` asks only the subscriber of the
+/// thread that opens a span first. If that thread has no subscriber, `tracing` would turn this span off for the
+/// recording thread too.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
 
 /// The spans of one thread, in the order in which they were opened. Clones share the record.
@@ -67,7 +68,7 @@ impl RecordedSpans {
         self.list().iter().enumerate().filter_map(named).collect()
     }
 
-    /// Returns one line for each span: its name, indented below its parent.
+    /// Returns one line for each span: its name, indented by its depth.
     pub fn tree(&self) -> Vec<String> {
         let spans = self.list();
         let depth = |span: &RecordedSpan| {

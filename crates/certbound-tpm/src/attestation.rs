@@ -26,14 +26,14 @@ const EK_CERTIFICATE: u32 = 0x01C0_0002;
 /// The time limit of an attestation for which the TPM makes an attestation key.
 const WITH_NEW_KEY: Duration = Duration::from_secs(50);
 
-/// The number of bytes that one command reads. Every TPM supports this number.
+/// The maximum number of bytes that one command reads. Every TPM supports this number.
 const CHUNK: u16 = 512;
 
 /// The length of the longest nonce, in bytes. Every TPM accepts a nonce of this length, the length of a SHA-256 hash.
 const NONCE: usize = 32;
 
-/// The statement of a TPM about one of its keys (TPM2_Certify). All values have the encoding of the TPM 2.0 Library,
-/// Part 2.
+/// The statement of a TPM about one of its keys (TPM2_Certify). All values except the certificate have the encoding of
+/// the TPM 2.0 Library, Part 2.
 ///
 /// The [attestation hook](certbound::managed_identity::Attestation) of an application sends these values to an
 /// attestation service. The service defines the form of the request; certbound does not. The service decides by the
@@ -49,7 +49,7 @@ pub struct TpmAttestation {
     pub signature: Vec<u8>,
     /// The public area of the attestation key (`TPMT_PUBLIC`), a restricted signing key.
     pub attestation_key: Vec<u8>,
-    /// The certificate of the RSA endorsement key in DER, if the TPM stores one.
+    /// The certificate of the RSA endorsement key in DER, if it can be read from the TPM.
     pub endorsement_certificate: Option<Vec<u8>>,
 }
 

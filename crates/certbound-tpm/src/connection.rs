@@ -14,7 +14,7 @@ use tss_esapi::{Context, TctiNameConf};
 
 use crate::error::{TpmError, reason_of};
 
-/// The address of a TPM whose text was parsed.
+/// The address of a TPM: its text and its parsed form.
 #[derive(Clone)]
 struct Address {
     text: String,
@@ -49,8 +49,8 @@ struct Line {
     context: Option<Context>,
 }
 
-/// The time that the last drop of a connection waits for its thread. A command of a key owns a clone of the connection, so
-/// nobody waits for a command of a key that still runs.
+/// The maximum time that the last drop of a connection waits for its thread. A command of a key owns a clone of the
+/// connection, so no drop waits for a command of a key that still runs.
 const ENDING: Duration = Duration::from_secs(1);
 
 /// The connections of this process, by the text of their address.

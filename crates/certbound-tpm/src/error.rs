@@ -28,7 +28,7 @@ pub enum TpmError {
     #[error(transparent)]
     #[strum(props(code = "tpm_handle_invalid", fix = "give a handle from 0x81000000 to 0x817fffff"))]
     Handle(#[from] HandleError),
-    /// No connection to the TPM could be opened.
+    /// No connection to the TPM could be opened, or the thread of the connection failed.
     #[error("the TPM at {address} cannot be used: {reason}")]
     #[strum(props(code = "tpm_unavailable"))]
     #[strum(props(
@@ -73,10 +73,8 @@ pub enum TpmError {
         /// The fault.
         reason: String,
     },
-    /// The key of this handle is gone: the TPM has no key, or a different key, at the persistent handle.
-    #[error(
-        "the key that was opened is not at {handle} any more: it was removed or replaced, or the TPM was cleared"
-    )]
+    /// The opened key is gone: the TPM has no key, or a different key, at the persistent handle.
+    #[error("the key at {handle} is not the key that was opened: it was removed, or the TPM was cleared")]
     #[strum(props(code = "tpm_key_gone"))]
     #[strum(props(
         fix = "request a certificate for the new key; a managed identity requests it automatically"
@@ -97,7 +95,7 @@ pub enum TpmError {
         /// The handle.
         handle: KeyHandle,
     },
-    /// The key needs an authorization that certbound does not have. certbound does not use the key again.
+    /// The key needs an authorization that certbound does not have. This process does not use the key again.
     #[error(
         "the key at {handle} has an authorization; this process tried the key once and does not try it again"
     )]
@@ -262,7 +260,7 @@ const ANSWERS: [u32; 3] = [0x00, 0x0b, 0x0c];
 /// The severity bit of a code of the TPM: a warning.
 const WARNING: u32 = 0x800;
 
-/// The bit of a code that names a parameter, a handle or a session.
+/// The bit that marks a code with the number of a parameter, a handle or a session.
 const FORMAT_ONE: u32 = 0x80;
 
 impl Origin {

@@ -7,10 +7,9 @@
 //! ([`KeyHandle`]) and has no authorization: every program that can open the TPM can use it. [`TpmKey::attest`] makes
 //! the data by which an attestation service recognises the key.
 //!
-//! A TPM executes one command at a time, so one thread sends the commands of this process. A caller waits at most 10
-//! seconds for one command ([`TpmOptions::limit`]). If a connection of an earlier command fails, the thread opens a new
-//! connection and repeats the command once. The drop of the last key or client of a TPM waits until the connection is
-//! closed, at most one second.
+//! A TPM executes one command at a time, so one thread sends the commands of this process. By default, a caller
+//! waits at most 10 seconds for one command ([`TpmOptions::limit`]). If a connection of an earlier command fails, the
+//! thread opens a new connection and repeats the command once.
 //!
 //! The crate does not verify that a TPM is genuine, and does not use keys with an authorization or a policy.
 //!

@@ -1,4 +1,4 @@
-//! The HTTP response to a refusal, in the form of RFC 6750 or of Microsoft's own resources.
+//! The HTTP response to a refusal, in the form of RFC 6750, of Microsoft's own resources or of gRPC.
 
 mod microsoft;
 

@@ -41,7 +41,7 @@ impl<'a> Authorization<'a> {
     /// differently.
     ///
     /// # Errors
-    /// [`Refusal::NoCredentials`] without the header, [`Refusal::UnknownScheme`] for any other scheme, and
+    /// [`Refusal::NoCredentials`] without the header, [`Refusal::UnknownScheme`] for an unknown scheme, and
     /// [`Refusal::MalformedAuthorization`] for several headers, values joined by a comma, and any other form.
     pub fn from_headers(headers: &'a HeaderMap) -> Result<Self, Refusal> {
         let mut all = headers.get_all(AUTHORIZATION).iter();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use certbound::Secret;
 
-/// The settings of a token. The defaults suit an HSM with one program.
+/// The settings of a token. The defaults suit an HSM that one program uses.
 #[derive(Debug)]
 pub struct TokenOptions {
     pub(super) pin: Option<Secret>,
@@ -47,8 +47,8 @@ impl TokenOptions {
         self
     }
 
-    /// Refuses a private key that can be copied out of the token. By default the crate uses this key and logs a
-    /// warning. A managed identity always refuses a key that can leave the token.
+    /// Refuses a private key that can leave the token, or could leave it before. By default the crate uses this key and
+    /// logs a warning. A managed identity always refuses this key.
     pub fn forbid_extractable_keys(mut self) -> Self {
         self.forbids_extractable = true;
         self

@@ -42,7 +42,7 @@ pub(crate) struct Opened {
     losses: Losses,
     /// The mechanisms that the token has.
     pub(crate) mechanisms: Vec<MechanismType>,
-    /// The handles of private keys that signed in this session, by id and label.
+    /// The handles of private keys that were found in this session, by id and label.
     pub(crate) keys: HashMap<(Vec<u8>, Vec<u8>), ObjectHandle>,
 }
 
@@ -60,7 +60,7 @@ impl Opened {
         Ok(Self { session, module, slot, path, identity, label, opening, losses, mechanisms, keys })
     }
 
-    /// Waits until no other thread of the process does this work on the token.
+    /// Waits until no other thread of the process does this work on the token, and takes the turn.
     ///
     /// # Errors
     /// [`Pkcs11Error::TimedOut`], if another thread does the work for longer than `limit`.

@@ -39,7 +39,7 @@ pub(crate) enum Work {
     MachineKey,
 }
 
-/// The right to do one work on one token. The turn ends when it is dropped.
+/// The right to do one kind of work on one token. The turn ends when it is dropped.
 pub(crate) struct Turn(TokenIdentity, Work);
 
 static TAKEN: LazyLock<Mutex<HashSet<(TokenIdentity, Work)>>> = LazyLock::new(Mutex::default);

@@ -12,7 +12,7 @@ use super::{ModuleName, ObjectKind, PinPlace, Pkcs11Uri, SCHEME};
 /// The longest URI, in bytes.
 const MAX_LENGTH: usize = 4096;
 
-/// The characters that this module does not percent-encode in a value.
+/// The ASCII characters that this module percent-encodes in a value.
 const SHOWN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b':');
 

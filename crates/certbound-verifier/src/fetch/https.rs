@@ -1,5 +1,5 @@
-//! Documents over HTTPS. Each document has its own connection, because the verifier fetches only about two documents of
-//! an issuer in an hour.
+//! Documents over HTTPS. Each document has its own connection, because the verifier usually fetches only two documents
+//! of an issuer in an hour.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
