@@ -5,8 +5,8 @@ use std::future::Future;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// Runs `future` on a thread for blocking work. If the caller drops the returned future, the thread ends at the next
-/// await point of `future`. Returns `None` if the runtime is shutting down or `future` panicked.
+/// Runs `future` on a thread for blocking work. If the caller drops the returned future, the thread drops `future` at
+/// its next await point. Returns `None` if the runtime is shutting down or `future` panicked.
 pub(crate) async fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Option<T> {
     let (_caller, gone) = oneshot::channel::<()>();
     let runtime = Handle::current();

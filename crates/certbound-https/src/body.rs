@@ -13,7 +13,8 @@ use crate::error::Error;
 /// The maximum size of the buffer before the first read, in bytes.
 const ROOM: usize = 64 * 1024;
 
-/// Reads the whole of `body`, at most `limit` bytes. Dropped buffers are wiped, because an answer may contain a token.
+/// Reads the whole of `body`, at most `limit` bytes. The function's buffers and its result are wiped when they are
+/// dropped, because an answer may contain a token.
 ///
 /// # Errors
 /// [`Error::TooLarge`] and [`Error::Interrupted`].

@@ -7,8 +7,8 @@ use certbound_core::cause::Cause;
 use certbound_core::phase::Phase;
 use http::StatusCode;
 
-/// The reason why a request has no answer. The error contains neither the host nor a part of the request, because the
-/// caller already has both.
+/// The reason why a request has no answer. No variant has a field for the URL's host or for a part of the request,
+/// because the caller already has both.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The URL is not an absolute `https` URL with a host.
@@ -34,12 +34,12 @@ pub enum Error {
     /// The URL of the proxy does not begin with `http://`.
     #[error("the URL of the proxy does not begin with http://")]
     ProxyKind,
-    /// The client could not open the connection to the proxy, or the connection broke before the proxy answered.
+    /// The client could not open the connection to the proxy, the connection broke, or the proxy sent invalid data.
     #[error("the connection to the proxy {proxy} failed: {reason}")]
     Proxy {
         /// The host and port of the proxy.
         proxy: String,
-        /// The error message of the connection.
+        /// The error message.
         #[source]
         reason: Cause,
     },
@@ -54,9 +54,9 @@ pub enum Error {
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {cause}")]
     Tls {
-        /// The cause is an [`Untrusted`](certbound_core::untrusted::Untrusted) if the server's certificate is not
-        /// trusted. Otherwise it is the error of TLS (a [`rustls::Error`], perhaps as a source), or the reason for the
-        /// end of the handshake.
+        /// The cause is an [`Untrusted`](certbound_core::untrusted::Untrusted) if [`Explaining`](crate::Explaining)
+        /// refused the server's certificate. Otherwise it is the error of TLS (a [`rustls::Error`], perhaps as a
+        /// source), or the reason for the end of the handshake.
         #[source]
         cause: Cause,
     },

@@ -43,7 +43,7 @@ pub(crate) fn not_connected(error: impl StdError + Send + Sync + 'static, port: 
     Cause::new(NotConnected { words, error })
 }
 
-/// The error of a connection that the other side closed, with an explanation. The source is the error of the system.
+/// The error of a connection that the other side closed, with an explanation. The source is an I/O error.
 #[derive(Debug, thiserror::Error)]
 #[error("{words}")]
 struct Closed {
@@ -91,7 +91,7 @@ pub(crate) fn tls(error: io::Error) -> Error {
     Error::Tls { cause: Cause::new(TlsFailed { words, error: known.clone() }) }
 }
 
-/// Returns the error of an open connection. The TLS library's text for a missing closure alert is a link to the
+/// Returns the error of an open connection. The TLS library's text for a missing closure alert contains a link to the
 /// library's documentation, so this function replaces the text.
 pub(crate) fn interrupted(error: io::Error) -> io::Error {
     match error.kind() {

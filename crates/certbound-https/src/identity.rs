@@ -100,7 +100,7 @@ pub(crate) struct Handshakes {
     asking_hosts: Mutex<VecDeque<Box<str>>>,
 }
 
-/// rustls keeps sessions of the latest 32 hosts, so older entries are not needed.
+/// The maximum number of hosts in the list. rustls keeps sessions of only 32 hosts, so older entries are not needed.
 const MAX_HOSTS: usize = 256;
 
 impl Handshakes {

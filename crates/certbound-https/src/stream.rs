@@ -1,5 +1,5 @@
-//! A connection that records the facts of its handshake. If the client presented its certificate and the connection
-//! ends without data from the server, the connection records the error too.
+//! A connection that records the facts of its handshake. If the client presented its certificate, the connection also
+//! records an error that ends it before the first data from the server.
 
 use std::future::Future;
 use std::io;
@@ -32,7 +32,8 @@ pub(crate) async fn recording<T>(request: impl Future<Output = T>) -> (T, Option
 /// The facts of a connection's handshake. Without TLS every field is false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// Whether the client presented its certificate, because the server requested it.
+    /// Whether the client presented its certificate, because the server requested it. In a resumed session the value is
+    /// that of the earlier full handshake.
     pub presented: bool,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
@@ -85,7 +86,7 @@ impl Stream {
     ///
     /// A server that rejects the client's certificate sends an alert and closes the connection. The write can fail
     /// before the alert is read, and HTTP/2 writes several times before it reads. The error of the write does not
-    /// contain the alert, and ends the connection before the alert is read.
+    /// contain the alert, and would end the connection before the alert is read.
     fn written<T>(&mut self, result: Poll<io::Result<T>>, whole: T) -> Poll<io::Result<T>> {
         match result {
             Poll::Ready(Err(error)) if self.fresh && is_closed(&error) => {
@@ -252,7 +253,7 @@ mod tests {
         }
     }
 
-    /// A connection whose server has closed it. The server's last record is read after each write has failed.
+    /// A connection whose server has closed it. Each write fails, but a read returns the server's last data or alert.
     struct Closed(Option<rustls::Error>, &'static [u8]);
 
     impl AsyncRead for Closed {

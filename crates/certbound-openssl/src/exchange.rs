@@ -149,7 +149,8 @@ impl Talk<'_> {
     }
 }
 
-/// Returns the request with the form that HTTP/1.1 requires: the path as its target, and the header `Host`.
+/// Returns the request with the form that HTTP/1.1 requires: the path and the query as its target, and the header
+/// `Host`.
 fn for_connection(mut request: Request<Bytes>) -> Result<Request<Bytes>, TransportError> {
     let uri = request.uri();
     let host = uri.host().ok_or(TransportError::NotHttps)?;

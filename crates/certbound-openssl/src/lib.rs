@@ -8,7 +8,7 @@
 //! [`OpensslTransport`] sends a request to a vault in four steps, on a connection of its own:
 //!
 //! 1. The transport performs a handshake of TLS 1.2 with the server.
-//! 2. It sends a `GET` of the request's path, with `x-ms-tokenboundauth: true` and without `Authorization`.
+//! 2. It sends a `GET` of the request's path and query, with `x-ms-tokenboundauth: true` and without `Authorization`.
 //! 3. The server renegotiates and requests the certificate, and OpenSSL presents it. Then the server answers.
 //! 4. The transport sends the request with the token on the same connection.
 //!

@@ -110,7 +110,7 @@ const REFUSAL: u8 = 2;
 /// The stream of one connection.
 pub struct LateStream<S>(Arc<Mutex<SslStream<S>>>);
 
-/// The handle of one connection that requests the client's certificate.
+/// The handle that requests the client's certificate on one connection.
 pub struct LateClient<S> {
     stream: Arc<Mutex<SslStream<S>>>,
     handshakes: Handshakes,
@@ -128,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
     }
 
     /// Renegotiates and requests the client's certificate. Returns the chain that the client sent (DER, leaf first).
-    /// The result is `None` if the client has no certificate.
+    /// The result is `None` if the client sent no certificate.
     ///
     /// The caller must have read the whole request, and must not answer before this method has ended.
     ///
@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> LateClient<S> {
     /// which can arrive before the alert. The caller must limit the time.
     ///
     /// # Errors
-    /// An I/O error if the client has a certificate, and the errors of [`LateClient::request_certificate`].
+    /// An I/O error if the client sent a certificate, and the errors of [`LateClient::request_certificate`].
     pub async fn refuse_certificate(&self) -> io::Result<Option<Vec<Vec<u8>>>> {
         self.request.store(REFUSAL, Ordering::Release);
         let refused = self.renegotiate_without_request().await;

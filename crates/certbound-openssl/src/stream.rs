@@ -49,7 +49,7 @@ pub(crate) enum Unexpected {
     AnotherServer,
 }
 
-/// The judgement of a connection, which its stream writes and the exchange reads.
+/// The judgement of a connection. Its stream and the exchange share this value.
 #[derive(Clone, Default)]
 pub(crate) struct Watch(Arc<Mutex<State>>);
 

@@ -35,8 +35,8 @@ pub struct OpensslTransport {
 }
 
 impl OpensslTransport {
-    /// Creates a transport with the proxy, the limits and the trusted roots of `network`. Only this function reads
-    /// OpenSSL's roots.
+    /// Creates a transport with the proxy, the limits and the trusted roots of `network`. If `network` has no roots of
+    /// its own, this function reads the file of OpenSSL's default store. OpenSSL reads the folder of that store later.
     ///
     /// # Errors
     /// [`NetworkError::Roots`] and [`NetworkError::TrustStore`], if OpenSSL cannot read the trusted roots.

@@ -38,7 +38,7 @@ impl Verified {
     }
 }
 
-/// Returns the reason of an error of the verification of `certificate`.
+/// Returns the reason why the verification of `certificate` failed.
 fn reason(error: X509VerifyResult, certificate: Option<&X509Ref>, host: &str) -> Untrusted {
     let now = || SystemClock::new().now();
     let time = |of: fn(&X509Ref) -> &Asn1TimeRef| certificate.and_then(|it| moment(of(it)).ok());

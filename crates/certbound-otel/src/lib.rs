@@ -1,8 +1,8 @@
 //! OpenTelemetry metrics and W3C trace context of certbound's client and verifier.
 //!
 //! The crate uses only OpenTelemetry's API. The program chooses the SDK, the exporter and the readers, and gives this
-//! crate a [`Meter`](opentelemetry::metrics::Meter). `docs/observability.md` in the repository lists every metric with
-//! its attributes, and every span of the client library.
+//! crate a [`Meter`](opentelemetry::metrics::Meter). In the repository, `docs/observability.md` lists every metric of
+//! the client library with its attributes, and every span. `docs/servers.md` lists the metrics of the verifier.
 //!
 //! ```
 //! use certbound::TokenCache;

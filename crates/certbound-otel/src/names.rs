@@ -14,7 +14,8 @@ pub use self::verifier::*;
 pub struct Metric {
     /// The name of the instrument.
     pub name: &'static str,
-    /// The unit, in the notation of UCUM: `s`, `By`, or the counted thing in braces.
+    /// The unit, in the notation of UCUM: `s`, `By`, or the counted thing in braces. It is empty for a number without a
+    /// unit.
     pub unit: &'static str,
     /// The description of the instrument.
     pub description: &'static str,
@@ -76,7 +77,7 @@ impl Metric {
     }
 }
 
-/// Attributes of metrics, and their values. The spans of `certbound` have the same names.
+/// Attributes of metrics, and their values. The fields of the spans of `certbound` have the same names.
 pub mod attribute {
     /// The number of an Entra refusal, such as 700027.
     pub const AADSTS: &str = "certbound.aadsts";

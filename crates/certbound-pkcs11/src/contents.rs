@@ -49,7 +49,8 @@ pub struct KeyFacts {
     pub kind: &'static str,
     /// The public key as DER of a `SubjectPublicKeyInfo`, if the token reports it.
     pub public_key: Option<Vec<u8>>,
-    /// The attribute by which the key can leave the token. The field is `None` if the key cannot leave the token.
+    /// The attribute by which the key can leave the token, or could leave it before. The field is `None` if the key
+    /// could never leave the token.
     pub leaves: Option<&'static str>,
     /// Whether the token has a certificate for the key.
     pub has_certificate: bool,

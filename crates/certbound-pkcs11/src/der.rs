@@ -51,7 +51,8 @@ mod tests {
         assert_eq!(ecdsa_signature(&[]), None);
     }
 
-    /// The second byte is the length of an octet string that fills the rest, so the point parses as DER too.
+    /// If the second byte is 63, it is the length of an octet string that fills the rest. So this point parses as DER
+    /// too.
     #[test]
     fn a_bare_point_is_told_by_its_length() {
         let parameters = curve_parameters(Curve::P256);

@@ -84,8 +84,8 @@ impl Way {
         }
     }
 
-    /// Returns the signature in the form that TLS and JWS need. The result is `None` if the token's signature has no
-    /// valid form.
+    /// Returns the signature in the form of its [`SignatureScheme`]: ECDSA in DER. The result is `None` if the token's
+    /// signature has no valid form.
     pub(crate) fn output(self, signature: Vec<u8>) -> Option<Vec<u8>> {
         match self {
             Self::EcdsaOfSha256 | Self::EcdsaOfSha384 | Self::EcdsaOfSha512 => ecdsa_signature(&signature),

@@ -11,7 +11,7 @@ use crate::mechanism::KeyKind;
 use crate::token::Opened;
 use crate::uri::object_text;
 
-/// The label and the id by which a key is found.
+/// The label and the id by which keys and certificates are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selector {
     pub(crate) label: Option<String>,

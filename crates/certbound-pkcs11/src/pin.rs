@@ -1,4 +1,4 @@
-//! The PIN of a token, from the URI, from a file, or from the program.
+//! The PIN of a URI: the value in the URI, or the content of the file that the URI names.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -24,7 +24,7 @@ pub(crate) fn of_place(place: Option<PinPlace>) -> Result<Option<Secret>, Pkcs11
     }
 }
 
-/// Reads the PIN from a regular file. A line break at its end does not belong to the PIN.
+/// Reads the PIN from a regular file. Line breaks at its end do not belong to the PIN.
 fn read(path: &Path) -> Result<Secret, Pkcs11Error> {
     let refuse = |reason: Cause| Pkcs11Error::PinSource { path: path.display().to_string(), reason };
     let metadata = std::fs::metadata(path).map_err(|error| refuse(error.into()))?;

@@ -38,12 +38,12 @@ struct Inner {
     wanted: TokenProperties,
     workers: Workers<Kept>,
     login: Login,
-    /// The number of times that the token was lost: taken out, or its sessions ended. A key handle belongs to one
-    /// number.
+    /// The number of openings that have ended, for example because the token was taken out. A handle of a key belongs
+    /// to one number.
     opening: AtomicU64,
     /// The module has closed the sessions of all openings before this number.
     closed_before: AtomicU64,
-    /// The losses of the token when this client opened its first session of this opening.
+    /// The losses of the token that this client knows. The field is `None` before the first session, and after a loss.
     losses: Mutex<Option<Losses>>,
 }
 

@@ -55,8 +55,8 @@ impl Host<'_> {
         matches!(self, Host::Resource(resource, _) if resource.style == ResourceStyle::Vault)
     }
 
-    /// Returns whether the TLS handshake offers HTTP/2. Only resources offer HTTP/2. HTTP/2 forbids a renegotiation
-    /// (RFC 9113, section 9.2.1).
+    /// Returns whether the TLS handshake offers HTTP/2. Only resources offer HTTP/2. A host that renegotiates does not
+    /// offer it, because HTTP/2 forbids a renegotiation (RFC 9113, section 9.2.1).
     pub(crate) fn offers_http2(&self) -> bool {
         matches!(self, Host::Resource(_, host) if !host.late_certificate)
     }

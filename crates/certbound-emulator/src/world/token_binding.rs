@@ -54,6 +54,6 @@ pub enum TokenBindingStrength {
     AttestedConfidential,
 }
 
-/// The claim of a bound token with its strength. The claim of the real token service is not documented, so this name
-/// may be wrong.
+/// The claim that contains the strength of a bound token. The claim of the real token service is not documented, so
+/// this name may be wrong.
 pub(crate) const STRENGTH_CLAIM: &str = "xms_tbstrength";
