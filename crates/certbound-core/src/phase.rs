@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// TCP, proxy tunnel and TLS.
+    /// DNS, TCP, the proxy tunnel and TLS.
     Connect,
     /// The whole exchange, from the start of the connection to the end of the response.
     Exchange,

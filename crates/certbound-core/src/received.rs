@@ -36,9 +36,9 @@ impl Received {
     /// two resources could read differently.
     ///
     /// # Errors
-    /// [`JwsError`] for a JWT with the wrong number of parts or an empty part, and for a signed JWT whose header or
-    /// payload is not unpadded base64url of a JSON object. Neither a member of the header nor `cnf` may occur twice.
-    /// The header must not have `crit` or `b64`.
+    /// [`JwsError`] for a JWT with the wrong number of parts. A signed JWT must have no empty part, and its header and
+    /// payload must be unpadded base64url of a JSON object. Neither a member of the header nor `cnf` may occur twice.
+    /// The value of `alg` must be a string. The header must not have `crit` or `b64`.
     pub fn read(token: &str) -> Result<Self, JwsError> {
         let mut parts = token.split('.');
         let first = parts.next().unwrap_or_default();

@@ -27,9 +27,10 @@ pub struct HeaderFacts {
 
 /// An error response (RFC 6749, section 5.2), with the members that the token service adds.
 ///
-/// `Display` writes one line without trace ids. `description` has the service's own text, and `body` has the whole
-/// response. `description`, `body` and `claims` may have characters that control a terminal: see
-/// [`shown`](crate::shown). Each of the other texts is one line of at most 256 characters without control characters.
+/// `Display` writes one line without trace ids. `description` has the service's own text. In all texts from the body,
+/// except `claims`, `eyJ...` replaces each JWT. `description`, `body` and `claims` may have characters that control a
+/// terminal: see [`shown`](crate::shown). Each of the other texts is one line of at most 256 characters without control
+/// characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityError {
     /// The HTTP status.
@@ -207,7 +208,7 @@ pub fn without_tokens(text: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find(BEGIN) {
         let (before, token) = rest.split_at(at);
-        // An invisible character does not end a token.
+        // An active character that is not white space does not end a token.
         let of_token = |c: char| {
             c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') || (is_active(c) && !c.is_whitespace())
         };

@@ -48,7 +48,7 @@ impl<'a> Grant<'a> {
 /// The body of a token request, which the client sends to the token endpoint by `POST`.
 ///
 /// It does not contain the TLS certificate, the endpoint or headers. `req_cnf` belongs to a different scheme and is
-/// never sent. Parameters with an empty value are omitted.
+/// never sent. A parameter whose value is empty or white space is omitted.
 ///
 /// ```
 /// use certbound_core::{credential::ClientProof, request::{Grant, TokenRequest}};
@@ -155,8 +155,9 @@ impl<'a> TokenRequest<'a> {
         parameters
     }
 
-    /// The value of `token_type`. Only a managed identity names the type of a Bearer token: its certificate alone
-    /// proves its identity, so that no other parameter distinguishes the two requests.
+    /// The value of `token_type`. Only a managed identity names the type of a Bearer token. Its certificate alone
+    /// proves its identity, so only this parameter distinguishes its request for a Bearer token from its request for a
+    /// bound token.
     fn token_type(&self) -> Option<&'static str> {
         match (self.bound, self.grant) {
             (true, _) => Some(MTLS_POP),

@@ -17,7 +17,7 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 /// A successful token response (RFC 6749, section 5.1). Parsing does not compare it with the request: the client must
 /// check that type, scope and binding are as requested.
 ///
-/// `Debug` prints only the names of the other members, because a `refresh_token` may be among them.
+/// `Debug` prints only the names of the members in `extra`, because a `refresh_token` may be among them.
 pub struct TokenResponse {
     /// `token_type`, in the service's spelling.
     pub token_type: String,

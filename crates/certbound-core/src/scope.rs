@@ -10,7 +10,8 @@ use crate::environment::{Cloud, NoExchangeAudience, exchange_uris};
 const DEFAULT_SUFFIX: &str = "/.default";
 const MAX_LENGTH: usize = 1024;
 
-/// The scope of a resource in the client-credentials flow: `{resource}/.default`.
+/// The scope of a request for a resource's token. In Entra's client-credentials flow it is `{resource}/.default`. In a
+/// user flow, and at other authorities, it can be several scopes.
 ///
 /// The type does not check whether the resource exists or accepts bound tokens; the token service checks both. The
 /// scope is never the token-exchange audience: Leg 1 derives that scope from the cloud ([`ExchangeScope`]).
@@ -153,7 +154,7 @@ impl ResourceScope {
         &self.set
     }
 
-    /// The resource: the scope without `/.default`.
+    /// The resource, if there is one scope: the scope without `/.default`.
     pub fn resource(&self) -> &str {
         self.text.strip_suffix(DEFAULT_SUFFIX).unwrap_or(&self.text)
     }
@@ -256,13 +257,13 @@ pub enum ScopeError {
         /// The length of the text in bytes.
         length: usize,
     },
-    /// The text has a space, a control character, a quote, a backslash or a character outside ASCII.
+    /// The text has a space, a control character, a double quote, a backslash or a character outside ASCII.
     #[error("the scope `{scope}` has a character that is not allowed in a scope")]
     Malformed {
         /// The start of the text, escaped.
         scope: String,
     },
-    /// The scope does not end in `/.default`.
+    /// The scope does not have the form `{resource}/.default`.
     #[error("the scope `{scope}` does not end in `/.default`")]
     NotDefault {
         /// The start of the scope.

@@ -28,7 +28,8 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns JSON without [active](is_active) characters. Inside strings, each of these characters is escaped as
-/// `\u....`, which represents the same character. Line feeds are kept: JSON has them between its tokens only.
+/// `\u....`, which represents the same character. Line feeds are kept: JSON has them between its tokens only. The text
+/// must not have any other active character there, such as a tab.
 pub fn json(text: &str) -> Cow<'_, str> {
     let acts = |c: char| is_active(c) && c != '\n';
     if !text.contains(acts) {
@@ -91,7 +92,7 @@ fn without(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
 }
 
-/// A writer that turns every text into one line. The error types of certbound's crates write their texts to it.
+/// A writer that turns every text into one line. The client's error type writes its texts to it.
 pub struct OneLine<W>(pub W);
 
 impl<W: fmt::Write> fmt::Write for OneLine<W> {

@@ -1,4 +1,4 @@
-//! The tenant of an authority: exactly one directory.
+//! The tenant of an authority.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use strum::EnumProperty as _;
 
 use crate::shown::shown;
 
-/// A tenant in lower case: a GUID, a DNS domain name, or `consumers`.
+/// A tenant in lower case: a GUID, a DNS domain name, or `consumers`. The tenant of a dSTS authority can also be
+/// `common` or `organizations`.
 ///
 /// The type does not check that the tenant exists. [`TenantId::parse`] refuses `common` and `organizations`, because
 /// exactly one directory issues a bound token.

@@ -50,7 +50,8 @@ pub enum Untrusted {
         /// The names in the certificate.
         presented: Vec<String>,
     },
-    /// The issuer is not a trusted root. `issuer` is `None` if the certificate cannot be read.
+    /// The issuer is not a trusted root. `issuer` is `None` if it is not known, for example if OpenSSL verified the
+    /// certificate.
     #[error("the server's certificate is not trusted: {}", of_root(.issuer.as_deref(), *.is_self_signed))]
     #[strum(props(
         fix = "if you trust this issuer, add its certificate to the trusted roots (SSL_CERT_FILE); otherwise look for a proxy between this program and the host"

@@ -67,7 +67,8 @@ impl Directory {
         self.read(application, |it| it.federated.pending(now, self.delay))
     }
 
-    /// Returns the certificates whose assertions the token service accepts at the time `now`.
+    /// Returns the certificates whose registration is in effect at the token service at the time `now`. Some of these
+    /// certificates may have expired.
     pub(crate) fn effective_keys(&self, application: &str, now: UnixTime) -> Vec<Arc<KeyCredential>> {
         self.read(application, |it| it.keys.effective(now, self.delay))
     }
@@ -149,7 +150,7 @@ fn credentials(world: &World, now: UnixTime) -> HashMap<String, Credentials> {
     world.applications.iter().map(|application| (application.id.clone(), of(application))).collect()
 }
 
-/// Returns a credential of the world. Its name is its position, and its id depends only on the world.
+/// Returns a credential of the world. Its name contains its position, and its id depends only on the world.
 fn named(application: &Application, index: usize, credential: &FederatedCredential) -> NamedCredential {
     let name = format!("credential-{}", index + 1);
     NamedCredential {

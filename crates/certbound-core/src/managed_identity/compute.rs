@@ -38,8 +38,8 @@ impl ComputeMetadata {
     /// Parses the body of a response with status 200.
     ///
     /// # Errors
-    /// [`MalformedMachineAnswer`] if the body is not a JSON object without duplicate names. A missing member is not an
-    /// error.
+    /// [`MalformedMachineAnswer`] if the body is not a JSON object without duplicate names. A member that is missing or
+    /// is not a string is not an error: its text is empty.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedMachineAnswer> {
         let text = |members: &Map<String, Value>, name: &str| {
             members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()

@@ -83,7 +83,7 @@ pub struct IssuedCredential {
     pub certificate: Vec<u8>,
     /// `SystemAssigned` or `UserAssigned`.
     pub identity_type: String,
-    /// The token service's host for this certificate: an `https://` URL without a slash at the end.
+    /// The URL of the token service for this certificate. It begins with `https://` and has no slash at the end.
     pub mtls_endpoint: String,
 }
 
@@ -206,7 +206,7 @@ mod tests {
             "https://x.example?y",
             "https://127.0.0.1",
             "ftp://x",
-            // Some parsers accept these texts as URLs, and other parsers refuse them.
+            // Some parsers accept most of these texts as URLs, and other parsers refuse them.
             "h`x.mtlsauth.microsoft.com",
             "x_y)).mtlsauth.microsoft.com",
             "x.example/a|b",

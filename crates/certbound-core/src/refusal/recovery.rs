@@ -26,11 +26,13 @@ pub enum Failure {
     CertificateAlert,
     /// After the client sent the certificate, the connection ended without any part of a response.
     EndedAfterCertificate,
-    /// The client rejected the server's certificate, or TLS failed for a reason other than the client's certificate.
+    /// The client rejected the server's certificate, or TLS failed for a reason other than a rejection of the client's
+    /// certificate.
     ServerRejected,
     /// The client could not open a connection: the name, the route, the port or the proxy failed.
     NotConnected,
-    /// The connection broke while the response arrived, or the response was too large.
+    /// The connection broke before the response was complete, or the response was too large. The failure is
+    /// [`Failure::EndedAfterCertificate`] instead if the connection ended directly after the certificate was sent.
     ConnectionLost,
     /// A time limit was exceeded, or the status was 408.
     TimedOut,
