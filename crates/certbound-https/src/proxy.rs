@@ -51,6 +51,31 @@ impl Proxy {
     }
 }
 
+/// The names of the variables of a proxy. In each pair the first variable that is set is used. If its value is empty, the
+/// pair has no value.
+const VARIABLES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
+
+/// Returns the name and the value of the variable that names the proxy: `HTTPS_PROXY`, or else `ALL_PROXY`. `variable`
+/// reads the environment.
+///
+/// `HTTP_PROXY` is not read. In a CGI program a client of the web server can set that variable.
+pub fn proxy_variable(variable: impl Fn(&str) -> Option<OsString>) -> Option<(&'static str, OsString)> {
+    let set = VARIABLES.iter().filter_map(|pair| first_of(pair, &variable));
+    set.into_iter().find(|(_, value)| !value.is_empty())
+}
+
+fn first_of(
+    names: &[&'static str],
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Option<(&'static str, OsString)> {
+    names.iter().find_map(|name| variable(name).map(|value| (*name, value)))
+}
+
+/// Returns the URL with the scheme `http`, if it has no scheme.
+pub fn with_scheme(url: &str) -> Cow<'_, str> {
+    if url.contains("://") { Cow::Borrowed(url) } else { Cow::Owned(format!("http://{url}")) }
+}
+
 /// Returns host and port of a proxy. The result omits the user name and the password that the URL can have.
 pub(crate) fn address(proxy: &Uri) -> String {
     format!("{}:{}", proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80))

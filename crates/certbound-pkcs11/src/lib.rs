@@ -6,8 +6,9 @@
 //! At most four threads call the module for one [`TokenCertificate`] or [`TokenKeys`], and each thread has its own
 //! session. [`TokenOptions::sessions`] changes this number. For one call, a caller waits at most ten seconds, or the
 //! time of [`TokenOptions::limit`], and longer only for a new key or a managed identity's key. So a module that hangs
-//! does not block the program. A crash of the module ends the program, because the module runs in the same process. A
-//! PIN is tried once: this process never sends a refused PIN again.
+//! does not block the program. The drop of the last client or key of a token waits for its running calls, at most one
+//! second. A crash of the module ends the program, because the module runs in the same process. A PIN is tried once:
+//! this process never sends a refused PIN again.
 //!
 //! If a token is taken out and put back, this crate opens the token and logs in again, and its keys get new handles. A
 //! client never uses a connection of an old handle with a new handle.

@@ -74,7 +74,9 @@ pub enum TpmError {
         reason: String,
     },
     /// The opened key is gone: the TPM has no key, or a different key, at the persistent handle.
-    #[error("the key at {handle} is not the key that was opened: it was removed, or the TPM was cleared")]
+    #[error(
+        "the key that was opened is not at {handle} any more: it was removed or replaced, or the TPM was cleared"
+    )]
     #[strum(props(code = "tpm_key_gone"))]
     #[strum(props(
         fix = "request a certificate for the new key; a managed identity requests it automatically"

@@ -9,7 +9,8 @@
 //!
 //! A TPM executes one command at a time, so one thread sends the commands of this process. By default, a caller
 //! waits at most 10 seconds for one command ([`TpmOptions::limit`]). If a connection of an earlier command fails, the
-//! thread opens a new connection and repeats the command once.
+//! thread opens a new connection and repeats the command once. The drop of the last key or client of a TPM waits
+//! until the connection is closed, at most one second.
 //!
 //! The crate does not verify that a TPM is genuine, and does not use keys with an authorization or a policy.
 //!

@@ -299,7 +299,7 @@ pub enum Refusal {
         /// The demanded claims, as a JSON object.
         claims: String,
     },
-    /// The claims name two clients, or a claim that names the client is not a string.
+    /// The claims name two clients, or a claim that names the client is empty or not a string.
     #[error(
         "the token's claims name different clients, or a claim that names the client is empty or not a string"
     )]

@@ -170,21 +170,13 @@ impl NetworkBuilder {
     }
 }
 
-/// The names of the proxy variables. In each pair the first variable that is set is used. If its value is empty, the
-/// pair has no value.
-const PROXY_VARIABLES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
-
-/// Refuses an unusable proxy URL in the environment. The proxy matcher ignores a URL that it cannot read, and requests
-/// would then use no proxy.
-fn check_environment(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<(), NetworkError> {
-    let set = PROXY_VARIABLES
-        .iter()
-        .filter_map(|pair| pair.iter().find_map(|name| variable(name).map(|value| (*name, value))));
-    // The second pair is used only if the first pair has no value.
-    let Some((from, url)) = set.into_iter().find(|(_, value)| !value.is_empty()) else { return Ok(()) };
-    let url = url.to_str().ok_or(NetworkError::Proxy { from })?;
-    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    check_proxy(&url).map_err(|()| NetworkError::Proxy { from })
+/// Returns the URL of the proxy that the environment names. The function refuses an unusable URL, because requests would
+/// use no proxy.
+fn proxy_of(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Option<String>, NetworkError> {
+    let Some((from, url)) = proxy_variable(variable) else { return Ok(None) };
+    let url = with_scheme(url.to_str().ok_or(NetworkError::Proxy { from })?).into_owned();
+    check_proxy(&url).map_err(|()| NetworkError::Proxy { from })?;
+    Ok(Some(url))
 }
 
 fn check_proxy(url: &str) -> Result<(), ()> {
