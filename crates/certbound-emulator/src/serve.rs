@@ -87,8 +87,9 @@ impl Server {
     /// ports of the machine listen at other loopback ports.
     ///
     /// # Errors
-    /// An I/O error if a port is not available, or if the address is not loopback. The emulator answers under the names
-    /// of other services, and any client that reaches it can get any token.
+    /// An I/O error if a port is not available, if the world has a host with `late_certificate`, or if the address is
+    /// not loopback. The emulator answers under the names of other services, and any client that reaches it can get any
+    /// token.
     pub async fn start(emulator: Arc<Emulator>, listen: SocketAddr) -> io::Result<Server> {
         only_loopback(
             listen,
@@ -236,7 +237,7 @@ impl Server {
         self.current.clone()
     }
 
-    /// Returns the URL of the machine's metadata service, for `AZURE_POD_IDENTITY_AUTHORITY_HOST`:
+    /// Returns the URL of the machine's metadata service, for `AZURE_POD_IDENTITY_AUTHORITY_HOST`. By default it is
     /// `http://127.0.0.1:port`.
     pub fn metadata_url(&self) -> String {
         format!("http://{}", self.machine)
@@ -253,7 +254,7 @@ impl Server {
         self.proxy
     }
 
-    /// Returns the URL of the proxy, for `HTTPS_PROXY`: `http://127.0.0.1:port`.
+    /// Returns the URL of the proxy, for `HTTPS_PROXY`. By default it is `http://127.0.0.1:port`.
     pub fn proxy_url(&self) -> String {
         format!("http://{}", self.proxy)
     }
@@ -284,7 +285,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Returns a socket that listens already, for the runtime of this server.
+/// Converts a listening socket for the Tokio runtime.
 fn tokio_listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)

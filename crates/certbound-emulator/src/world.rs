@@ -41,8 +41,9 @@ pub struct World {
     /// The time after which a change through Microsoft Graph takes effect at the token service, in seconds. The world's
     /// federated credentials take effect this time after the start or a reset (70021 until then). Default: 0.
     pub propagation_seconds: u64,
-    /// The lifetime of every token, in seconds: at least 2, and at most a day. If this key is set, the answers suggest
-    /// a new token after half of the lifetime (`refresh_in`). Default: an hour, and a day for a managed identity.
+    /// The lifetime of every token, in seconds: at least 2, and at most a day. If this key is set, the token service
+    /// suggests a new token after half of the lifetime (`refresh_in`). Default: an hour, and a day for a managed
+    /// identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_lifetime_seconds: Option<u64>,
     /// Whether an assertion is accepted only once (700024 for a second use). Default: no, an assertion is accepted

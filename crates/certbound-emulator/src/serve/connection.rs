@@ -1,4 +1,4 @@
-//! Code that all ports share: a stream that can be reset, and the bodies of requests and responses.
+//! Code that several ports share: a stream that can be reset, and the bodies of requests and responses.
 
 use std::io;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
 //! The proxy port: it accepts CONNECT to an emulated host, then TLS with that host's certificate, then HTTP requests
-//! for the emulator. Hosts of resources offer HTTP/2 too.
+//! for the emulator. Hosts of resources usually offer HTTP/2 too.
 
 use std::convert::Infallible;
 use std::io;
@@ -196,7 +196,7 @@ pub(super) enum Client {
     Late(late::Peer),
 }
 
-/// Returns whether the request has as many `Host` headers as its version of HTTP requires. RFC 9112, section 3.2,
+/// Returns whether the version of HTTP allows the number of `Host` headers in the request. RFC 9112, section 3.2,
 /// requires the status 400 for any other number.
 fn has_right_hosts(request: &Request<Body>) -> bool {
     match (request.version(), request.headers().get_all(HOST).iter().count()) {

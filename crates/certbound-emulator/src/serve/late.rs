@@ -56,7 +56,7 @@ impl fmt::Debug for LateConnection {
     }
 }
 
-/// The future of [`LateClient::request_certificate`], with the client's chain, DER, leaf first. The chain is `None` if
+/// The future of [`LateClient::request_certificate`]. Its result is the client's chain (DER, leaf first), or `None` if
 /// the client has no certificate.
 pub type Requesting<'a> = Pin<Box<dyn Future<Output = io::Result<Option<Vec<Vec<u8>>>>> + Send + 'a>>;
 

@@ -89,7 +89,7 @@ impl MetadataAddressError {
 /// condition does not apply.
 ///
 /// # Errors
-/// The condition that is not true.
+/// [`MetadataAddressError`] if a condition is not true, or if the interfaces of this machine cannot be read.
 pub fn check_metadata_address(address: SocketAddr) -> Result<(), MetadataAddressError> {
     loopback_interface(address).map(|_| ())
 }
@@ -120,7 +120,7 @@ pub(super) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 #[cfg(target_os = "linux")]
 fn bind_to(interface: &str, address: SocketAddr) -> std::io::Result<TcpListener> {
-    /// The length of the queue of connections, as [`TcpListener::bind`] sets it.
+    /// The maximum number of connections that wait to be accepted.
     const BACKLOG: u32 = 1024;
 
     let socket = tokio::net::TcpSocket::new_v4()?;

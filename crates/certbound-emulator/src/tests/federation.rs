@@ -155,7 +155,7 @@ fn s70_the_audience_is_one_and_in_uri_form() {
         // The token exchange of another cloud.
         (json!("api://AzureADTokenExchangeChina"), 7_002_206),
         (json!("api://AzureADTokenExchangePpe"), 7_002_206),
-        // Two clouds have no public hosts.
+        // The clouds of the next two audiences have no public hosts.
         (json!("api://AzureADTokenExchangeUSNat"), 7_002_206),
         (json!("api://AzureADTokenExchangeUSSec"), 7_002_206),
     ] {

@@ -154,7 +154,7 @@ fn service_principals_include_managed_identities_and_belong_to_the_tenant() {
         get(&emulator, &format!("servicePrincipals?$filter=appId eq '{SECRET_APP}'").replace(' ', "%20"));
     assert_eq!(all(&by_filter, "id"), [SECRET_PRINCIPAL]);
     assert_eq!(all(&get(&emulator, "servicePrincipals"), "id").len(), 7);
-    // The other tenant has one application, which is registered elsewhere.
+    // In this world, the other tenant has the service principals of two applications of the first tenant.
     let emulator = emulator_with(|world| {
         world
             .application_mut(APP)

@@ -1,4 +1,5 @@
-//! External issuers with fetched keys, flexible credentials, and credentials and assertions that depend on time.
+//! External issuers with fetched keys, flexible credentials, credentials and assertions that depend on time, and keys
+//! from a seed.
 
 use serde_json::json;
 

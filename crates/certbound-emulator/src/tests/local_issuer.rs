@@ -38,7 +38,7 @@ fn ask(emulator: &Emulator, method: &str, path: &str, body: &[(&str, &str)]) -> 
     emulator.handle(NOW, &TlsFacts::without_certificate(HOST), request)
 }
 
-/// Returns a token of the issuer below this path.
+/// Returns a token of the issuer at this path.
 fn minted(emulator: &Emulator, path: &str, body: &[(&str, &str)]) -> String {
     let response = ask(emulator, "POST", &format!("{path}/token"), body);
     assert_eq!(response.headers()["content-type"], "application/jwt", "{response:?}");

@@ -1,4 +1,4 @@
-//! The platforms whose endpoint issues Bearer tokens, and the checks of each platform.
+//! App Service, Machine Learning, Cloud Shell and Azure Arc: their Bearer tokens and their checks.
 
 use super::*;
 use crate::world::builtin::{
@@ -76,7 +76,7 @@ fn app_service_wants_its_header_and_its_version() {
             header.to_vec(),
             400,
         ),
-        // The next queries have names that other platforms use, or an empty value.
+        // The next three queries have a name that other platforms use, or an empty value.
         (format!("{query}&msi_res_id={USER_IDENTITY_RESOURCE}"), header.to_vec(), 400),
         (format!("{query}&clientid={USER_IDENTITY}"), header.to_vec(), 400),
         (format!("{query}&client_id="), header.to_vec(), 400),

@@ -19,7 +19,7 @@ use crate::issue::Proof;
 use crate::world::Application;
 use crate::world::hosts::{Host, TOKEN_PATH};
 
-/// The longest time from now to the expiry of an assertion.
+/// The longest time from now to the expiry of an assertion, without [`LEEWAY`].
 const MAX_REMAINING: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A well-formed assertion whose signature was not verified.

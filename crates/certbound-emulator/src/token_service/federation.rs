@@ -122,8 +122,8 @@ fn is_azure_devops(assertion: &Assertion<'_>) -> bool {
     assertion.issuer.starts_with("https://vstoken.dev.azure.com/")
 }
 
-/// Checks that one effective credential matches. If only a pending credential matches, the refusal mentions the delay
-/// of new credentials.
+/// Checks that one effective credential matches. If only a pending credential matches, or if no credential is effective
+/// yet, the refusal mentions the delay of new credentials.
 fn matching(
     service: &TokenService<'_>,
     credentials: &FederatedCredentials,

@@ -82,8 +82,8 @@ impl FetchedKeys {
         }
     }
 
-    /// Returns the lock of an issuer. A task has to hold the lock while it fetches the keys. With the lock, the task
-    /// has to call `wanted` again before it fetches.
+    /// Returns the lock of an issuer. A task has to hold the lock while it fetches the keys. After the task gets the
+    /// lock, it has to call `wanted` again before it fetches.
     pub(crate) fn turn(&self, issuer: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(issuer.to_owned()).or_default())

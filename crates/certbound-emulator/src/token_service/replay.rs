@@ -17,8 +17,8 @@ const MAX: usize = 100_000;
 pub(crate) struct UsedAssertions(Mutex<BTreeMap<(UnixTime, Vec<u8>), ()>>);
 
 impl UsedAssertions {
-    /// Refuses an assertion that was used before, and records a new assertion. `name` identifies the assertion: its
-    /// issuer and `jti`, or its whole text if it has no `jti`.
+    /// Refuses an assertion that was used before, and records a new assertion. `name` and `expiry` together identify
+    /// the assertion. `name` is its issuer and `jti`, or its whole text if it has no `jti`.
     pub(crate) fn use_once(&self, name: &[&str], expiry: UnixTime, now: UnixTime) -> Result<(), Refusal> {
         let hash = digest(&SHA256, name.join("\0").as_bytes()).as_ref().to_vec();
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);

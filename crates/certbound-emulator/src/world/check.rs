@@ -61,7 +61,7 @@ impl Mistakes {
     }
 }
 
-/// The first position of each value. The message about a second position names it.
+/// The first position of each value. The message about a later position names the first position.
 struct Seen<K>(HashMap<K, String>);
 
 impl<K: Eq + Hash> Seen<K> {

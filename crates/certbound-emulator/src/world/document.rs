@@ -44,7 +44,7 @@ const MACHINE: &str = "\
 # ---- The machine and its metadata service.
 ";
 
-/// The keys at the top level of the document that are not lists of tables.
+/// The keys at the top level of the document that are neither tables nor lists of tables.
 #[derive(Serialize)]
 struct Settings<'w> {
     session_resumption: bool,
@@ -148,7 +148,7 @@ fn place(text: &str, offset: usize) -> String {
     format!("line {line}, column {column}")
 }
 
-/// Returns the parser's message without the found text. This text may be a secret in the wrong place.
+/// Returns the parser's message without a found string. This string may be a secret in the wrong place.
 fn without_value(message: &str) -> String {
     match (message.split_once(" string \""), message.rsplit_once("\", ")) {
         (Some((before, _)), Some((_, after))) => format!("{before} string, {after}"),

@@ -13,7 +13,7 @@ use crate::resource::ResourceServer;
 
 /// The largest number of vaults that requests have changed.
 const MAX_VAULTS: usize = 100;
-/// The largest number of versions of secrets in all vaults together.
+/// If the changed vaults together have this number of versions of secrets, no request can add a version.
 pub(super) const MAX_VERSIONS: usize = 2_000;
 
 /// The vaults that requests have changed, by host. The state of every other vault is that of the world.

@@ -1,4 +1,4 @@
-//! Fetches from a server on this machine that breaks the rules for issuers.
+//! Fetches from an issuer on this machine. In some tests the issuer breaks the rules for issuers.
 
 use rcgen::generate_simple_self_signed;
 use rustls::ServerConfig;

@@ -14,7 +14,7 @@ fn entry(identity: &ClientIdentity) -> Value {
     json!({ "type": "AsymmetricX509Cert", "usage": "Verify", "key": key, "displayName": "tests" })
 }
 
-/// Sends a PATCH with these certificates at a time.
+/// Sends a PATCH with these certificates, `seconds` after [`NOW`].
 fn patch_at(emulator: &Emulator, seconds: u64, keys: Value) -> (u16, Value) {
     let body = json!({ "keyCredentials": keys });
     let response = send_at(emulator, later(seconds), &Method::PATCH, &bare(emulator), Some(&body));

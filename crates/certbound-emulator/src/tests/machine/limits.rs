@@ -35,7 +35,7 @@ fn s85_too_many_calls_in_a_second_are_refused_and_the_next_second_is_another() {
     (0..20).for_each(|_| drop(at(&emulator, 0, TOKEN)));
     assert_eq!(at(&emulator, 0, METADATA).status(), 429);
     assert_eq!(at(&emulator, 0, COMPUTE).status(), 200, "the description has its own limit");
-    // A request that is refused for a different reason is not counted.
+    // A request that is refused because it lacks the header `Metadata` is not counted.
     let emulator = throttled();
     (0..25).for_each(|_| drop(send(&emulator, bare(&Method::GET, TOKEN).header("host", HOST), "")));
     assert_eq!(at(&emulator, 0, TOKEN).status(), 200);

@@ -109,7 +109,8 @@ fn wants_to_be_an_authority() -> Attribute {
     Attribute { oid: EXTENSION_REQUEST, values: SetOfVec::try_from(vec![value]).unwrap() }
 }
 
-/// Returns the algorithm RSASSA-PSS with this hash, this hash for the mask, and this length of the salt.
+/// Returns the algorithm RSASSA-PSS. `hash` is the hash of the message, `mask` is the hash of the mask, and `salt` is
+/// the length of the salt in bytes.
 fn pss(hash: u8, mask: u8, salt: u8) -> AlgorithmIdentifierOwned {
     let sha2 = |which: u8| [0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, which];
     let mut der =

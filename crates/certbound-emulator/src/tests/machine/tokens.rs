@@ -82,7 +82,7 @@ fn a_bound_token_of_a_machine_lives_as_long_and_says_when_to_ask_again() {
         (found.string("xms_mirid"), found.number("exp")),
         (Some(MACHINE), Some(NOW.as_secs() + 86_400))
     );
-    // A lifetime of one hour is too short for `refresh_in`, and an application's token names no machine.
+    // The usual lifetime of one hour is too short for `refresh_in`, and an application's token names no machine.
     let body = json_of(&Ask::leg1(&emulator).send(&emulator));
     assert_eq!((&body["expires_in"], body.get("refresh_in")), (&json!(3_599), None));
     assert!(!claims(body["access_token"].as_str().unwrap()).contains("xms_mirid"));
@@ -109,7 +109,7 @@ fn s86_a_bearer_token_over_mutual_tls_is_for_the_machines_certificate_and_has_no
             assert_eq!(found.string("xms_mirid"), Some(MACHINE));
         }
     }
-    // A resource that refuses bound tokens accepts this token.
+    // The token service also issues this token for a resource that refuses bound tokens.
     let other = golden.replace("graph.microsoft.com", "management.azure.com");
     assert_eq!(code(&send(&with_issued(&emulator, regional), &other)), 0);
     let bound = other.replace("token_type=bearer", "token_type=mtls_pop");

@@ -18,7 +18,8 @@ pub(super) enum Credential<'f> {
 }
 
 impl<'f> Credential<'f> {
-    /// Returns the credential of a form. Refuses a form with two credentials or with an incomplete credential.
+    /// Returns the credential of a form. Refuses two credentials, an incomplete credential, and an unknown assertion
+    /// type.
     pub(super) fn of(form: &'f ReceivedForm) -> Result<Self, Refusal> {
         let secret = form.value("client_secret");
         match (form.value("client_assertion"), form.value("client_assertion_type"), secret) {

@@ -36,8 +36,8 @@ pub(super) fn check(world: &World, found: &mut Mistakes) {
     }
 }
 
-/// Checks the rules of a vault for bound tokens. `bound_tokens` must allow the token service to issue a kind of token
-/// that the rules accept.
+/// Checks the rules of a vault for bound tokens. The rules and `bound_tokens` must have at least one kind of token that
+/// both of them accept.
 fn token_binding(resource: &Resource, at: &str, found: &mut Mistakes) {
     let Some(rules) = resource.token_binding_parameters else { return };
     let at = format!("{at}.token_binding_parameters");
@@ -72,8 +72,8 @@ fn late(resource: &Resource, host: &ResourceHost, at: &str, found: &mut Mistakes
     }
 }
 
-/// Checks the keys and certificates of a vault. A certificate also has a key and a secret of the same name. The vault
-/// does not distinguish upper and lower case in names.
+/// Checks the keys, certificates and secrets of a vault. A certificate also has a key and a secret of the same name.
+/// The vault does not distinguish upper and lower case in names.
 fn vault(resource: &Resource, at: &str, found: &mut Mistakes) {
     let keys = resource.keys.keys().map(|name| ("keys", name));
     let certificates = resource.certificates.keys().map(|name| ("certificates", name));
