@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use strum::EnumProperty as _;
 
-/// A mistake in the flags or in the files that they name. It never contains a secret from a file.
+/// A mistake in the flags, in the files that they name, or in the setup of this machine. It never contains a secret
+/// from a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::EnumProperty)]
 #[non_exhaustive]
 pub(crate) enum Usage {

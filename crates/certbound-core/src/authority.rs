@@ -38,7 +38,7 @@ pub struct Authority {
     region: RegionChoice,
     /// The region outcome of the requests that use the region.
     region_outcome: RegionOutcome,
-    /// The environment from custom metadata. Requests use its hosts unchanged.
+    /// The environment from custom metadata. Token requests use its preferred host unchanged.
     environment: Option<Arc<Environment>>,
     /// The environment from instance discovery, for a host that belongs to no known environment.
     discovered: Option<Arc<Environment>>,
@@ -53,9 +53,9 @@ impl Authority {
     /// authority does not use. The result has no region.
     ///
     /// # Errors
-    /// [`AuthorityUrlError`] if the text is not an `https` URL with a host, if it has user information, a query or a
-    /// fragment, or if a URL parser would change it. A missing or malformed tenant or policy is also an error for the
-    /// kinds of authority that require it.
+    /// [`AuthorityUrlError`] if the text is not an `https` URL with a plain host name, if it has user information, a
+    /// query or a fragment, or if a URL parser would change it. A missing or malformed tenant or policy is also an
+    /// error for the kinds of authority that require it.
     pub fn parse(url: &str) -> Result<Self, AuthorityUrlError> {
         let lower = url.to_ascii_lowercase();
         let parsed = plain_url(&lower, url)?;
@@ -65,7 +65,7 @@ impl Authority {
 
     /// Makes the authority of an OpenID Connect issuer that is of no known kind, such as `https://idp.example/realm`.
     ///
-    /// The path is kept as written, because issuers are compared byte for byte. The token endpoint is unknown until
+    /// The path is kept as written, because a path can be case-sensitive. The token endpoint is unknown until
     /// [`Authority::with_metadata`] sets the metadata.
     ///
     /// # Errors
@@ -131,8 +131,8 @@ impl Authority {
         Some(Self { place, ..self.clone() })
     }
 
-    /// Returns the same authority in an environment from custom metadata. Every request uses the environment's hosts
-    /// unchanged, even with a region or mutual TLS.
+    /// Returns the same authority in an environment from custom metadata. Every token request uses the environment's
+    /// preferred host unchanged, even with a region or mutual TLS.
     #[must_use]
     pub fn in_environment(self, environment: Arc<Environment>) -> Self {
         Self { environment: Some(environment), ..self }
@@ -289,9 +289,10 @@ const MAX_URL_BYTES: usize = 2048;
 
 /// Parses an `https` URL of host, port and path, whose text is literally `https://host[:port][/path]`.
 ///
-/// A URL parser decodes percent signs, rewrites numbers into IPv4 addresses, changes backslashes and removes dot
-/// segments. Other programs that read the same configuration possibly do not make these changes. Therefore a text that
-/// a URL parser would change is refused. Errors show `given`, which is the text before its conversion to lower case.
+/// A URL parser decodes percent-encoded characters of the host, rewrites numbers into IPv4 addresses, replaces
+/// backslashes and removes dot segments. Other programs that read the same configuration possibly do not make these
+/// changes. Therefore a text that a URL parser would change is refused. Errors show `given`, which is the text before
+/// its conversion to lower case.
 fn plain_url(text: &str, given: &str) -> Result<Url, AuthorityUrlError> {
     let malformed = || AuthorityUrlError::Malformed { shown: shown_url(given) };
     if text.len() > MAX_URL_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -62,7 +62,7 @@ pub struct Entry {
     pub code: &'static str,
     /// The parts that raise the code.
     pub raised_by: &'static [Party],
-    /// The meaning, as a sentence without capital letter and full stop.
+    /// The meaning, as a sentence without full stop. It begins in lower case, unless its first word is a name.
     pub meaning: &'static str,
     /// The usual causes, in the same form.
     pub causes: &'static [&'static str],

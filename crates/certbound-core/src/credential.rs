@@ -20,7 +20,7 @@ pub enum ClientProof<'a> {
     CertificateOnly,
     /// A token from Leg 1, bound to the certificate of this connection.
     BoundAssertion(&'a Secret),
-    /// A JWT signed by the client itself, or an unbound federated token.
+    /// A JWT that the client signed itself, or an unbound assertion.
     SignedAssertion(&'a Secret),
     /// A client secret (RFC 6749, section 2.3.1).
     Secret(&'a Secret),

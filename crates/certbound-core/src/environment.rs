@@ -32,7 +32,7 @@ impl Cloud {
     /// Every cloud, the public cloud first.
     pub const ALL: &'static [Cloud] = Self::VARIANTS;
 
-    /// The login host to which the client sends requests.
+    /// The login host to which the client sends requests without a region and without mutual TLS.
     pub const fn login_host(self) -> &'static str {
         match self {
             Cloud::Public => "login.microsoftonline.com",
@@ -162,7 +162,7 @@ impl NoExchangeAudience {
 pub struct KnownEnvironment {
     /// Every login host of the environment, in lower case.
     pub aliases: &'static [&'static str],
-    /// The host to which requests are sent.
+    /// The host to which requests without a region and without mutual TLS are sent.
     pub preferred_network: &'static str,
     /// The host under which tokens are cached.
     pub preferred_cache: &'static str,

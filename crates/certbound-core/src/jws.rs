@@ -153,8 +153,8 @@ impl VerifiedJws {
 /// Anyone may have written them. Neither header nor signature is decoded. Use [`UnverifiedJws`] to verify the token.
 ///
 /// # Errors
-/// [`JwsError`] if the token does not have three parts, or if the payload is not unpadded base64url of a JSON object
-/// without duplicate names.
+/// [`JwsError`] if the token is too large or does not have three parts, or if the payload is not unpadded base64url of
+/// a JSON object without duplicate names.
 pub fn unverified_claims(token: &str) -> Result<Claims, JwsError> {
     claims_of(split(token)?.payload)
 }
@@ -162,7 +162,8 @@ pub fn unverified_claims(token: &str) -> Result<Claims, JwsError> {
 /// Returns all members of a token's header, for display. The token is not verified.
 ///
 /// # Errors
-/// [`JwsError`] if the token does not have three parts, or if the header is not a JSON object without duplicate names.
+/// [`JwsError`] if the token is too large or does not have three parts, or if the header is not unpadded base64url of a
+/// JSON object without duplicate names.
 pub fn unverified_header(token: &str) -> Result<Map<String, Value>, JwsError> {
     let header = decode(split(token)?.header, "header")?;
     json::parse_object(&header).map_err(|error| JwsError::Json { part: "header", error })

@@ -27,7 +27,8 @@ impl Claims {
     /// Reads a payload with at most 256 claims. A duplicate name at any depth is an error.
     ///
     /// # Errors
-    /// [`JsonError`] if the payload is not one JSON object, has a duplicate name, or has more than 256 claims.
+    /// [`JsonError`] if the payload is not one JSON object, has a duplicate name, is nested deeper than 32 levels, or
+    /// has more than 256 claims.
     pub fn parse(payload: Vec<u8>) -> Result<Self, JsonError> {
         Members::parse(payload).map(|members| Self { members, map: OnceLock::new() })
     }
@@ -125,7 +126,7 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// Returns the thumbprint in the claim `cnf`. The thumbprint must be its only member (RFC 8705, section 3.1).
+/// Returns the thumbprint in the claim `cnf` (RFC 8705, section 3.1). It must be the only member of `cnf`.
 pub(crate) fn thumbprint_of(cnf: &Value) -> Result<&str, CnfError> {
     let members = cnf.as_object().ok_or(CnfError::NotAnObject)?;
     let value = members.get("x5t#S256").ok_or(CnfError::NoThumbprint)?;

@@ -1,4 +1,4 @@
-//! Loopback and link-local hosts: this machine, or the host on which it runs.
+//! Loopback and link-local hosts: this machine, and hosts on its own network link, such as the metadata service.
 
 use core::net::IpAddr;
 

@@ -26,7 +26,8 @@ pub(super) enum PassedSocket {
 }
 
 impl Passed {
-    /// Returns the sockets that were passed to this process by `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`.
+    /// Returns the sockets that were passed to this process, according to `LISTEN_PID`, `LISTEN_FDS` and
+    /// `LISTEN_FDNAMES`.
     ///
     /// Programs that this process starts do not get the sockets.
     pub(super) fn of_process(reserved: Vec<String>) -> Result<Self, Usage> {
@@ -39,7 +40,8 @@ impl Passed {
         Ok(Self { names, sockets, reserved })
     }
 
-    /// Takes the socket with this name, or the first socket that was not taken yet and that no flag names.
+    /// Takes the socket with this name. For `None`, takes the first socket that was not taken yet and that no flag
+    /// names.
     pub(super) fn take(&mut self, wanted: Option<&str>) -> Result<PassedSocket, Usage> {
         let reserved = |name: &str| self.reserved.iter().any(|reserved| reserved == name);
         let index = self.names.iter().position(|name| match (name, wanted) {
@@ -68,7 +70,7 @@ impl Passed {
 
 impl PassedSocket {
     fn listens(&self) -> bool {
-        // If the system does not support this option, the first accept fails instead.
+        // If the system does not support this option, a connection is not detected here: its first accept fails.
         socket_acceptconn(self.descriptor()).unwrap_or(true)
     }
 

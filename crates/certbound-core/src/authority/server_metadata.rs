@@ -93,8 +93,8 @@ impl ServerMetadata {
         self.binds_tokens
     }
 
-    /// Whether a client may authenticate by its certificate alone. The result is also true if the issuer lists no
-    /// methods.
+    /// Whether a client may authenticate by its certificate alone. The result is also true if the metadata has no list
+    /// of methods.
     pub fn takes_certificates(&self) -> bool {
         let by_certificate = |method: &String| BY_CERTIFICATE.contains(&method.as_str());
         self.authentication_methods.as_ref().is_none_or(|methods| methods.iter().any(by_certificate))

@@ -5,9 +5,9 @@
 pub struct Aadsts {
     /// The number of `AADSTSnnn`.
     pub number: u32,
-    /// The `error` of a response with this number.
+    /// The usual `error` of a response with this number.
     pub oauth_error: &'static str,
-    /// The HTTP status of a response with this number.
+    /// The usual HTTP status of a response with this number.
     pub status: u16,
     /// The meaning of the number, in certbound's words.
     pub meaning: &'static str,
@@ -22,7 +22,7 @@ pub fn aadsts(number: u32) -> Option<&'static Aadsts> {
     TABLE.iter().find(|known| known.number == number)
 }
 
-/// Returns all known numbers, in the order of the table: mutual TLS first, then clients, then federated credentials.
+/// Returns all known numbers, in the order of the table, which begins with mutual TLS.
 pub fn aadsts_numbers() -> &'static [Aadsts] {
     TABLE
 }

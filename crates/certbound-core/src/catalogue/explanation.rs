@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::aadsts::{Aadsts, aadsts, aadsts_numbers};
 use super::{Entry, GROUPS, Group, Party, SERVICE};
 
-/// Everything that the catalogue has about one code. The texts have no capital letter and no full stop:
-/// [`sentence`] adds both.
+/// Everything that the catalogue has about one code. The texts have no full stop, and they begin in lower case unless
+/// the first word is a name: [`sentence`] makes sentences of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -24,8 +24,8 @@ pub struct Explanation {
     pub aadsts: Option<&'static Aadsts>,
 }
 
-/// Returns the explanation of a code. The function ignores the case and the characters around the code. A number may be
-/// written with or without `AADSTS`.
+/// Returns the explanation of a code. The function ignores upper and lower case, and it ignores white space and
+/// punctuation around the code. A number may be written with or without `AADSTS`.
 ///
 /// ```
 /// use certbound_core::catalogue::explain;
@@ -39,7 +39,7 @@ pub fn explain(typed: &str) -> Option<Explanation> {
     if let Some(number) = number(typed) {
         return aadsts(number).map(Into::into);
     }
-    // Two resources use the same code in different cases, so the exact code is looked for first.
+    // `unauthorized` and `Unauthorized` are two codes, so the exact code is looked for first.
     let exact = entries().find(|entry| entry.code == typed);
     exact.or_else(|| entries().find(|entry| entry.code.eq_ignore_ascii_case(typed))).map(Into::into)
 }
@@ -69,7 +69,7 @@ fn number(typed: &str) -> Option<u32> {
 }
 
 impl Explanation {
-    /// Returns the place of the code on the page `docs/errors.md`, without `#`.
+    /// Returns the anchor of the code on the page `docs/errors.md`, without `#`.
     pub fn anchor(&self) -> String {
         let anchor = self.code.to_ascii_lowercase();
         let first = entries().find(|entry| entry.code.eq_ignore_ascii_case(&anchor));

@@ -1,4 +1,4 @@
-//! Codes of the verifier: the reasons for which a resource refuses a token, and mistakes in its settings.
+//! Codes of the verifier: the reasons for which a resource refuses a token, and mistakes in the verifier's settings.
 
 use super::{Entry, Group, VERIFIER, VERIFIER_AND_COMMAND, VERIFIER_AND_RESOURCE, entry};
 

@@ -10,7 +10,7 @@ use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 pub enum KeyAlgorithm {
     /// RSA.
     Rsa {
-        /// The size of the modulus in bits.
+        /// The size of the modulus in bits, rounded down to a multiple of 8.
         bits: usize,
     },
     /// An elliptic curve.

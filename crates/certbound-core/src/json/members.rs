@@ -1,4 +1,4 @@
-//! The members of one JSON object without a tree of values. Strings without escapes are not copied, because a program
+//! The members of one JSON object in a list. Names and string values without escapes are not copied, because a program
 //! reads only a few claims of a token.
 
 use std::borrow::Cow;
@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 
 use super::{JsonError, Strict, TOO_MANY, duplicate, explain, parse_object};
 
-/// The members of an object, read with the checks of [`parse_object`]. Strings without escapes are not copied.
+/// The members of an object, read with the checks of [`parse_object`]. Names and string values without escapes are not
+/// copied.
 #[derive(Clone, Debug)]
 pub(crate) struct Members {
     document: String,
@@ -41,7 +42,8 @@ impl Members {
     /// # Errors
     /// The errors of [`parse_object`], and [`JsonError::TooMany`] for more than [`Members::MAX`] members.
     pub(crate) fn parse(document: Vec<u8>) -> Result<Self, JsonError> {
-        // For a text without an object, `parse_object` finds the error, so that both readers report the same error.
+        // If a text is not UTF-8 or does not begin with `{`, `parse_object` finds the error, so that both readers
+        // report the same error.
         let error_of = |text: &[u8]| parse_object(text).err().unwrap_or(JsonError::NotAnObject);
         let document = String::from_utf8(document).map_err(|error| error_of(error.as_bytes()))?;
         if document.bytes().find(|byte| !byte.is_ascii_whitespace()) != Some(b'{') {

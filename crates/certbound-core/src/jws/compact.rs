@@ -47,8 +47,8 @@ fn is_encrypted(token: &str, count: usize) -> bool {
 
 /// Decodes a part of a token.
 pub(crate) fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, JwsError> {
-    // This engine uses no vector instructions and no unsafe code. It refuses padding, characters of the standard
-    // alphabet, white space, and pad bits that are not zero.
+    // This engine uses no vector instructions and no unsafe code. It refuses padding, the characters `+` and `/`, white
+    // space, and pad bits that are not zero.
     URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Base64 { part: name })
 }
 

@@ -26,7 +26,7 @@ pub struct BearerAnswer {
     /// lifetime is at most two hours.
     pub refresh_at: Option<UnixTime>,
     /// `client_id`, `object_id`, and `msi_res_id` or `mi_res_id`: the identity that the token is for. `mi_res_id` is
-    /// read only if `msi_res_id` is absent. Each value is `None` if the response does not have the member.
+    /// read only if `msi_res_id` is absent. Each value is `None` if the member is absent, empty or not a string.
     pub identity: [Option<String>; 3],
 }
 
@@ -50,7 +50,8 @@ impl BearerAnswer {
         }
         let expires_at = expiry::of_answer(&members, now)?;
         let life = Duration::from_secs(expires_at.as_secs() - now.as_secs());
-        // A response can have both `msi_res_id` and `mi_res_id`. `msi_res_id` is the name in the request.
+        // A response can have both `msi_res_id` and `mi_res_id`. `msi_res_id` is the name in the requests to IMDS and
+        // Azure Arc.
         let has_msi = members.get("msi_res_id").is_some_and(|value| !value.is_null());
         let resource = if has_msi { "msi_res_id" } else { "mi_res_id" };
         Ok(Self {
