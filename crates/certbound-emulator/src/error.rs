@@ -12,10 +12,10 @@ pub enum EmulatorError {
     /// A key or certificate could not be made.
     #[error("the emulator could not make a key or a certificate: {reason}")]
     KeyMaterial {
-        /// The error message of the library.
+        /// A description of the problem.
         reason: String,
     },
-    /// The world has a host with `late_certificate`. The host needs OpenSSL, and this build has no OpenSSL.
+    /// The world has a host with `late_certificate`, and the server has no TLS library for this host.
     #[error(
         "the world's host {host} has late_certificate = true, which needs OpenSSL, and this build has no OpenSSL"
     )]

@@ -46,8 +46,8 @@ impl Fault {
 
 impl Fault {
     /// Refuses a rule that can never apply. A result for calls of a resource never applies to a platform or to a
-    /// request to the token service. A rule of the handshake applies before the emulator receives a path or a leg. The
-    /// results `client_certificate_refused` and `unreachable` never apply to a platform.
+    /// request to the token service. A rule of the handshake never matches a path or a leg, because a handshake has
+    /// neither. The results `client_certificate_refused` and `unreachable` never apply to a platform.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let Condition { path_contains, leg, platform, endpoint, .. } = &self.condition;
         let of_request = path_contains.is_some() || leg.is_some();

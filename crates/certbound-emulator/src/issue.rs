@@ -21,7 +21,8 @@ use crate::world::{Application, ManagedIdentity, Resource, Tenant, TokenVersion,
 const LIFETIME: u64 = 3_600;
 /// The usual lifetime of a managed identity's own token, in seconds.
 const MACHINE_LIFETIME: u64 = 86_400;
-/// The answer usually has `refresh_in` if the token's lifetime is at least this number of seconds.
+/// The answer has `refresh_in` if the token's lifetime is at least this number of seconds, or if the world sets the
+/// lifetime.
 const LONG: u64 = 2 * 3_600;
 /// The number of seconds by which `iat` and `nbf` precede the time of issue, as in the real service.
 pub(crate) const BACKDATED: u64 = 300;

@@ -82,7 +82,7 @@ pub struct JournalEntry {
     pub resumed: bool,
     /// The TLS version.
     pub protocol: Option<String>,
-    /// The AADSTS number, if the answer is a refusal.
+    /// The AADSTS number, if the answer is a refusal of the token service.
     pub aadsts: Option<u32>,
     /// The `token_type` of the answer of a token endpoint.
     pub token_type: Option<String>,
@@ -181,8 +181,8 @@ struct TokenAnswer {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    // The journal records names of parameters in clear text. The form decoder would read a body of a different type,
-    // without an equals sign, as the name of a parameter. Forms are sent by POST only.
+    // The journal records names of parameters in clear text. The form decoder would read parts of a JSON body as names
+    // of parameters. Forms are sent by POST only.
     let is_form = request.method() == http::Method::POST && !is_json(request);
     let body: &[u8] = if is_form { request.body() } else { b"" };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];

@@ -1,12 +1,12 @@
 //! A local emulator of the Microsoft Entra token service that binds tokens to certificates, with resources that enforce
 //! the binding.
 //!
-//! The emulator decides as the real service does, and returns the same error texts. The emulator signs with its own
+//! The emulator decides as the real service does, and returns the same error codes. The emulator signs with its own
 //! keys, so no other service accepts its tokens. It does not emulate users, consent, Conditional Access or revocation.
 //! It refuses a request for a feature that it does not emulate.
 //!
 //! [`emulator::Emulator::handle`] is the emulator without sockets: its input is a time, the facts of the TLS connection
-//! and a request, and its output is a response. [`serve`] adds the sockets: a loopback port for HTTP CONNECT, an admin
+//! and a request, and its output is a response. [`serve`] adds the sockets: a proxy port for HTTP CONNECT, an admin
 //! port, and the ports of the machine.
 //!
 //! # Floors

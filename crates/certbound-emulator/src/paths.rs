@@ -2,7 +2,7 @@
 
 /// The host of the instance metadata service on real machines.
 pub const IMDS_HOST: &str = "169.254.169.254";
-/// The path of the list of versions. A request for this list names no version.
+/// The path of the list of versions. A request for this list needs no version.
 pub(crate) const VERSIONS_PATH: &str = "/metadata/versions";
 /// The path of the machine's description. Each path below this path names a part of the description.
 pub(crate) const COMPUTE_PATH: &str = "/metadata/instance/compute";

@@ -52,7 +52,7 @@ pub(crate) struct Rejection {
     status: u16,
     error: &'static str,
     description: String,
-    /// The newest known versions, if the request names an unknown version.
+    /// The newest known versions, if the request does not name a known version.
     newest: Vec<&'static str>,
 }
 
@@ -147,7 +147,7 @@ impl Platform<'_> {
     }
 }
 
-/// Checks that `known` contains the requested version. The oldest version is the first in `known`.
+/// Checks that `known` contains the requested version. `known` is sorted, with the oldest version first.
 fn check_version(query: &ReceivedForm, name: &str, known: &[&'static str]) -> Result<(), Rejection> {
     match query.value(name) {
         Some(version) if known.contains(&version) => Ok(()),

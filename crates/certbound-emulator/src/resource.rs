@@ -86,7 +86,7 @@ impl ResourceServer<'_> {
         let answer = Answer::new(refusal, &self.style());
         let mut response = answer.response();
         if self.resource.style == ResourceStyle::Graph {
-            // The verifier determines the text. The other members are the same in every error of Graph.
+            // The verifier determines the code and the text. The other members are the same in every error of Graph.
             let body = graph::error(self, answer.status(), answer.code(), answer.message());
             *response.body_mut() = body.into_body();
         }

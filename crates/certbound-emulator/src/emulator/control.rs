@@ -62,7 +62,7 @@ impl Emulator {
     }
 
     /// Adds a rule after the others. If there are already 1000 rules, returns false and adds nothing. A rule with the
-    /// count 0 never applies, so it is not added.
+    /// count 0 never applies: this method does not add it, and returns true.
     pub fn add_fault(&self, fault: Fault) -> bool {
         self.faults.add(fault)
     }
@@ -190,8 +190,8 @@ impl Emulator {
         Host::of(&self.world, host).is_some_and(|host| host.offers_http2())
     }
 
-    /// Returns the certificate authority that clients have to trust, PEM. Its name constraints allow only the emulated
-    /// hosts.
+    /// Returns the certificate authority that clients have to trust, PEM. Its name constraints allow only the domains
+    /// of the emulated hosts.
     pub fn ca_pem(&self) -> &str {
         self.keys.authority.pem()
     }
@@ -210,7 +210,7 @@ impl Emulator {
     /// Issues a client certificate of the emulator's authority, which SN/I trusts.
     ///
     /// # Errors
-    /// [`EmulatorError`] if the subject or the key cannot be used in a certificate.
+    /// [`EmulatorError`] if the key cannot be used in a certificate.
     pub fn issue_client_certificate(&self, options: &IssueOptions) -> Result<ClientIdentity, EmulatorError> {
         self.keys.authority.issue(options)
     }
@@ -219,8 +219,7 @@ impl Emulator {
     /// `key` is DER of a `SubjectPublicKeyInfo`. Returns the chain, DER, leaf first. The key in `options` is ignored.
     ///
     /// # Errors
-    /// [`EmulatorError`] if the subject cannot be used in a certificate, or if the key is neither RSA with 2048 to 8192
-    /// bits nor EC on P-256, P-384 or P-521.
+    /// [`EmulatorError`] if the key is neither RSA with 2048 to 8192 bits nor EC on P-256, P-384 or P-521.
     pub fn issue_for_public_key(
         &self,
         options: &IssueOptions,

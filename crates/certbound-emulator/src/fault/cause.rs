@@ -1,4 +1,4 @@
-//! The faults that cause each failure in a client's table of recoveries. Tests use them for every row of the table.
+//! The faults that cause the failures in a client's table of recoveries. Tests of the table use them.
 
 use certbound_core::refusal::recovery::{Failure, OF_ASSERTION, OF_ATTESTATION, OF_CERTIFICATE};
 

@@ -68,7 +68,7 @@ pub enum FaultResult {
     /// A resource demands other claims by a challenge under `Bearer`, as in continuous access evaluation. The fault
     /// applies only to calls of a resource with a token, and the resource does not examine the call.
     ClaimsChallenge {
-        /// The claims, verbatim. Default: a token that is issued from now on.
+        /// The claims, verbatim. By default the challenge demands a token that is issued from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         claims: Option<String>,
     },
@@ -81,8 +81,8 @@ pub enum FaultResult {
     ForeignCnf,
     /// A token without `cnf`, although `token_type` is `mtls_pop`.
     NoCnf,
-    /// The right token in a different form, although `token_type` is `mtls_pop`. Strict clients cannot read the token.
-    /// For some forms, no client can read it.
+    /// The right answer, but the token has a different form. Strict clients cannot read the token. For some forms, no
+    /// client can read it.
     TokenForm(TokenForm),
     /// The connection is reset, and the client gets no answer. With HTTP/2 no other request on the connection gets an
     /// answer either.
@@ -163,7 +163,7 @@ impl FaultResult {
         self.into()
     }
 
-    /// Returns whether the fault happens before any request: when a connection is opened, or in the TLS handshake.
+    /// Returns whether the fault happens when a connection is opened or in a TLS handshake.
     pub(super) fn is_of_handshake(&self) -> bool {
         matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused | Self::Unreachable)
     }

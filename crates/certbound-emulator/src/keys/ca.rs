@@ -1,5 +1,5 @@
 //! The emulator's certificate authority. The authority exists only in memory. It is valid for seven days, and only for
-//! the emulated host names.
+//! the domains of the emulated hosts.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -49,7 +49,7 @@ impl MachineAuthority {
         Ok(Self { issuer: CertifiedIssuer::self_signed(params, keys.any()?)?, issued: remembered() })
     }
 
-    /// Issues a certificate (DER) for an identity's RSA key. `public_key` is the DER of a `SubjectPublicKeyInfo`.
+    /// Issues a certificate (DER) to an identity. `public_key` is the DER of a `SubjectPublicKeyInfo`.
     pub(crate) fn issue(
         &self,
         tenant: &str,

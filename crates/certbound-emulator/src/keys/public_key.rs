@@ -1,5 +1,5 @@
-//! A public key for a new certificate, in the form that rcgen needs. rcgen's own parser of keys would add a second
-//! version of a dependency.
+//! A public key for a new certificate, in the form that rcgen needs. rcgen has a parser of keys only with a feature
+//! that this workspace does not use.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;

@@ -17,7 +17,7 @@ use super::ca;
 use super::seed::KeySource;
 use crate::error::EmulatorError;
 
-/// The number of published keys: the signing key and the previous key.
+/// The maximum number of published keys: the signing key and the previous key.
 const LIVE_KEYS: usize = 2;
 
 /// One 2048-bit RSA key that signs tokens.

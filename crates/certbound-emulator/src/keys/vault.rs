@@ -156,8 +156,8 @@ pub(crate) struct VaultKeys {
 #[derive(Default)]
 struct Made {
     keys: HashMap<Place, Arc<VaultKey>>,
-    /// The certificates. The common name is a part of the key, because emulators with different worlds can share the
-    /// map.
+    /// The certificates. The keys of this map contain the common name, because emulators with different worlds can
+    /// share the map.
     certificates: HashMap<(Place, String), Arc<ClientIdentity>>,
 }
 

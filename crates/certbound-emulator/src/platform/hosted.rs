@@ -33,7 +33,7 @@ pub(super) fn machine_learning(
     Ok(json_response(200, &answered(platform, identity, query.value("resource"))?))
 }
 
-/// Checks the method, the platform's secret and the version of a request. Returns its query.
+/// Checks the sender, the method, the platform's secret and the version of a request. Returns its query.
 fn checked(
     platform: &Platform<'_>,
     request: &Request<Bytes>,

@@ -14,7 +14,7 @@ use crate::issue::BACKDATED;
 use crate::world::ManagedIdentity;
 
 const VERSIONS: [&str; 4] = ["2018-02-01", "2019-08-01", "2021-01-01", "2021-12-13"];
-/// A cached token is not returned if its remaining lifetime is less than this number of seconds.
+/// A cached token is not returned if its remaining lifetime is at most this number of seconds.
 const NEAR_THE_END: u64 = 300;
 
 /// `/metadata/identity/oauth2/token`

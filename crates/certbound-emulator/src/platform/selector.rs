@@ -15,11 +15,11 @@ pub(super) fn unknown_selector(query: &ReceivedForm, known: &[&str]) -> Option<&
 }
 
 impl<'e> Platform<'e> {
-    /// Returns the identity that a parameter in `known` selects. Without such a parameter, returns the machine's own
-    /// identity.
+    /// Returns the identity that a parameter in `known` selects. If the request has no parameter in `known`, returns
+    /// the machine's own identity.
     ///
-    /// An empty parameter and a parameter of a different platform are refused. If the platform ignored such a
-    /// parameter, a client would get the machine's own token instead of the selected identity's token.
+    /// An empty parameter and a parameter of a different platform are refused. If the platform ignored the parameter, a
+    /// client would get the machine's own token instead of the selected identity's token.
     pub(super) fn identity(
         &self,
         query: &ReceivedForm,

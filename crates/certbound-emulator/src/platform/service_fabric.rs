@@ -94,8 +94,8 @@ fn identity<'e>(platform: &Platform<'e>, query: &ReceivedForm) -> Result<&'e Man
     platform.identity(query, &["principalId"]).map_err(|_| not_found())
 }
 
-/// Checks that the parameter is a hash. The hash of the rejected token changes nothing, because the emulated node
-/// issues a new token for every request.
+/// Checks that `token_sha256_to_refresh` is absent or a hash. The hash of the rejected token changes nothing, because
+/// the emulated node issues a new token for every request.
 fn check_hash(query: &ReceivedForm) -> Result<(), Rejection> {
     let is_hash =
         |hash: &str| hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

@@ -8,9 +8,9 @@ use super::{Rejection, reject};
 use crate::fault::PlatformEndpoint;
 use crate::world::World;
 
-/// The maximum number of calls for tokens and certificates in one second.
+/// The maximum number of calls for tokens, platform metadata and certificates in one second.
 const IDENTITY_PER_SECOND: u32 = 20;
-/// The maximum number of calls for tokens and certificates at the same time.
+/// The maximum number of these calls at the same time.
 const IDENTITY_AT_ONCE: usize = 5;
 /// The maximum number of other calls in one second.
 const GENERAL_PER_SECOND: u32 = 5;

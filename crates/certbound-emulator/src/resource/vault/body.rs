@@ -19,7 +19,7 @@ const MAX_TAG: usize = 256;
 /// A JSON object.
 pub(super) struct Body(Map<String, Value>);
 
-/// The changeable properties of a secret. An absent property is `None`.
+/// The changeable properties of a secret. A property that is absent or `null` is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Properties {
     pub(super) content_type: Option<String>,

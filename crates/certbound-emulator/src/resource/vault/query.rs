@@ -27,7 +27,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Reads the query. Parameters that the operation does not use are ignored, as in the real service.
+    /// Reads the query. Unknown parameters are ignored, as in the real service.
     ///
     /// The read of a secret needs no `api-version`, so that its address is short in examples. The real service requires
     /// `api-version` for this read too.

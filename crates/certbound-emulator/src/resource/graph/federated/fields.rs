@@ -13,7 +13,7 @@ use crate::world::check::credentials::flexible;
 /// The shortest and the longest name, in characters.
 const NAME: std::ops::RangeInclusive<usize> = 3..=120;
 
-/// The properties of a request. `None` stands for a property that the request does not contain.
+/// The properties of a request. `None` stands for a property that is absent or `null`.
 #[derive(Debug)]
 pub(super) struct Fields {
     name: Option<String>,
