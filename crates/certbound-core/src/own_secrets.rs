@@ -36,7 +36,8 @@ impl OwnSecrets {
         }
         let percent: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         let json = serde_json::Value::from(secret).to_string();
-        let json = json.trim_matches('"').to_owned();
+        // The secret itself can begin or end with a quote.
+        let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(&json).to_owned();
         // Most secrets are the same text in all these encodings.
         let others = [lower_case_digits(&percent), percent, json].into_iter().filter(|other| other != secret);
         self.0.extend(others.map(Secret::new));
@@ -138,6 +139,8 @@ mod tests {
             assert_eq!(secrets.redacted(text), shown, "{text}");
         }
         assert!(matches!(secrets.redacted("nothing"), Cow::Borrowed(_)));
+        let quoted = OwnSecrets::new().and("pass\"");
+        assert_eq!(quoted.redacted(r#"{"x":"pass\""}"#), r#"{"x":"<redacted>"}"#);
         let short = OwnSecrets::new().and("hunter");
         assert_eq!(short.redacted("hunter, Hunter, hunte"), "<redacted>, Hunter, hunte");
         assert_eq!(format!("{:?}", OwnSecrets::new().and("hunter")), "OwnSecrets(1)");

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use certbound_core::request::ReceivedForm;
 use certbound_core::shown::{one_line, shown};
 use certbound_core::time::UnixTime;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::text::text;
-use crate::answers::Aadsts;
+use crate::answers::{Aadsts, is_form};
 use crate::paths::without_slash;
 use crate::tls_facts::TlsFacts;
 
@@ -181,10 +181,10 @@ struct TokenAnswer {
 
 fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
     let query = request.uri().query().unwrap_or_default();
-    // The journal records names of parameters in clear text. The form decoder would read parts of a JSON body as names
+    // The journal records names of parameters in clear text. The form decoder would read parts of any other body as names
     // of parameters. Forms are sent by POST only.
-    let is_form = request.method() == http::Method::POST && !is_json(request);
-    let body: &[u8] = if is_form { request.body() } else { b"" };
+    let has_form = request.method() == http::Method::POST && is_form(request);
+    let body: &[u8] = if has_form { request.body() } else { b"" };
     let forms = [ReceivedForm::decode(query.as_bytes()), ReceivedForm::decode(body)];
     let mut parameters = Vec::new();
     for form in forms.iter().flatten() {
@@ -194,13 +194,6 @@ fn parameters(request: &Request<Bytes>) -> Vec<(String, String)> {
         }
     }
     parameters
-}
-
-/// Returns whether the body is JSON, by its type or by its first character.
-fn is_json(request: &Request<Bytes>) -> bool {
-    let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
-    kind.is_some_and(|kind| kind.starts_with(b"application/json"))
-        || request.body().trim_ascii_start().starts_with(b"{")
 }
 
 fn short(text: &str) -> String {

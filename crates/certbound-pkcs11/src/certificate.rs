@@ -201,18 +201,11 @@ fn key_and_chain(opened: &Opened, selector: &Selector) -> Result<(FoundKey, Vec<
     }
     if selector.label.is_none() && selector.id.is_none() && keys.len() > 1 {
         // If the URI has neither label nor id, it means the only key with a certificate.
-        keys.retain(|key| all.iter().any(|it| is_for(it, key)));
+        keys.retain(|key| all.iter().any(|it| it.is_for(key)));
     }
     let key = only_one(opened, keys, selector)?;
     let leaf = leaf(opened, &key, &all, &named)?;
     Ok((key, chain_of(leaf, &all)))
-}
-
-fn is_for(certificate: &FoundCertificate, key: &FoundKey) -> bool {
-    match &key.public {
-        Some(public) => certificate.parsed.public_key_info() == public.as_slice(),
-        None => certificate.id == key.id && !key.id.is_empty(),
-    }
 }
 
 /// Returns the certificate of the key. With several certificates for the key, the function returns the certificate that
@@ -225,7 +218,7 @@ fn leaf(
 ) -> Result<FoundCertificate, Pkcs11Error> {
     let (token, shown) = (opened.label.clone(), key.shown());
     let of = |list: &[FoundCertificate]| -> Vec<FoundCertificate> {
-        list.iter().filter(|it| is_for(it, key)).cloned().collect()
+        list.iter().filter(|it| it.is_for(key)).cloned().collect()
     };
     let (all_of_key, named_of_key) = (of(all), of(named));
     let mut found = if named_of_key.len() == 1 { named_of_key } else { all_of_key };

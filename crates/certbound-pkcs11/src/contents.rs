@@ -112,10 +112,7 @@ impl OpenToken {
             let certificates = objects::certificates(opened, &Selector::default())?;
             let keys = objects::keys(opened, &selector)?.into_iter();
             let facts = keys.map(|key| {
-                let has_certificate = certificates.iter().any(|it| match &key.public {
-                    Some(public) => it.parsed.public_key_info() == public.as_slice(),
-                    None => it.id == key.id,
-                });
+                let has_certificate = certificates.iter().any(|it| it.is_for(&key));
                 facts(key, has_certificate)
             });
             Ok(facts.collect())

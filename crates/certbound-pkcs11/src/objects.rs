@@ -43,6 +43,16 @@ pub(crate) struct FoundCertificate {
     pub(crate) parsed: CertificateChain,
 }
 
+impl FoundCertificate {
+    /// Returns whether the certificate is for the key: by the public key, or else by the id.
+    pub(crate) fn is_for(&self, key: &FoundKey) -> bool {
+        match &key.public {
+            Some(public) => self.parsed.public_key_info() == public.as_slice(),
+            None => self.id == key.id && !key.id.is_empty(),
+        }
+    }
+}
+
 impl Selector {
     /// Returns the attributes in the form of a URI.
     pub(crate) fn shown(&self) -> String {

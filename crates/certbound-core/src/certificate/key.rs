@@ -10,7 +10,7 @@ use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 pub enum KeyAlgorithm {
     /// RSA.
     Rsa {
-        /// The size of the modulus in bits, rounded down to a multiple of 8.
+        /// The size of the modulus in bits.
         bits: usize,
     },
     /// An elliptic curve.
@@ -34,11 +34,19 @@ impl KeyAlgorithm {
 
     pub(super) fn of(key: &SubjectPublicKeyInfo<'_>) -> Self {
         match key.parsed() {
-            Ok(PublicKey::RSA(key)) => Self::Rsa { bits: key.key_size() },
+            Ok(PublicKey::RSA(key)) => Self::Rsa { bits: bits(key.modulus) },
             Ok(PublicKey::EC(_)) => Self::Ec { curve: Curve::of(&key.algorithm) },
             _ => Self::Other,
         }
     }
+}
+
+/// Returns the length of a number in bits. The number is big-endian and can have leading zeros.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let significant = number.get(zeros..).unwrap_or_default();
+    let unused = significant.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    significant.len() * 8 - unused
 }
 
 /// A named curve of NIST (RFC 5480, section 2.1.1.1).
@@ -85,5 +93,24 @@ impl Curve {
     pub(crate) fn of(algorithm: &AlgorithmIdentifier<'_>) -> Option<Self> {
         let name = algorithm.parameters.as_ref()?.as_oid().ok()?;
         Self::of_oid(&name.to_id_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_modulus_is_exact() {
+        for (number, expected) in [
+            (&[0x80, 0, 0][..], 24),
+            (&[0, 0x80, 0], 16),
+            (&[0x7f, 0xff], 15),
+            (&[0x02, 0x00], 10),
+            (&[0, 0], 0),
+            (&[], 0),
+        ] {
+            assert_eq!(bits(number), expected, "{number:?}");
+        }
     }
 }

@@ -168,6 +168,19 @@ impl FaultResult {
         matches!(self, Self::ForeignServerCertificate | Self::ClientCertificateRefused | Self::Unreachable)
     }
 
+    /// Returns whether the fault makes an issued certificate of a machine wrong.
+    pub(crate) fn is_of_certificate(&self) -> bool {
+        matches!(
+            self,
+            Self::ForeignKeyCertificate
+                | Self::ForeignIdentityCertificate
+                | Self::ForeignTenantCertificate
+                | Self::ExpiredCertificate
+                | Self::NotYetValidCertificate
+                | Self::CertificateLifetime { .. }
+        )
+    }
+
     /// Returns whether the fault applies only to calls of a resource with a token.
     pub(super) fn is_of_call(&self) -> bool {
         matches!(self, Self::ClaimsChallenge { .. } | Self::TokenBindingParameters(_))

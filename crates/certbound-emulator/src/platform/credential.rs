@@ -60,13 +60,14 @@ pub(super) fn issue(platform: &Platform<'_>, query: &ReceivedForm, body: &[u8]) 
     let key_hash = Thumbprint::of_der(&public_key).x5t_s256();
     let names = (identity.client_id.as_str(), key_hash.as_str());
     let again = platform.world.machine.keeps_certificates && query.value("bypass_cache") != Some("true");
-    let cached = platform.memory.certificates.get(names, platform.now).filter(|_| again);
+    let spoilt = platform.fault.is_some_and(FaultResult::is_of_certificate);
+    let cached = platform.memory.certificates.get(names, platform.now).filter(|_| again && !spoilt);
     let certificate = match cached {
         Some(certificate) => certificate,
         None => {
             let issued = Issued { client_id: identity.client_id.clone(), attestation_fault };
             let certificate = certificate(platform, tenant, public_key, issued)?;
-            if platform.fault.is_none() {
+            if !spoilt {
                 // Clients renew a certificate at half of its lifetime, and must then get a new certificate.
                 let until = platform.now.plus(LIFETIME / 2);
                 platform.memory.certificates.put(names, platform.now, until, certificate.clone());

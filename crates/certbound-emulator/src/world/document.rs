@@ -148,10 +148,16 @@ fn place(text: &str, offset: usize) -> String {
     format!("line {line}, column {column}")
 }
 
-/// Returns the parser's message without a found string. This string may be a secret in the wrong place.
+/// Returns the parser's message without a found string or number. The value may be a secret in the wrong place.
 fn without_value(message: &str) -> String {
-    match (message.split_once(" string \""), message.rsplit_once("\", ")) {
-        (Some((before, _)), Some((_, after))) => format!("{before} string, {after}"),
+    if let (Some((before, _)), Some((_, after))) =
+        (message.split_once(" string \""), message.rsplit_once("\", "))
+    {
+        return format!("{before} string, {after}");
+    }
+    let of_value = message.starts_with("invalid type: ") || message.starts_with("invalid value: ");
+    match (message.split_once(" `"), message.rsplit_once("`, expected ")) {
+        (Some((before, _)), Some((_, expected))) if of_value => format!("{before}, expected {expected}"),
         _ => message.to_owned(),
     }
 }
@@ -196,6 +202,14 @@ mod tests {
             (
                 "[[applications]]\nid = 'a'\nsecrets = 'x\", y'",
                 "line 3, column 11: invalid type: string, expected a sequence",
+            ),
+            (
+                "[[applications]]\nid = 'a'\nsecrets = 12345678",
+                "line 3, column 11: invalid type: integer, expected a sequence",
+            ),
+            (
+                "[[applications]]\nid = 'a'\nsecrets = [12345678]",
+                "line 3, column 12: invalid type: integer, expected a string",
             ),
         ] {
             let error = World::from_toml(text).unwrap_err();

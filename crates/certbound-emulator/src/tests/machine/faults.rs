@@ -9,7 +9,7 @@ use super::*;
 use crate::world::builtin::SYSTEM_IDENTITY;
 use crate::{Condition, Fault, FaultResult, PlatformEndpoint, PlatformKind};
 
-fn plant(emulator: &Emulator, endpoint: PlatformEndpoint, result: &str) {
+pub(super) fn plant(emulator: &Emulator, endpoint: PlatformEndpoint, result: &str) {
     let result = serde_json::from_str(result).unwrap();
     emulator.add_fault(Fault::once(Condition::endpoint(endpoint), result));
 }

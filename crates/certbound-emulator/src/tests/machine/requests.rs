@@ -313,5 +313,15 @@ fn a_certificate_is_new_each_time_unless_the_machine_keeps_them() {
     assert_ne!(anew, first);
     assert_eq!(certificate(&keeping, ""), anew, "the newer certificate replaces it");
     keeping.reset();
-    assert_ne!(certificate(&keeping, ""), anew);
+    let newest = certificate(&keeping, "");
+    assert_ne!(newest, anew);
+
+    // A fault that makes the certificate wrong applies to the next request, and the machine keeps no wrong certificate.
+    super::faults::plant(
+        &keeping,
+        crate::fault::PlatformEndpoint::IssueCredential,
+        "\"expired_certificate\"",
+    );
+    assert_ne!(certificate(&keeping, ""), newest);
+    assert_eq!(certificate(&keeping, ""), newest);
 }
