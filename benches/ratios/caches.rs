@@ -22,7 +22,7 @@ use crate::ours::{SECRET, SECRET_APP, authority};
 
 /// The answer time of a slow service.
 const SLOW: Duration = Duration::from_millis(200);
-/// The length of a token in a large cache.
+/// The length of a short token.
 pub(crate) const SHORT: usize = 64;
 /// The length of a real token.
 pub(crate) const REAL: usize = 1_500;
@@ -95,7 +95,8 @@ fn builder(service: &InProcess, cache: &TokenCache) -> ClientBuilder<BySecret> {
     builder.with_cache(cache.clone()).with_secret(Secret::new(SECRET))
 }
 
-/// A client whose cache contains many tokens, and the scopes of these tokens. The cache can hold a million more tokens.
+/// A client, its cache with a number of tokens, and the scopes of these tokens. The cache can hold a million more
+/// tokens.
 pub(crate) struct Filled {
     pub(crate) client: Client<BySecret>,
     pub(crate) cache: TokenCache,

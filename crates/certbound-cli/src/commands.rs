@@ -172,8 +172,8 @@ pub(crate) enum Command {
     /// List and generate keys in PKCS#11 tokens and in the TPM.
     ///
     /// `keys csr` prints a certificate request for a key. A token is an HSM, a smart card, or a TPM through
-    /// tpm2-pkcs11. Its keys never leave it: `--certificate`, `--leg1-certificate` and `--machine-keys` use them by
-    /// their PKCS#11 URI. A build with the feature `tpm` also uses the TPM itself: `tpm:HANDLE`.
+    /// tpm2-pkcs11. certbound never reads a key out of it: `--certificate`, `--leg1-certificate` and `--machine-keys`
+    /// use the keys by their PKCS#11 URI. A build with the feature `tpm` also uses the TPM itself: `tpm:HANDLE`.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Show or check the configuration of commands.

@@ -60,7 +60,7 @@ impl Configured {
 /// Adds the values of the configuration file to a command line. The function reads the file each time.
 ///
 /// # Errors
-/// The file, or a value that the command uses, cannot be used.
+/// The file, its profile or one of their keys cannot be used, or a profile is chosen without a file.
 pub(crate) fn configured(root: Command, args: Vec<OsString>) -> Result<Configured, ConfigError> {
     let unchanged = |args| Configured { args, file: None, added: Vec::new(), warning: None };
     if !is_configured(&args) {
@@ -115,7 +115,7 @@ pub(crate) fn target(root: Command, args: &[OsString]) -> Option<(Command, ArgMa
     (!command.has_subcommands()).then_some((command, typed))
 }
 
-/// Returns a mistake for each pair of keys that no command accepts together.
+/// Returns a mistake for each pair of keys that exclude each other in every command that has both keys.
 pub(crate) fn conflicts(root: &Command, entries: &[Entry], rank: Rank) -> Vec<ConfigError> {
     let keys: Vec<_> = entries.iter().filter(|entry| entry.value != Value::Bool(false)).collect();
     let ranks: Vec<_> = keys.iter().map(|entry| (entry.key.clone(), rank)).collect();

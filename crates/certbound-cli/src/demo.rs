@@ -69,7 +69,8 @@ pub enum How {
 }
 
 /// Runs the flow with these faults in the emulator, and judges it. The function never fails: if a step fails, the
-/// statements about it are not true. `program` is the command `certbound`, for the lines about its refusals.
+/// statements about it are not true. `program` is the command `certbound`, for the lines about its refusals and its
+/// help.
 pub async fn run(program: &Path, faults: &[Fault]) -> Report {
     run_tampered(program, faults, Tamper::Nothing).await
 }

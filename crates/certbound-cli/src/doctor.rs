@@ -89,7 +89,8 @@ struct Context {
     machine: Option<ManagedIdentity>,
     /// The certificate of both legs.
     certificate: Option<BindingCertificate>,
-    /// Whether the platform of the managed identity cannot bind tokens, so that no leg has a certificate.
+    /// Whether a Bearer token is requested and the platform of the managed identity cannot bind tokens. No leg then has
+    /// a certificate.
     is_unbound: bool,
     /// The probe of the resource's host.
     resource: Option<Probe>,

@@ -82,7 +82,7 @@ pub(crate) enum Format {
     Header,
     /// One `NAME=value` line for each value, as `docker --env-file` reads them.
     Env,
-    /// The token or the assertion alone.
+    /// One value alone, such as the token.
     Raw,
     /// `export NAME='value'` lines, which a shell reads by `eval`.
     Shell,

@@ -51,12 +51,12 @@ pub(crate) enum Value {
     Text(String),
     Integer(i64),
     List(Vec<Value>),
-    /// A value of a type that no key has.
+    /// A value that no key can have, with the name of its type.
     Other(&'static str),
 }
 
 impl Value {
-    /// Returns the name of the type, with its article.
+    /// Returns the type in words, for error messages.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::Bool(_) => "true or false",

@@ -15,12 +15,12 @@ use crate::failure::{Failure, guess};
 use crate::flags::ListenFlag;
 use crate::token_uri;
 
-/// Flags that are not keys. The first three choose or show the file, `list` belongs to a command without the file, and
-/// clap adds the last two.
+/// Flags that are not keys. `config` and `profile` choose the values of the file. `origin` and `list` belong to
+/// commands that do not use these values. clap adds the last two.
 const NO_KEYS: [&str; 6] = ["config", "profile", "origin", "list", "help", "version"];
 /// Keys whose values can contain secrets: headers and bodies of calls, and the seed of the emulator's keys.
 const SECRETS: [&str; 3] = ["header", "data", "seed"];
-/// Words in a key that a user may write for a secret. The file has no keys for secrets.
+/// Words for a secret. An unknown key with one of these words was probably meant for a secret.
 const SECRET_WORDS: [&str; 4] = ["password", "secret", "passphrase", "token"];
 
 /// Returns the flags of a command that are keys.
@@ -57,7 +57,7 @@ pub(crate) fn is_variable_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_part) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Returns whether the value of this entry is a secret. The name of a file with a body is not a secret.
+/// Returns whether the value of this entry can contain a secret. The name of a file with a body is not a secret.
 pub(crate) fn holds_secret(entry: &Entry) -> bool {
     let is_path = entry.key == "data" && matches!(&entry.value, Value::Text(text) if text.starts_with('@'));
     is_secret(&entry.key) && !is_path

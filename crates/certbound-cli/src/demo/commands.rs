@@ -39,7 +39,8 @@ pub(super) async fn machine_as_leg2(program: &Path, stage: &Stage) -> Fallible<N
 const README: &str = include_str!("../../../../README.md");
 const COMMANDS: [&str; 7] = ["demo", "token", "assertion", "exchange", "call", "endpoint", "emulator"];
 
-/// Returns the texts: the README, the help of each command and of all commands, and the passages on the direct flow.
+/// Returns the README, the help of each command of `COMMANDS`, these helps as one text, and the passages on the direct
+/// flow.
 pub(super) async fn documents(program: &Path) -> Fallible<Named> {
     let mut facts = Named::new();
     for name in COMMANDS {

@@ -52,7 +52,7 @@ impl Facts {
     }
 }
 
-/// Formats an error in one line. The text of an error of the client ends with its code.
+/// Returns the text of an error. The text of an error of the client ends with its code.
 pub(super) fn reason(error: &(dyn Error + Send + Sync + 'static)) -> String {
     error.to_string()
 }

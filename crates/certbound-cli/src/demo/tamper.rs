@@ -33,7 +33,7 @@ pub enum Tamper {
 pub(super) struct Tampered {
     pub(super) inner: Arc<HyperTransport>,
     pub(super) with: Tamper,
-    /// The certificate for [`Tamper::OtherCertificate`]. The service trusts it too.
+    /// The certificate for [`Tamper::OtherCertificate`] and for the thief. The service trusts it too.
     pub(super) other: BindingCertificate,
 }
 

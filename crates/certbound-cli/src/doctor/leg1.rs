@@ -55,7 +55,7 @@ pub(super) fn failure(exchange: &Exchange) -> Option<&Failure> {
     (!of_leg2 || of_assertion).then_some(failure)
 }
 
-/// The reason for skipped lines about Leg 1 without any failed line: Leg 2 looks up its authority before it runs Leg 1.
+/// The reason for skipped lines if no needed line has failed: Leg 2 looks up its authority before it runs Leg 1.
 pub(super) const NOT_RUN: &str = "Leg 2 failed before it ran Leg 1";
 
 pub(super) fn check(context: &mut Context, exchange: Option<&Exchange>) {

@@ -206,7 +206,7 @@ fn clock(probe: &Probe) -> Line {
     }
 }
 
-/// Probes the host of the resource. A host that does not request the certificate counts as reached.
+/// Probes the host of the resource. The host counts as reached if the only failure concerns the client certificate.
 async fn resource(context: &mut Context) -> Line {
     const ID: &str = "network.resource";
     const TITLE: &str = "resource";

@@ -22,7 +22,7 @@ pub(super) struct Probe {
 
 /// An answer. Its status does not matter.
 pub(super) struct Reached {
-    /// Whether the host requested a client certificate.
+    /// Whether the host requested a client certificate. The value is false for a probe without a certificate.
     pub(super) is_asked: bool,
     /// The seconds by which this machine's clock is ahead of the server's clock. The value is `None` for an answer
     /// without a date.

@@ -118,7 +118,7 @@ impl Line {
         Self::new(id, title, Status::Skipped, reason)
     }
 
-    /// Creates a skipped line, because the line with the title `needed` failed or was skipped.
+    /// Creates a skipped line. `needed` names the line or the group of lines that the check needs.
     pub(crate) fn needs(id: &'static str, title: impl Into<String>, needed: &str) -> Self {
         Self::skipped(id, title, format!("needs: {needed}"))
     }

@@ -127,7 +127,7 @@ impl From<certbound_verifier::BuildError> for Failure {
     }
 }
 
-/// Input that a parser of the library refused: the macro takes code, text and fix from the parser's error.
+/// Converts errors to failures with the exit code 2. The macro takes code, text and fix from the error.
 macro_rules! input {
     ($($error:ty => $what:literal),+ $(,)?) => {
         $(impl From<$error> for Failure {

@@ -55,7 +55,8 @@ fn give(argument: &str, command: &clap::Command) -> String {
     }
 }
 
-/// Returns the environment variable of a flag, if the flag has the same variable in the command and in all subcommands.
+/// Returns the environment variable of a flag. The result is `None` if the flag has different variables in the command
+/// and its subcommands.
 fn variable_of(argument: &str, command: &clap::Command) -> Option<String> {
     let mut variables = Vec::new();
     add_variables(argument.strip_prefix("--")?, command, &mut variables);
@@ -137,7 +138,7 @@ pub(crate) fn guess(error: &clap::Error) -> Option<String> {
     })
 }
 
-/// Formats the error that clap reports. The error may repeat a token that was typed in the wrong place.
+/// Formats the error that clap reports, without tokens. The error may repeat a token that was typed in the wrong place.
 fn typed(error: &clap::Error) -> String {
     without_tokens(&lines(&error.render().to_string()))
 }

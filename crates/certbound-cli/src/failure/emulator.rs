@@ -14,8 +14,7 @@ pub(super) fn is_around() -> bool {
     std::env::var_os(ADMIN).is_some()
 }
 
-/// Returns the advice for an error with one of two causes: the command uses the emulator, or it was meant to use the
-/// emulator.
+/// Returns the advice for an error of a command that uses the emulator, or that was meant to use the emulator.
 pub(super) fn fix(error: &Error, is_around: bool) -> Option<String> {
     if is_around {
         let Error::Transport { cause: TransportError::ProxyRefused { host, status: 403, .. }, .. } = error

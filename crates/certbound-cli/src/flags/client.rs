@@ -315,7 +315,7 @@ pub(crate) struct MachineStateFlags {
     ///
     /// The key and the certificates of a managed identity are stored in this folder (mode 0700), so that the next
     /// command does not request a new certificate. The private key is stored without encryption, unless --machine-keys
-    /// names a token. By default the key and the certificates are not stored.
+    /// names a token or the TPM. By default the key and the certificates are not stored.
     #[arg(long, value_name = "DIR", env = "CERTBOUND_MACHINE_STATE", hide_short_help = true)]
     pub(crate) machine_state: Option<PathBuf>,
     #[command(flatten)]
@@ -345,7 +345,7 @@ pub(crate) struct CacheFlags {
     /// The folder of stored tokens.
     ///
     /// Tokens are stored for the next command in one sealed file (mode 0600) of this folder (mode 0700). Default:
-    /// `certbound` in XDG_CACHE_HOME, or in ~/.cache.
+    /// `certbound` in XDG_CACHE_HOME, or in ~/.cache (on macOS in ~/Library/Caches).
     #[arg(long, value_name = "DIR", env = "CERTBOUND_CACHE_DIR", hide_short_help = true)]
     pub(crate) cache_dir: Option<PathBuf>,
     /// The place of the key that seals stored tokens.

@@ -45,8 +45,8 @@ fn of_all_commands() -> Result<Values, Failure> {
     Ok((config::effective(&all, Some(&typed), chosen.as_ref()), chosen))
 }
 
-/// Returns the values of a command line. If `line` names no configuration file, the command uses the file of
-/// `config show`.
+/// Returns the values of the command line `line`. The file and the profile of `config show` apply, unless `line` names
+/// its own.
 fn of_command(line: &[OsString]) -> Result<Values, Failure> {
     let own: Vec<OsString> = std::env::args_os().take_while(|arg| arg != "--").collect();
     let (_, own) = config::target(command(), &own).ok_or_else(no_command)?;

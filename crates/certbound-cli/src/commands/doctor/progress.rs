@@ -16,7 +16,7 @@ const PERIOD: Duration = Duration::from_millis(120);
 pub(super) enum Progress {
     /// stderr is not a terminal.
     Silent,
-    /// One line for each step, for terminals that cannot overwrite a line.
+    /// One line for each step, if the terminal cannot overwrite a line or if other code writes to it too.
     Lines,
     /// A spinner, which a task redraws.
     Spinner { step: Arc<Mutex<&'static str>>, task: JoinHandle<()> },

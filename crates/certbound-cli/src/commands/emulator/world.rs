@@ -13,7 +13,7 @@ use crate::input;
 use crate::output;
 use crate::usage::Usage;
 
-/// The time limit of a reload.
+/// The time limit for reading the world file again.
 const RELOAD_WITHIN: Duration = Duration::from_secs(10);
 /// The largest world file, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
