@@ -1,4 +1,4 @@
-//! An emulator in this process: on a socket, with the files that other programs need to use it.
+//! An emulator in this process: its ports, and the files that other programs need to use it.
 
 mod folder;
 
@@ -78,7 +78,7 @@ impl Hosted {
             )
         })?;
         let files = Files::write(&emulator, state)?;
-        // The emulator itself does not restrict the address: the command that got the address has checked it.
+        // The emulator does not restrict the address of the proxy: the command that got this address has checked it.
         let emulator = Arc::new(emulator);
         let Listening { proxy: listen, machine, stop, load } = listening;
         let shown = format!("{} or on {}", shown(&listen), shown(&machine));
@@ -100,8 +100,8 @@ impl Hosted {
         &self.files.ca
     }
 
-    /// Returns a file that also contains the certificate of Service Fabric's server, for programs without support for
-    /// thumbprints.
+    /// Writes a file with the certificates of the authority and of Service Fabric's server, for programs without
+    /// support for thumbprints. Returns the path of the file.
     pub(crate) fn ca_with_service_fabric(&self) -> Result<PathBuf, Failure> {
         let both = format!("{}{}", self.emulator.ca_pem(), self.emulator.service_fabric_pem());
         let folder = &self.files.folder;
@@ -109,7 +109,7 @@ impl Hosted {
         written.map_err(|error| unusable(folder.path(), &error))
     }
 
-    /// Returns the file with chain and key of a client certificate. The built-in applications trust the certificate's
+    /// Returns the file with chain and key of a client certificate. Two built-in applications trust the certificate's
     /// subject.
     pub(crate) fn client_certificate(&self) -> &Path {
         &self.files.client

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::usage::Usage;
 
-/// The size of the first buffer for an input of unknown length. Tokens and assertions fit into it.
+/// The initial size of the buffer, unless the file is longer or the limit is lower. Tokens and assertions fit into it.
 const USUAL_BYTES: u64 = 64 * 1024;
 
 /// Reads a file of at most `limit` bytes.

@@ -1,9 +1,9 @@
 //! Isolated runs: a network namespace for one program, in which the real names lead to the emulator.
 //!
 //! `certbound emulator run --isolated` starts itself again under `unshare -Urnm`. The new process is root of a user
-//! namespace, has a network with loopback only, and has mounts that no other process sees. Inside, `names` resolves
-//! host names, and the emulator listens at the addresses of the real hosts. COMMAND runs under its caller's user id
-//! again.
+//! namespace, has a network with loopback only, and has mounts that no other process sees. Inside, `names` resolves the
+//! names of emulated hosts to 127.0.0.1. The emulator listens there on the ports of the real hosts, and also at the
+//! address of the real metadata service. COMMAND runs under its caller's user id again.
 
 #[cfg(target_os = "linux")]
 mod arc;
@@ -89,7 +89,7 @@ pub(crate) struct Isolation {
     _names: names::Names,
 }
 
-/// Enables the network, and lets the emulator listen at the real addresses in this network.
+/// Enables the network, and lets the emulator listen in place of the real hosts in this network.
 #[cfg(target_os = "linux")]
 pub(crate) async fn inhabit(hosted: &mut Hosted, caller: Caller) -> Result<Isolation, Failure> {
     use std::net::{Ipv4Addr, SocketAddr};

@@ -41,7 +41,7 @@ impl Keychain for SystemKeychain {
 }
 
 /// Returns the store in this folder. Each kind of key has its own token file. While the keychain is unavailable, the
-/// tokens under its key remain in their file, and the command requests new tokens.
+/// tokens under its key remain in their file, and the command cannot use them.
 ///
 /// # Errors
 /// [`StoreError`] if the key is unavailable. An unavailable keychain is an error only if the user requested it.

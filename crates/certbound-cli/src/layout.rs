@@ -16,7 +16,7 @@ pub(crate) fn painted(colour: &str, text: &str, coloured: bool) -> String {
 /// The columns of a text that is not printed on a terminal.
 const COLUMNS: usize = 80;
 
-/// The smallest indentation of the lines that continue a line.
+/// Outside tables, the line that continues a line is indented by this number of additional spaces.
 const INDENT: usize = 2;
 
 /// Returns the columns of the terminal on this stream, or 80 if it is not a terminal.

@@ -119,8 +119,8 @@ fn advice(file: &Path) -> String {
     format!("`certbound config check {file}` checks the values that come from this file")
 }
 
-/// The time for which the process waits at its end for the threads of the runtime. A client of a PKCS#11 module or a TPM
-/// waits at most one second when it is dropped, so this time is longer.
+/// The maximum time for which the process waits at its end for the threads of the runtime. A client of a PKCS#11 module
+/// or a TPM waits at most one second when it is dropped, so this time is longer.
 const ENDING: Duration = Duration::from_secs(2);
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {

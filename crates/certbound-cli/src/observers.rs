@@ -13,7 +13,7 @@ pub(crate) use self::seen::Seen;
 pub(crate) use self::witness::{Witness, Witnessed};
 use crate::output::tell;
 
-/// An observer that passes each event to several observers.
+/// An observer that passes each token request, and the status of its answer, to several observers.
 #[derive(Default)]
 pub(crate) struct Observers(Vec<Arc<dyn Observer>>);
 

@@ -55,8 +55,8 @@ impl Terminal {
         (size.ws_col > 0).then_some((size.ws_col.into(), size.ws_row.into()))
     }
 
-    /// Returns whether the result is coloured. With `auto` the result is true on a terminal with colours, unless
-    /// `NO_COLOR` is set.
+    /// Returns whether the result is coloured. With `auto` it is coloured on a terminal with colours, unless `NO_COLOR`
+    /// is set.
     pub(crate) fn is_coloured(self, choice: ColorChoice) -> bool {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         match choice {

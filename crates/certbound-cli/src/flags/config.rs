@@ -11,8 +11,8 @@ use super::{examples, switch};
 pub(crate) enum ConfigCommand {
     /// Print the values that commands use.
     ///
-    /// The values come from the command line, from environment variables, from the configuration file, or are defaults.
-    /// With a COMMAND after `--` they are the values of this command with its flags. Secrets are redacted.
+    /// A value comes from the command line, from an environment variable or from the configuration file, or it is the
+    /// default. With a COMMAND after `--` the values are those of this command with its flags. Secrets are redacted.
     #[command(after_long_help = examples::CONFIG_SHOW)]
     Show(ConfigShowFlags),
     /// Check a configuration file with all its profiles.
@@ -31,7 +31,7 @@ pub(crate) struct ConfigShowFlags {
     /// origin.
     #[arg(long, env = "CERTBOUND_ORIGIN", value_parser = switch())]
     pub(crate) origin: bool,
-    /// A command with its flags, for its values.
+    /// The command whose values are printed, with its flags.
     ///
     /// An example is `exchange --region westus3`.
     #[arg(last = true, value_name = "COMMAND")]

@@ -19,8 +19,8 @@ pub(crate) struct DoctorFlags {
     /// Do not read credentials from Microsoft Graph.
     ///
     /// By default doctor requests a token for Microsoft Graph by the same flow, and reads with it the federated
-    /// credentials of the application of Leg 2. If Leg 2 is refused, the identity of Leg 1 requests this token by the
-    /// direct flow.
+    /// credentials of the application of Leg 2. If Leg 2 fails, the identity of Leg 1 requests this token by the direct
+    /// flow.
     #[arg(
         long,
         env = "CERTBOUND_NO_GRAPH",

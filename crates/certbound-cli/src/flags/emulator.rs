@@ -18,10 +18,11 @@ pub(crate) enum EmulatorCommand {
     /// also `health`.
     ///
     /// To use the emulator in another shell, run there `export HTTPS_PROXY=<proxy> SSL_CERT_FILE=<ca>` with the values
-    /// of the members `proxy` and `ca`. With `-o shell` the command prints all variables that `certbound emulator run`
-    /// sets, as lines for a shell. Other formats are refused.
+    /// of the members `proxy` and `ca`. With `-o shell` the command prints, as lines for a shell, all variables that
+    /// `certbound emulator run` sets by default. Other formats are refused.
     ///
-    /// After SIGHUP the emulator reads the file of --world again. A correct file replaces the world.
+    /// After SIGHUP the emulator reads the file of --world again, unless stdin is a terminal. A correct file replaces
+    /// the world.
     #[command(after_long_help = examples::EMULATOR_START)]
     Start(EmulatorStartFlags),
     /// Run COMMAND with its own emulator.

@@ -54,7 +54,7 @@ pub(crate) struct KeysGenerateFlags {
     pub(crate) token: TokenFlag,
     /// The kind of the key.
     ///
-    /// A managed identity and a Bearer token need RSA.
+    /// A managed identity needs RSA, and a Bearer token by the direct flow needs RSA too.
     #[arg(long = "type", value_enum, value_name = "TYPE", env = "CERTBOUND_TYPE", default_value_t = KeyFlag::Rsa2048)]
     pub(crate) kind: KeyFlag,
 }

@@ -73,7 +73,7 @@ pub(crate) enum ListenFlag {
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
-    /// A socket that systemd passed: the socket with this name, or the first socket.
+    /// A socket that systemd passed: the socket with this name, or the first socket that no flag names.
     Systemd(Option<String>),
 }
 

@@ -1,14 +1,16 @@
-//! Flags that exclude each other. A flag on the command line overrides the environment. A variable of certbound
-//! overrides a configuration file. A configuration file overrides a variable that every Azure SDK reads. If two flags
-//! of the same origin exclude each other, clap or `plan` reports an error.
+//! Flags that exclude each other. A flag on the command line overrides a conflicting flag of the environment. A
+//! variable of certbound overrides a conflicting key of the configuration file. A key of the file overrides a
+//! conflicting variable that every Azure SDK reads. If two flags of the same origin exclude each other, clap, `config`
+//! or `plan` reports an error.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-/// Pairs of flags that conflict: each flag on the left with each flag on its right.
+/// Pairs of flags: the flag on the left with each flag on its right.
 type Rivals = &'static [(&'static str, &'static [&'static str])];
 
+/// Flags that conflict.
 const RIVALS: Rivals = &[
     ("bearer", &["bound", "require-observed-binding"]),
     ("issuer", &["tenant", "region", "authority"]),

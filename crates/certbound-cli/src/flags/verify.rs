@@ -16,7 +16,7 @@ pub(crate) struct InspectFlags {
     pub(crate) token: Option<String>,
     /// The certificate (PEM or DER) to compare.
     ///
-    /// The binding of the token is compared with this certificate. A key in the file is not read. A PKCS#11 URI names a
+    /// The binding of the token is compared with this certificate. A key in the file is ignored. A PKCS#11 URI names a
     /// certificate in a token.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH")]
     pub(crate) certificate: Option<PathBuf>,
@@ -105,13 +105,14 @@ pub(crate) struct VerifyFlags {
     pub(crate) callers: Option<CallersFlag>,
     /// Require this application role.
     ///
-    /// If the flag is repeated, one of the roles is enough.
+    /// If the flag is repeated, one of the roles is enough. If --require-scope is given too, one of its scopes is also
+    /// enough.
     #[arg(long, value_name = "ROLE", env = "CERTBOUND_REQUIRE_ROLE", help_heading = "Audience and caller")]
     pub(crate) require_role: Vec<String>,
     /// Require this scope.
     ///
-    /// If the flag is repeated, one of the scopes is enough. At Entra only tokens of users have scopes, so --callers is
-    /// needed.
+    /// If the flag is repeated, one of the scopes is enough. If --require-role is given too, one of its roles is also
+    /// enough. At Entra only tokens of users have scopes, so --callers is needed.
     #[arg(long, value_name = "SCOPE", env = "CERTBOUND_REQUIRE_SCOPE", help_heading = "Audience and caller")]
     pub(crate) require_scope: Vec<String>,
     /// Accept only the client with this id.
@@ -140,7 +141,8 @@ pub(crate) struct VerifyFlags {
     pub(crate) client_claim: Option<String>,
     /// Accept every application that gets a token for the audience.
     ///
-    /// In Entra every application of the tenant can get a token for the audience.
+    /// In Entra every application of the tenant can get a token for the audience, unless the resource requires
+    /// assignment.
     #[arg(
         long,
         env = "CERTBOUND_DANGEROUS_ANY_CALLER",
@@ -174,7 +176,7 @@ pub(crate) struct VerifyFlags {
     /// The client certificate (PEM or DER).
     ///
     /// It is the certificate of the connection on which the token was sent. Default: no certificate. A key in the file
-    /// is not read.
+    /// is ignored.
     #[arg(long, value_name = "FILE", env = "AZURE_CLIENT_CERTIFICATE_PATH", help_heading = "Request")]
     pub(crate) certificate: Option<PathBuf>,
     /// The scheme of the request.
@@ -191,9 +193,9 @@ pub(crate) struct VerifyFlags {
     ///
     /// The value is ADDRESS:PORT, or unix:PATH for a Unix socket. Port 0 takes a free port.
     ///
-    /// `systemd` takes the first socket that systemd passed, and `systemd:NAME` the socket with this
-    /// FileDescriptorName=. After SIGHUP the server reads again the files that the flags name. SIGTERM and SIGINT stop
-    /// the server after the responses in progress.
+    /// `systemd` takes the first socket that systemd passed and that no flag names. `systemd:NAME` takes the socket
+    /// with this FileDescriptorName=. After SIGHUP the server reads again the files that the flags name. SIGTERM and
+    /// SIGINT stop the server after the responses in progress.
     #[arg(
         long,
         value_name = "SOCKET",
@@ -301,7 +303,7 @@ pub(crate) enum ProxyFlag {
     Rfc9440,
     /// X-Forwarded-Client-Cert: one element with the key Cert; the only other keys are By and Hash.
     Envoy,
-    /// X-SSL-Client-Cert: the PEM, URL-encoded (nginx, Apache).
+    /// X-SSL-Client-Cert: the PEM, URL-encoded (nginx) or with spaces instead of line ends (Apache).
     Nginx,
     /// X-ARR-ClientCert: the DER in base64 (App Service; under other names YARP, Caddy, HAProxy).
     AppService,

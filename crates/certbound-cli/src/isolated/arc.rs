@@ -9,7 +9,7 @@ use std::sync::Arc;
 use certbound_emulator::{ArcKey, Emulator};
 use rustix::mount::{MountFlags, mount};
 
-/// This folder exists on every Linux (Filesystem Hierarchy Standard 3.0, section 5.12). A mount hides its content.
+/// The Filesystem Hierarchy Standard 3.0 requires this folder (section 5.12). A mount hides its content.
 const COVERED: &str = "/var/opt";
 const TOKENS: &str = "/var/opt/azcmagent/tokens";
 

@@ -19,7 +19,7 @@ impl Caller {
     /// the user namespace has one user, no other process has these mounts or this network, and the network is new.
     ///
     /// # Errors
-    /// The condition that is not true, as a sentence.
+    /// The condition that is not true or cannot be checked, as a sentence.
     pub(super) fn of_inner_process() -> Result<Self, String> {
         let only = |map: &str| {
             let text = fs::read_to_string(map).map_err(|error| unreadable(map, &error))?;
@@ -58,7 +58,7 @@ fn only_id(map: &str) -> Option<u32> {
 /// examined is in a different user namespace.
 fn sharer(proc: &Path, kind: &str) -> io::Result<Option<u32>> {
     let own = fs::read_link(proc.join("self/ns").join(kind))?;
-    // The link contains the process number that is valid inside the namespace.
+    // The link contains the number that this process has in `/proc`.
     let this = fs::read_link(proc.join("self"))?;
     for entry in fs::read_dir(proc)? {
         let name = entry?.file_name();

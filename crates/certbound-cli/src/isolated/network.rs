@@ -69,7 +69,7 @@ fn request(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
     acknowledged(&answer[..received.min(answer.len())])
 }
 
-/// An acknowledgement is a message of the type `NLMSG_ERROR`: its header, and a negative number of an error or 0.
+/// An acknowledgement is a message of the type `NLMSG_ERROR`: its header, and then a negative error number or 0.
 fn acknowledged(answer: &[u8]) -> io::Result<()> {
     let kind = answer.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(u16::from_ne_bytes);
     let number =

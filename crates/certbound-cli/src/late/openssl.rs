@@ -21,8 +21,8 @@ pub(crate) fn library(transport: &CallTransport, host: &str) -> Option<&'static 
     transport.uses_openssl_for(host).then(OpensslTransport::library)
 }
 
-/// Does the same as [`library`] for requests with this certificate. A key that cannot be exported uses the usual
-/// library.
+/// Does the same as [`library`] for requests with this certificate. Requests with a key that cannot be exported use the
+/// usual library.
 pub(crate) fn library_with(
     transport: &CallTransport,
     host: &str,
@@ -31,8 +31,8 @@ pub(crate) fn library_with(
     library(transport, host).filter(|_| certificate.dangerous_private_key().is_some())
 }
 
-/// Returns a sentence with the TLS library for requests to `host` with this certificate and the reason, if it is not the
-/// usual library.
+/// Returns a sentence that names the TLS library for requests to `host` with this certificate, and the reason. Returns
+/// `None` for the usual library.
 pub(crate) fn tell(
     transport: &CallTransport,
     host: &str,

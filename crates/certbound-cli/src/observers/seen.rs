@@ -22,7 +22,7 @@ pub(crate) struct Seen {
     pub(crate) body: Vec<(String, String)>,
 }
 
-/// Headers of a platform's request that are not secret. The report shows only the lengths of other headers.
+/// Headers of a request to a platform that are not secret. The report shows only the lengths of other headers.
 const PLAIN_HEADERS: [&str; 6] =
     ["accept", "content-type", "metadata", "x-client-sku", "x-client-ver", "x-ms-client-request-id"];
 const PLAIN_PARAMETERS: [&str; 1] = ["resource"];

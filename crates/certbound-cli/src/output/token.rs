@@ -75,7 +75,7 @@ pub(crate) fn tell_unseen(token: &Token) {
 }
 
 /// Reports on stderr the source of a detected region, if the stations of the flow are reported. The function always
-/// warns about the use of the global endpoint instead of a chosen region.
+/// warns if the region could not be detected or reached, so that the global endpoint was used.
 pub(crate) fn tell_region(region: Option<&Region>, outcome: &RegionOutcome, terminal: Terminal) {
     if let Some(reason) = outcome.reason() {
         tell(&format!("warning: the global endpoint was used: {reason}"));

@@ -42,7 +42,7 @@ impl Prover {
         Self::Other(hash(&parts))
     }
 
-    /// Returns this proof's part of the store's names, or `None` if the tokens are not stored.
+    /// Returns this proof's part of the namespace of stored tokens, or `None` if the tokens are not stored.
     pub(super) fn name(&self) -> Option<&[u8]> {
         match self {
             Self::Certificate => Some(b""),

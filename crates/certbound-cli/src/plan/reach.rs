@@ -93,8 +93,9 @@ impl<T> Reach<T> {
         }
     }
 
-    /// Opens the store with the tokens of earlier commands, unless the flags forbid it. An unusable folder or keychain
-    /// is an error if the user named it. Otherwise it is a warning, because the command works without a store.
+    /// Opens the store with the tokens of earlier commands, unless the flags forbid it. An unusable store is an error
+    /// if the user named the folder or requested the keychain. Otherwise it is a warning, because the command works
+    /// without a store.
     pub(crate) async fn kept(transport: T, flags: &CacheFlags) -> Result<Self, Failure> {
         if flags.no_cache {
             return Ok(Self::fresh(transport));
@@ -145,7 +146,7 @@ async fn open(folder: PathBuf, key: CacheKeyFlag) -> Result<SealedStore, Failure
     store.map_err(|error| Usage::CacheKey { reason: error.to_string() }.into())
 }
 
-/// Returns certbound's folder in the system's folder of caches.
+/// Returns certbound's folder in the user's folder of caches.
 fn usual_place() -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home =
@@ -154,7 +155,7 @@ fn usual_place() -> Option<PathBuf> {
     Some(caches.join("certbound"))
 }
 
-/// Variables that determine the server for a host name.
+/// Variables that determine which servers certbound reaches and trusts.
 const SURROUNDINGS: [&str; 14] = [
     "HTTPS_PROXY",
     "https_proxy",

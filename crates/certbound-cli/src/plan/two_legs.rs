@@ -39,8 +39,8 @@ pub(crate) fn refuse_machine_as_leg2(flags: &ClientFlags) -> Result<(), Usage> {
     flags.machine.managed_identity.as_ref().map_or(Ok(()), |_| Err(Usage::MachineIsNotLeg2))
 }
 
-/// Checks that the flags are complete for their source of the assertion, and that no flag is unused. The check reads no
-/// file.
+/// Checks that the flags are complete for their source of the assertion. With a managed identity or an existing
+/// assertion, flags that only a certificate of Leg 1 uses are refused. The check reads no file.
 pub(crate) fn check_leg1(flags: &ClientFlags, leg1: &Leg1Flags) -> Result<(), Usage> {
     let has_certificate = flags.certificate.certificate.is_some();
     match (&leg1.leg1_managed_identity, &leg1.assertion_file) {

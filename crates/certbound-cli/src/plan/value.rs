@@ -14,8 +14,8 @@ use crate::flags::IdentityFlags;
 use crate::usage::Usage;
 use crate::{token_uri, tpm};
 
-/// Checks a value of the flag `key` in the same way as the commands of this flag. The function accepts every value of
-/// any other flag.
+/// Checks a value of the flag `key` in the same way as the commands of this flag. The function accepts every value of a
+/// flag that it does not know.
 pub(crate) fn check_value(key: &str, value: &str, with_issuer: bool) -> Result<(), Failure> {
     match key {
         "tenant" | "leg1-tenant" => TenantId::parse(value).map(drop)?,

@@ -31,11 +31,11 @@ pub(crate) enum Ended {
     AtOnce,
 }
 
-/// Runs the future that `serve` returns. That future must end soon after its receiver is ready.
+/// Runs the future that `serve` returns. That future must end after its receiver is ready.
 ///
 /// `on` is called for each event before the server stops. The result of `on` decides whether the server stops. A signal
 /// to stop during the handling of SIGHUP drops the future of `on`. While the server stops, every further signal except
-/// SIGHUP ends the server at once, with the requests in progress.
+/// SIGHUP ends the server at once, and the requests in progress are not answered.
 ///
 /// # Panics
 /// The function panics if the future of `serve` panics.

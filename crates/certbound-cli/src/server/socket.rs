@@ -138,7 +138,7 @@ impl Socket {
     /// socket counts as the proxy.
     ///
     /// # Errors
-    /// [`Usage::Passed`] if every user may connect (the default of systemd).
+    /// [`Usage::Passed`] if systemd has created the file and every user may connect (the default of systemd).
     pub(crate) fn trusts_peers(&self) -> Result<bool, Usage> {
         match self.kind {
             Kind::Tcp(_) => Ok(false),
