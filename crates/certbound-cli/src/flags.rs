@@ -166,13 +166,23 @@ pub(crate) fn shown(args: &[OsString]) -> Vec<OsString> {
 pub(crate) fn wants_json(args: &[OsString]) -> bool {
     let typed: Vec<&str> =
         args.iter().filter_map(|arg| arg.to_str()).take_while(|arg| *arg != "--").collect();
-    let joined = |arg: &&str| matches!(*arg, "-ojson" | "-o=json" | "--output=json");
-    let apart = |pair: &[&str]| matches!(pair, ["-o" | "--output", "json"]);
-    let any = |arg: &&str| arg.starts_with("-o") || arg.starts_with("--output");
-    if typed.iter().any(any) {
-        return typed.iter().any(joined) || typed.windows(2).any(apart);
+    let next = typed.iter().copied().skip(1).chain([""]);
+    let mut formats = typed.iter().zip(next).filter_map(|(arg, next)| match after_output(arg)? {
+        "" => Some(next),
+        joined => Some(joined.trim_start_matches('=')),
+    });
+    match formats.next() {
+        Some(first) => first == "json" || formats.any(|format| format == "json"),
+        None => std::env::var("CERTBOUND_OUTPUT").is_ok_and(|value| value == "json"),
     }
-    std::env::var("CERTBOUND_OUTPUT").is_ok_and(|value| value == "json")
+}
+
+/// Returns the text after `--output` or `-o`. A short flag can follow flags without a value in one argument: `-vo`.
+fn after_output(arg: &str) -> Option<&str> {
+    match arg.strip_prefix("--") {
+        Some(long) => long.strip_prefix("output"),
+        None => arg.strip_prefix('-')?.trim_start_matches(['v', 'i']).strip_prefix('o'),
+    }
 }
 
 /// Returns the first of these flags that is given.
@@ -192,6 +202,8 @@ mod tests {
             "certbound -ojson demo",
             "certbound --output=json x",
             "certbound demo --output json",
+            "certbound -vo json demo",
+            "certbound call -ivojson",
         ] {
             assert!(json(line), "{line}");
         }

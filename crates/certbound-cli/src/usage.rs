@@ -83,6 +83,16 @@ pub(crate) enum Usage {
     #[strum(props(code = "leg1_flag_unused"))]
     #[strum(props(fix = "remove the flag; --leg1-managed-identity and an existing assertion do not use it"))]
     Leg1Unused { flag: &'static str },
+    #[error("--leg1-certificate-key is the key of --leg1-certificate, which is not given")]
+    #[strum(props(code = "leg1_flag_unused"))]
+    #[strum(props(fix = "give the key of --certificate by --certificate-key, or give --leg1-certificate"))]
+    Leg1KeyAlone,
+    #[error("the environment variable {0}, which contains the PIN of the token, is empty")]
+    #[strum(props(code = "pkcs11_pin_missing"))]
+    #[strum(props(
+        fix = "set the variable to the PIN; the command sends no empty PIN, because the token would count it as a wrong PIN"
+    ))]
+    EmptyPin(String),
     #[error("the environment variable {0} is not set; --certificate-password-env names it")]
     #[strum(props(code = "certificate_password_unset"))]
     #[strum(props(

@@ -314,9 +314,12 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn entry(body: &'static str) -> JournalEntry {
+    const FORM: &str = "application/x-www-form-urlencoded";
+
+    fn entry(kind: &str, body: &'static str) -> JournalEntry {
         let request = Request::post("/t?access_token=leaked")
             .header("authorization", "Bearer top-secret")
+            .header("content-type", kind)
             .body(Bytes::from_static(body.as_bytes()))
             .unwrap();
         let tls = TlsFacts::without_certificate("h");
@@ -326,7 +329,7 @@ mod tests {
 
     #[test]
     fn no_secret_is_recorded_and_names_are() {
-        let entry = entry("client_id=app&client_secret=hunter2&client_assertion=ey.J.x&unheard_of=abc");
+        let entry = entry(FORM, "client_id=app&client_secret=hunter2&client_assertion=ey.J.x&unheard_of=abc");
         let text = serde_json::to_string(&entry).unwrap();
         for secret in ["hunter2", "ey.J.x", "abc", "leaked", "top-secret"] {
             assert!(!text.contains(&format!("\"{secret}")), "{secret} in {text}");
@@ -337,6 +340,15 @@ mod tests {
             Some("sha256:f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7")
         );
         assert_eq!(entry.authorization_scheme.as_deref(), Some("Bearer"));
+    }
+
+    /// A text without `=` would be the name of a parameter, and the journal records names in clear text.
+    #[test]
+    fn a_body_that_is_not_a_form_is_not_recorded() {
+        for kind in ["text/plain", "application/json", "", "x-application/x-www-form-urlencoded"] {
+            let text = serde_json::to_string(&entry(kind, "hunter2")).unwrap();
+            assert!(!text.contains("hunter2"), "{kind}: {text}");
+        }
     }
 
     #[test]
@@ -366,11 +378,11 @@ mod tests {
     #[test]
     fn each_entry_is_taken_once() {
         let journal = Journal::default();
-        journal.record(entry("a=1"));
-        journal.record(entry("a=2"));
+        journal.record(entry(FORM, "a=1"));
+        journal.record(entry(FORM, "a=2"));
         assert_eq!(journal.take().len(), 2);
         assert!(journal.take().is_empty() && journal.list().is_empty());
-        journal.record(entry("a=3"));
+        journal.record(entry(FORM, "a=3"));
         assert_eq!(journal.take().len(), 1);
         assert_eq!(journal.range(), (3, 3));
         assert_eq!(journal.recorded().bytes, 0);
@@ -379,7 +391,7 @@ mod tests {
     #[test]
     fn the_journal_forgets_the_oldest() {
         let journal = Journal::default();
-        let entry = entry("");
+        let entry = entry(FORM, "");
         for time in 0..=MAX_ENTRIES as u64 {
             journal.record(JournalEntry { time, ..entry.clone() });
         }
@@ -391,7 +403,7 @@ mod tests {
     pub(super) fn largest() -> JournalEntry {
         let name = |n: usize| format!("{n:02}{}", "\u{1d11e}".repeat(MAX_TEXT - 2));
         let parameters = (0..MAX_PARAMETERS).map(|n| (short(&name(n)), short(&name(n)))).collect();
-        JournalEntry { parameters, ..entry("") }
+        JournalEntry { parameters, ..entry(FORM, "") }
     }
 
     /// The limit that `docs/faults.md` states: 16 MiB of memory.

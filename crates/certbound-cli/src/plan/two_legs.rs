@@ -49,8 +49,12 @@ pub(crate) fn check_leg1(flags: &ClientFlags, leg1: &Leg1Flags) -> Result<(), Us
             refuse_leg1_flags(leg1)?;
             if has_certificate { Ok(()) } else { Err(Usage::AssertionWithoutCertificate) }
         }
+        (None, None) if leg1.leg1_certificate.is_some() => Ok(()),
         // `AZURE_CLIENT_CERTIFICATE_PATH` names the certificate of the application, so Leg 1 uses it.
-        (None, None) if leg1.leg1_certificate.is_some() || has_certificate => Ok(()),
+        (None, None) if has_certificate => match leg1.leg1_certificate_key {
+            None => Ok(()),
+            Some(_) => Err(Usage::Leg1KeyAlone),
+        },
         (None, None) => Err(Usage::NoLeg1),
     }
 }

@@ -165,6 +165,10 @@ fn flags_that_do_not_fit_together_are_refused() {
             "leg1_flag_unused",
         ),
         (
+            &["--tenant", TENANT, "--certificate", certificate, "--leg1-certificate-key", certificate],
+            "leg1_flag_unused",
+        ),
+        (
             &[
                 "--tenant",
                 TENANT,

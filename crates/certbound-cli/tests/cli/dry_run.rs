@@ -24,6 +24,23 @@ fn both_legs_are_shown_and_the_assertion_is_not_yet_known() {
     assert!(!has_token(&table), "{table}");
 }
 
+/// `call` runs the flow of `exchange` if it has a flag of `exchange`.
+#[test]
+fn call_runs_leg_1_as_the_application_that_a_flag_names() {
+    let emulator = Emulator::start();
+    let vault = "https://demo.vault.azure.net/secrets/demo";
+    let call = ["call", "--dry-run", "-o", "json", vault, "--tenant", TENANT, "--client-id", APP];
+    let certificate = ["--certificate", emulator.certificate()];
+    let clients = |more: &[&str]| -> Vec<String> {
+        let shown = json(&offline(&[&call[..], &certificate, more].concat()));
+        let requests = shown["requests"].as_array().unwrap().iter();
+        requests.filter_map(|it| it["body"]["client_id"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(clients(&[]), [APP]);
+    let other = "00000000-0000-0000-0000-00000000000a";
+    assert_eq!(clients(&["--leg1-client-id", other]), [other, APP]);
+}
+
 #[test]
 fn nothing_secret_is_shown_and_nothing_is_sent() {
     let emulator = Emulator::start();

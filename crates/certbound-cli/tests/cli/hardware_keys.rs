@@ -112,6 +112,8 @@ fn the_pin_comes_from_a_file_or_a_variable_and_is_never_shown() {
     let by_flag = ["--certificate", without.as_str()];
     assert_eq!(refusal(&run(&[], &by_flag)), (2, "pkcs11_pin_missing".into()));
     assert_eq!(refusal(&run(&[("CERTBOUND_PIN", "")], &by_flag)), (2, "pkcs11_pin_missing".into()));
+    let named = [("MY_PIN", ""), ("CERTBOUND_CERTIFICATE_PASSWORD_ENV", "MY_PIN")];
+    assert_eq!(refusal(&run(&named, &by_flag)), (2, "pkcs11_pin_missing".into()));
     json(&run(&[("CERTBOUND_PIN", PIN)], &by_flag));
     json(&run(&[("MY_PIN", PIN), ("CERTBOUND_CERTIFICATE_PASSWORD_ENV", "MY_PIN")], &by_flag));
     assert_eq!(refusal(&run(&[("CERTBOUND_PIN", "7410-no")], &by_flag)), (2, "pkcs11_pin_refused".into()));

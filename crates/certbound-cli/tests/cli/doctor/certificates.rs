@@ -148,7 +148,7 @@ fn a_chain_in_another_order_or_without_issuers_has_a_warning() {
     let leaf = named("leaf").signed_by(&leaf_key, &issuer).unwrap().pem();
     for (chain, problem) in [
         (format!("{leaf}{root}"), None),
-        (leaf.clone(), Some("no issuer")),
+        (leaf.clone(), Some("does not contain the certificate of the issuer")),
         (format!("{leaf}{other}"), Some("certificate 1 of the file is not issued by certificate 2")),
         (format!("{leaf}{root}{other}"), Some("certificate 2 of the file is not issued by certificate 3")),
     ] {
