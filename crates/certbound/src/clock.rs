@@ -107,7 +107,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the test compares both clocks")]
     fn the_time_of_day_is_the_time_of_the_standard_library() {
         let seconds = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
         let (before, now, after) = (seconds(), SystemClock::new().now().as_secs(), seconds());
