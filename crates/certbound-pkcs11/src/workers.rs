@@ -36,7 +36,8 @@ struct Queue<S> {
 }
 
 struct Job<S> {
-    run: Box<dyn FnOnce(&mut S) + Send>,
+    /// Runs the call. It calls the function after the call and before the caller gets the result.
+    run: Box<dyn FnOnce(&mut S, &dyn Fn()) + Send>,
     progress: Arc<AtomicU8>,
 }
 
@@ -95,9 +96,11 @@ impl<S: Default + 'static> Workers<S> {
         }
         let (answer, answered) = sync_channel(1);
         let progress = Arc::new(AtomicU8::new(WAITING));
-        let run = Box::new(move |state: &mut S| {
+        let run = Box::new(move |state: &mut S, done: &dyn Fn()| {
+            let result = work(state);
+            done();
             // The caller may have stopped waiting.
-            let _ = answer.send(work(state));
+            let _ = answer.send(result);
         });
         self.submit(Job { run, progress: Arc::clone(&progress) })?;
         match answered.recv_timeout(limit) {
@@ -159,20 +162,16 @@ impl<S> Shared<S> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next job. Returns `None` if the workers were dropped.
-    fn next(&self) -> Option<Job<S>> {
+    /// Waits for the next job. Returns `None` if the workers were dropped. `is_idle` is true if the thread is already
+    /// counted as idle.
+    fn next(&self, is_idle: bool) -> Option<Job<S>> {
         let mut queue = self.lock();
-        loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                return Some(job);
-            }
-            if queue.is_closed {
-                return None;
-            }
-            queue.idle += 1;
+        queue.idle += usize::from(!is_idle);
+        while queue.jobs.is_empty() && !queue.is_closed {
             queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
         }
+        queue.idle -= 1;
+        queue.jobs.pop_front()
     }
 }
 
@@ -199,14 +198,17 @@ thread_local! {
 fn work<S: Default>(shared: &Shared<S>) {
     IS_WORKER.set(true);
     let _leaving = Leaving(shared);
-    let mut state = S::default();
-    while let Some(Job { run, progress }) = shared.next() {
+    let (mut state, mut is_idle) = (S::default(), false);
+    while let Some(Job { run, progress }) = shared.next(is_idle) {
+        is_idle = false;
         let starts = progress.compare_exchange(WAITING, RUNNING, Ordering::SeqCst, Ordering::SeqCst);
         if starts.is_err() {
             continue;
         }
         let _ending = Ending { progress: &progress, lost: &shared.lost };
-        run(&mut state);
+        // The thread counts as idle before the caller gets the result, so the caller's next call starts no new thread.
+        run(&mut state, &|| shared.lock().idle += 1);
+        is_idle = true;
     }
 }
 
