@@ -115,7 +115,7 @@ impl Part<'_> {
         if tokio::time::timeout(limit, all).await.is_err() {
             self.report.violated(format!("a task did not end within {limit:?} after the end of the part"));
         }
-        // The last errors wait for the journal.
+        // The oracle judges an error only after it has read the journal of the next two seconds of its clock.
         for _ in 0..30 {
             self.judge_requests(oracle).await;
         }

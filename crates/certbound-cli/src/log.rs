@@ -22,10 +22,17 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Writes logs to stderr with the filter of `RUST_LOG`. Without this variable, `default` is the filter. If the command
 /// `serves` requests and writes logs, the result is a [`Log`]. The caller must keep the log until the process ends.
 pub(crate) fn start(default: Option<&'static str>, serves: bool, as_json: bool) -> Option<Log> {
-    let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
-        Some(_) => EnvFilter::try_from_default_env().ok(),
-        None => default.map(EnvFilter::new),
-    }?;
+    // An empty variable counts as not set.
+    let set = std::env::var_os(EnvFilter::DEFAULT_ENV).filter(|value| !value.is_empty());
+    let chosen = set.and_then(|_| match EnvFilter::try_from_default_env() {
+        Ok(filter) => Some(filter),
+        Err(error) => {
+            // If stderr is closed, no user can read the warning.
+            let _ = writeln!(io::stderr(), "warning: RUST_LOG is not a filter and is ignored: {error}");
+            None
+        }
+    });
+    let filter = chosen.or_else(|| default.map(EnvFilter::new))?;
     if !serves {
         subscribe(filter, as_json, io::stderr);
         return None;

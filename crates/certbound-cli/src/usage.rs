@@ -26,6 +26,12 @@ pub(crate) enum Usage {
         fix = "use the managed identity as Leg 1 with --leg1-managed-identity, or run `token --managed-identity`"
     ))]
     MachineIsNotLeg2,
+    #[error("--keys contains the keys of one issuer, but --tenant and --issuer name two issuers")]
+    #[strum(props(code = "usage"))]
+    #[strum(props(
+        fix = "leave out --tenant or --issuer, or leave out --keys; each issuer's keys are then fetched"
+    ))]
+    KeysOfTwoIssuers,
     #[error("{one} and {other} cannot be used together")]
     #[strum(props(code = "usage", fix = "leave one of the two out, or unset its environment variable"))]
     Conflict { one: &'static str, other: &'static str },
@@ -87,12 +93,6 @@ pub(crate) enum Usage {
     #[strum(props(code = "leg1_flag_unused"))]
     #[strum(props(fix = "give the key of --certificate by --certificate-key, or give --leg1-certificate"))]
     Leg1KeyAlone,
-    #[error("the environment variable {0}, which contains the PIN of the token, is empty")]
-    #[strum(props(code = "pkcs11_pin_missing"))]
-    #[strum(props(
-        fix = "set the variable to the PIN; the command sends no empty PIN, because the token would count it as a wrong PIN"
-    ))]
-    EmptyPin(String),
     #[error("the environment variable {0} is not set; --certificate-password-env names it")]
     #[strum(props(code = "certificate_password_unset"))]
     #[strum(props(
@@ -256,6 +256,12 @@ pub(crate) enum Usage {
         fix = "start the server by a .socket unit with ListenStream= (and FileDescriptorName= for systemd:NAME), or by systemd-socket-activate; otherwise give an address instead of systemd"
     ))]
     NotPassed { flag: String, left: String },
+    #[error("every user may connect to {shown}, and each peer of this socket would count as the proxy")]
+    #[strum(props(code = "socket_unusable"))]
+    #[strum(props(
+        fix = "leave out --socket-mode, or give a mode without access for other users, such as 660"
+    ))]
+    OpenSocket { shown: String },
     #[error("a socket that systemd passed cannot be used: {reason}")]
     #[strum(props(code = "socket_unusable"))]
     #[strum(props(
@@ -295,7 +301,9 @@ pub(crate) enum Usage {
     Isolation { what: &'static str, reason: String },
     #[error("the state directory {path} cannot be used: {reason}")]
     #[strum(props(code = "state_directory_unusable"))]
-    #[strum(props(fix = "name a directory of this user, not a link, that no other user can enter"))]
+    #[strum(props(
+        fix = "name a directory that belongs to this user and that no other user can enter; a symbolic link is not accepted"
+    ))]
     State { path: String, reason: String },
     #[error("{path} is not a usable world: {reason}")]
     #[strum(props(code = "world_unusable"))]

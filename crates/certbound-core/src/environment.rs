@@ -179,6 +179,11 @@ pub fn known_environment(host: &str) -> Option<&'static KnownEnvironment> {
     KNOWN.iter().find(|environment| environment.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host)))
 }
 
+/// Returns all known environments.
+pub fn known_environments() -> impl Iterator<Item = &'static KnownEnvironment> {
+    KNOWN.iter()
+}
+
 /// Whether two login hosts, in upper or lower case, are known aliases of one environment.
 pub fn same_environment(one: &str, other: &str) -> bool {
     matches!((known_environment(one), known_environment(other)), (Some(one), Some(other)) if std::ptr::eq(one, other))

@@ -1,7 +1,6 @@
 //! Removes the client's own secrets from responses: some services repeat parts of the request, and programs log errors.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -12,7 +11,25 @@ use crate::secret::Secret;
 /// A secret is found as a whole or in part: any 15 consecutive bytes, or its first eight bytes. It is found unencoded,
 /// percent-encoded, and escaped as JSON. It is not found in any other encoding, such as base64.
 #[derive(Default)]
-pub struct OwnSecrets(Vec<Secret>);
+pub struct OwnSecrets(Vec<Text>);
+
+/// A text to search for.
+struct Text {
+    secret: Secret,
+    /// The starts of the pieces of the secret, sorted by the pieces.
+    pieces: Vec<usize>,
+}
+
+impl Text {
+    fn new(secret: Secret) -> Self {
+        let run = secret.expose().len().min(RUN).max(1);
+        let starts = (0..secret.expose().len() / run).map(|number| number * run);
+        let mut pieces: Vec<usize> = starts.collect();
+        let bytes = secret.expose().as_bytes();
+        pieces.sort_by_key(|start| bytes.get(*start..start + run));
+        Self { secret, pieces }
+    }
+}
 
 /// The length of the pieces of a secret that the search compares, in bytes.
 const RUN: usize = 8;
@@ -40,16 +57,16 @@ impl OwnSecrets {
         let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(&json).to_owned();
         // Most secrets are the same text in all these encodings.
         let others = [lower_case_digits(&percent), percent, json].into_iter().filter(|other| other != secret);
-        self.0.extend(others.map(Secret::new));
-        self.0.push(Secret::new(secret));
+        self.0.extend(others.map(Secret::new).map(Text::new));
+        self.0.push(Text::new(Secret::new(secret)));
         self
     }
 
     /// Returns the text with each secret replaced by [`OwnSecrets::MARK`].
     pub fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut found: Vec<Range<usize>> = Vec::new();
-        for secret in &self.0 {
-            find(text.as_bytes(), secret.expose().as_bytes(), &mut found);
+        for own in &self.0 {
+            find(text, own, &mut found);
         }
         if found.is_empty() {
             return Cow::Borrowed(text);
@@ -95,13 +112,16 @@ fn lower_case_digits(percent: &str) -> String {
 }
 
 /// Finds the secret, or parts of it, in the text. The function reads the text once and looks for pieces of the secret.
-fn find(text: &[u8], secret: &[u8], found: &mut Vec<Range<usize>>) {
+fn find(text: &str, own: &Text, found: &mut Vec<Range<usize>>) {
+    let secret = own.secret.expose();
+    let (text, secret) = (text.as_bytes(), secret.as_bytes());
     let run = secret.len().min(RUN);
-    let pieces: HashMap<&[u8], usize> =
-        secret.chunks_exact(run).enumerate().map(|(number, piece)| (piece, number * run)).rev().collect();
+    let piece_of = |start: &usize| secret.get(*start..start + run);
     let mut at = 0;
     while let Some(window) = text.get(at..at + run) {
-        let Some(piece) = pieces.get(window) else {
+        // Of equal pieces, the first one is at the beginning of the sorted group.
+        let first = own.pieces.partition_point(|start| piece_of(start) < Some(window));
+        let Some(piece) = own.pieces.get(first).filter(|start| piece_of(start) == Some(window)) else {
             at += 1;
             continue;
         };

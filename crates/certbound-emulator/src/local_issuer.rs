@@ -39,7 +39,7 @@ impl LocalIssuers<'_> {
             return only(Method::GET, request, || json_response(200, &metadata(issuer)));
         }
         if let Some((issuer, keys)) = below("/keys") {
-            return only(Method::GET, request, || json_response(200, &keys.jwks(&issuer.issuer)));
+            return only(Method::GET, request, || json_response(200, &keys.jwks(Some(&issuer.issuer))));
         }
         match below("/token") {
             Some((issuer, keys)) => only(Method::POST, request, || self.token(issuer, keys, request.body())),

@@ -41,6 +41,6 @@ pub use self::connector::dial;
 pub use self::error::Error;
 pub use self::identity::Identity;
 pub use self::options::{Limits, Options};
-pub use self::proxy::{Proxy, proxy_variable, with_scheme};
+pub use self::proxy::{InvalidProxy, Proxy};
 pub use self::stream::TlsFacts;
 pub use self::untrusted::Explaining;

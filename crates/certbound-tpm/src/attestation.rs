@@ -84,7 +84,7 @@ impl TpmKey {
             let certified = match fixed {
                 Some(handle) => object::with(context, handle, |context, attester, attesting| {
                     if let Some(reason) = attesting.fault_of_attester() {
-                        return Err(TpmError::KeyUnusable { handle, reason: reason.to_owned() });
+                        return Err(TpmError::AttesterUnusable { handle, reason: reason.to_owned() });
                     }
                     refused::once(tpm.address(), handle, &attesting.name, || {
                         certify(context, (own, key), (handle, attester.into()), attesting.public, &nonce)

@@ -73,6 +73,18 @@ pub enum TpmError {
         /// The fault.
         reason: String,
     },
+    /// The key at the handle of the attestation key cannot attest another key.
+    #[error("the attestation key at {handle} cannot be used: {reason}")]
+    #[strum(props(code = "tpm_key_unusable"))]
+    #[strum(props(
+        fix = "put a restricted signing key without a policy at the handle, or leave TpmOptions::attestation_key out"
+    ))]
+    AttesterUnusable {
+        /// The handle.
+        handle: KeyHandle,
+        /// The fault.
+        reason: String,
+    },
     /// The opened key is gone: the TPM has no key, or a different key, at the persistent handle.
     #[error(
         "the key that was opened is not at {handle} any more: it was removed or replaced, or the TPM was cleared"

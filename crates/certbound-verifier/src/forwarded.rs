@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 pub use self::name::HeaderNameError;
 use crate::peer::PeerCertificate;
@@ -123,7 +123,7 @@ impl TrustedProxy {
     }
 
     fn new(format: Format, name: HeaderName, sources: impl IntoIterator<Item = IpNet>) -> Self {
-        Self { format, name, sources: sources.into_iter().collect(), unix_sockets: false }
+        Self { format, name, sources: sources.into_iter().map(canonical).collect(), unix_sockets: false }
     }
 
     /// Returns the certificate of a request, or [`PeerCertificate::none`] if the header is absent or empty. `from` is
@@ -181,6 +181,13 @@ impl TrustedProxy {
             }
         }
     }
+}
+
+/// Returns the IPv4 network of a network of IPv4-mapped IPv6 addresses. The address of a peer is compared in this form.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let v4 = mapped.addr().to_ipv4_mapped().zip(mapped.prefix_len().checked_sub(96));
+    v4.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(network, IpNet::V4)
 }
 
 /// Returns the bytes of a name with each `_` replaced by `-`.

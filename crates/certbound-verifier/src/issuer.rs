@@ -189,18 +189,39 @@ impl Issuer {
         }
     }
 
+    /// Whether the issuer accepts tokens of this tenant. An OpenID issuer has no tenants.
+    pub(crate) fn accepts_tenant(&self, tenant: &str) -> bool {
+        match &self.0 {
+            Kind::Entra { tenants: Tenants::Listed(ids), .. } => {
+                ids.binary_search_by(|id| id.as_str().cmp(tenant)).is_ok()
+            }
+            Kind::Entra { tenants: Tenants::Rule(rule), .. } => rule(tenant),
+            Kind::Oidc { .. } => true,
+        }
+    }
+
+    /// Checks the tenant of a remembered token again, if a function decides about tenants: its decision can change.
+    pub(crate) fn check_rule(&self, claims: &Claims) -> Result<(), Refusal> {
+        match &self.0 {
+            Kind::Entra { tenants: Tenants::Rule(_), .. } => self.check_tenant(claims),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_tenant(&self, claims: &Claims) -> Result<(), Refusal> {
+        let tenant = claims.string("tid").unwrap_or_default();
+        if self.accepts_tenant(tenant) {
+            return Ok(());
+        }
+        Err(Refusal::TenantNotAllowed { found: shown(tenant) })
+    }
+
     /// Checks the rules of Entra: the tenant, the version, and the claims of that version.
     pub(crate) fn check_family(&self, claims: &Claims) -> Result<(), Refusal> {
-        let Kind::Entra { cloud, tenants } = &self.0 else { return Ok(()) };
+        let Kind::Entra { cloud, .. } = &self.0 else { return Ok(()) };
         let (issuer, tenant) =
             (claims.string("iss").unwrap_or_default(), claims.string("tid").unwrap_or_default());
-        let accepted = match tenants {
-            Tenants::Listed(ids) => ids.binary_search_by(|id| id.as_str().cmp(tenant)).is_ok(),
-            Tenants::Rule(rule) => rule(tenant),
-        };
-        if !accepted {
-            return Err(Refusal::TenantNotAllowed { found: shown(tenant) });
-        }
+        self.check_tenant(claims)?;
         let has = |name: &str| claims.contains(name);
         let right = match claims.string("ver") {
             Some("1.0") => is_v1(*cloud, issuer, tenant) && has("appid") && !has("azp"),

@@ -231,7 +231,7 @@ pub enum Refusal {
     ))]
     Algorithm(JwsError),
     /// No key of the issuer matches the token's `kid` and algorithm.
-    #[error("no key of the issuer has the token's key id")]
+    #[error("no key of the issuer matches the token's key id and algorithm")]
     #[strum(props(code = "unknown_key"))]
     #[strum(props(description = "the token's signing key is unknown"))]
     #[strum(props(

@@ -133,9 +133,15 @@ impl Verifier {
         let memory = remembered.map(|memory| (memory, Remembered::key(authorization, peer)));
         if let Some((memory, key)) = &memory {
             let dates = self.inner.policy.check_certificate_dates(peer, now);
-            let is_current =
-                |at: usize, generation| self.inner.keys[at].is_current(generation, now, dates.is_ok());
+            let mut issuer = None;
+            let is_current = |at: usize, generation| {
+                issuer = self.inner.issuers.get(at);
+                self.inner.keys[at].is_current(generation, now, dates.is_ok())
+            };
             if let Some(verified) = memory.get(key, now, is_current) {
+                if let Some(issuer) = issuer {
+                    issuer.check_rule(verified.claims())?;
+                }
                 if verified.thumbprint().is_some() {
                     dates?;
                 }

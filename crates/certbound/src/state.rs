@@ -56,6 +56,8 @@ impl StateDirectory {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StateError> {
         // The path must not end with a slash, because the system would then follow a link.
         let path: PathBuf = path.into().components().collect();
+        // The folder of the process can change later.
+        let path = std::path::absolute(&path).unwrap_or(path);
         let folder = Folder::open(&path)?;
         Ok(Self { inner: Arc::new(Inner { path, folder }) })
     }

@@ -127,7 +127,8 @@ fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usag
     let leg1_runs = match (&leg1.leg1_certificate, &leg1.leg1_managed_identity) {
         (Some(_), _) => Some("--leg1-certificate"),
         (None, Some(_)) => Some("--leg1-managed-identity"),
-        (None, None) => leg1.detail(),
+        // Without a certificate these flags have no effect, for example with a secret of the SDKs.
+        (None, None) => leg1.detail().filter(|_| has_certificate),
     };
     if let Some(one) = leg1_runs {
         return match secret.given() {

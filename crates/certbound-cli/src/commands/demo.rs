@@ -82,7 +82,8 @@ fn summary(report: &Report, width: usize, coloured: bool) -> String {
 
 /// Returns the name under which this program was started, or `certbound` instead of a name of more than 24 bytes.
 fn program() -> String {
-    std::env::args().next().filter(|name| name.len() <= 24).unwrap_or_else(|| "certbound".to_owned())
+    let name = std::env::args_os().next().and_then(|name| name.into_string().ok());
+    name.filter(|name| name.len() <= 24).unwrap_or_else(|| "certbound".to_owned())
 }
 
 fn table(report: &Report) -> String {

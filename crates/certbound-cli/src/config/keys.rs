@@ -16,7 +16,7 @@ use crate::flags::ListenFlag;
 use crate::token_uri;
 
 /// Flags that are not keys. `config` and `profile` choose the values of the file. `origin` and `list` belong to
-/// commands that do not use these values. clap adds the last two.
+/// commands that do not use these values. clap adds `help` and `version`.
 const NO_KEYS: [&str; 6] = ["config", "profile", "origin", "list", "help", "version"];
 /// Keys whose values can contain secrets: headers and bodies of calls, and the seed of the emulator's keys.
 const SECRETS: [&str; 3] = ["header", "data", "seed"];

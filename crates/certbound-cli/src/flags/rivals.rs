@@ -64,18 +64,30 @@ const RIVALS: Rivals = &[
             "assertion-file",
         ],
     ),
-    ("client-secret-env", &["certificate", "certificate-key", "assertion-file"]),
+    (
+        "client-secret-env",
+        &[
+            "certificate",
+            "certificate-key",
+            "assertion-file",
+            "leg1-certificate-key",
+            "leg1-client-id",
+            "leg1-tenant",
+        ],
+    ),
+    ("assertion-file", &["leg1-certificate-key", "leg1-client-id", "leg1-tenant"]),
 ];
 
 /// In `token` an assertion has no certificate, so `--assertion-file` conflicts with the flags of a certificate. In the
 /// other commands these flags belong together.
 const RIVALS_IN_THE_DIRECT_FLOW: Rivals = &[("assertion-file", &["certificate", "certificate-key"])];
 
+const LEG1_CERTIFICATE: &str = "leg1-certificate";
+const LEG1_KEY: &str = "leg1-certificate-key";
+
 /// Flags that belong to a certificate. In a configuration file they do not apply to a certificate of another source.
-const COMPANIONS: Rivals = &[
-    ("certificate", &["certificate-key", "certificate-password-env"]),
-    ("leg1-certificate", &["leg1-certificate-key"]),
-];
+const COMPANIONS: Rivals =
+    &[("certificate", &["certificate-key", "certificate-password-env"]), (LEG1_CERTIFICATE, &[LEG1_KEY])];
 
 /// Variables of certbound that add a key or a password to AZURE_CLIENT_CERTIFICATE_PATH. They have the rank of this
 /// variable of the Azure SDKs.
@@ -180,6 +192,13 @@ impl Ring {
             let is_elsewhere = rank.is_some_and(|rank| !matches!(rank, Rank::File | Rank::Profile));
             if is_elsewhere || rank == Some(Rank::Profile) && own == Some(Rank::File) {
                 return Some(certificate);
+            }
+        }
+        // If the certificate of this key is excluded, the key has no effect.
+        if long == LEG1_KEY && own < Some(Rank::Typed) && self.rank(LEG1_CERTIFICATE).is_some() {
+            let excluded = self.silencer(LEG1_CERTIFICATE);
+            if excluded.is_some() {
+                return excluded;
             }
         }
         let is_higher = |rival: &&'static str| self.rank(rival) > own && self.silencer(rival).is_none();

@@ -1,6 +1,7 @@
 //! The direct flow: one credential, from the flags or otherwise from the variables of the Azure SDKs.
 
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 
 use certbound::credential::{AssertionFile, ByCertificate};
 use certbound::{AnyClient, Client, Secret, Transport};
@@ -63,7 +64,8 @@ pub(crate) fn direct<T: Transport + Clone>(
             let builder = by(&Prover::secret(&secret));
             without_source(builder.with_secret(secret).build()?.into())
         }
-        Chosen::Assertion(path) if path.as_os_str() == "-" => {
+        // A pipe can be read only once.
+        Chosen::Assertion(path) if path.as_os_str() == "-" || is_pipe(&path) => {
             let assertion = Secret::new(assertion::read_text(&path)?.trim());
             let builder = by(&Prover::secret(&assertion));
             without_source(builder.with_unbound_assertions(assertion).build()?.into())
@@ -76,6 +78,10 @@ pub(crate) fn direct<T: Transport + Clone>(
             without_source(by(&prover).with_unbound_assertions(file).build()?.into())
         }
     })
+}
+
+fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo())
 }
 
 /// The credential of the direct flow.

@@ -45,15 +45,11 @@ impl MachineKeys {
 /// Returns the settings of a token, with the PIN of `named` or of the default variable.
 pub(crate) fn options(named: Option<&str>) -> Result<TokenOptions, Usage> {
     let pin = match named {
-        Some(name) => match super::certificate::password(named)? {
-            Some(pin) if pin.expose().is_empty() => {
-                return Err(Usage::EmptyPin(super::certificate::shown_name(name)));
-            }
-            pin => pin,
-        },
-        // An empty variable counts as unset, because the token would count an empty PIN as a failed login.
-        None => std::env::var(PIN).ok().filter(|pin| !pin.is_empty()).map(Secret::new),
+        Some(_) => super::certificate::password(named)?,
+        None => std::env::var(PIN).ok().map(Secret::new),
     };
+    // An empty variable counts as unset, because the token would count an empty PIN as a failed login.
+    let pin = pin.filter(|pin| !pin.expose().is_empty());
     let options = TokenOptions::default();
     Ok(match pin {
         Some(pin) => options.pin(pin),

@@ -17,7 +17,8 @@ pub(crate) fn url(text: &str) -> Result<Uri, Usage> {
     // A text that is not a URL may be a mistyped secret, so only its beginning is repeated.
     let refuse =
         || Usage::Url(text.split(['?', '#']).next().unwrap_or_default().escape_debug().take(80).collect());
-    if text.contains('@') && text.split('/').nth(2).is_some_and(|authority| authority.contains('@')) {
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
         return Err(Usage::Url("https://...@...".to_owned()));
     }
     let uri: Uri = text.parse().map_err(|_| refuse())?;

@@ -174,6 +174,7 @@ pub(crate) fn in_the_dry<T: Transport + Clone>(
         };
         return Ok(DryPlan { leg1: Some(DryLeg1::Machine(whole)), leg2 });
     }
+    check_leg1(flags, leg1)?;
     let authority = authority(&flags.identity)?;
     let (certificate, _) = certificate_of_both_legs(flags, leg1)?.ok_or(Usage::NoLeg1)?;
     let first = leg1_client(flags, &authority, leg1, certificate.clone(), reach)?;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use certbound_emulator::serve::Port;
@@ -35,7 +35,7 @@ enum Kind {
     Unix {
         listener: UnixListener,
         _file: Option<SocketFile>,
-        /// Whether systemd has created the file and every user may connect.
+        /// Whether every user may connect.
         open_to_all: bool,
     },
 }
@@ -86,8 +86,9 @@ impl<'a> Sockets<'a> {
         let shown = path.display().to_string();
         let refused = |error: io::Error| Usage::ListenUnix { path: shown.clone(), reason: error.to_string() };
         let (listener, file) = SocketFile::bind(path, &self.flags.socket_mode).await.map_err(refused)?;
+        let open_to_all = self.flags.socket_mode.mode() & 0o002 != 0;
         Ok(Socket {
-            kind: Kind::Unix { listener, _file: Some(file), open_to_all: false },
+            kind: Kind::Unix { listener, _file: Some(file), open_to_all },
             shown: format!("unix:{shown}"),
         })
     }
@@ -138,12 +139,15 @@ impl Socket {
     /// socket counts as the proxy.
     ///
     /// # Errors
-    /// [`Usage::Passed`] if systemd has created the file and every user may connect (the default of systemd).
+    /// [`Usage::Passed`] or [`Usage::OpenSocket`] if every user may connect. This is the default of systemd.
     pub(crate) fn trusts_peers(&self) -> Result<bool, Usage> {
         match self.kind {
             Kind::Tcp(_) => Ok(false),
             Kind::Unix { open_to_all: false, .. } => Ok(true),
-            Kind::Unix { open_to_all: true, .. } => Err(Usage::Passed {
+            Kind::Unix { open_to_all: true, _file: Some(_), .. } => {
+                Err(Usage::OpenSocket { shown: self.shown.clone() })
+            }
+            Kind::Unix { open_to_all: true, _file: None, .. } => Err(Usage::Passed {
                 reason: format!(
                     "every user may connect to {}; add SocketMode=0660 and SocketGroup= with the group of the proxy",
                     self.shown

@@ -184,6 +184,8 @@ fn of_two_flags_that_exclude_each_other_the_source_decides() {
     let used: Vec<_> = used.filter_map(|it| it["key"].as_str()).collect();
     assert!(used.contains(&"issuer") && used.contains(&"tenant"), "{shown:#}");
     let output = run(&path, &[], &["verify", "x", "--profile", "p"]);
+    assert_eq!(refusal(&output), (2, "usage".to_owned()), "the keys belong to one of the two issuers");
+    let output = run(&path, &[], &["verify", "x"]);
     assert_eq!(refusal(&output), (2, "file_unreadable".to_owned()), "the keys of the server are not used");
     // A key belongs to the certificate of its own source.
     let path = config(&folder, "certificate = 'a.crt'\ncertificate-key = 'a.key'\n");

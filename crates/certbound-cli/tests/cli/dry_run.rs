@@ -1,6 +1,8 @@
 //! `--dry-run`: it prints the whole request without secrets, and sends nothing.
 
-use crate::support::{APP, Emulator, TENANT, VAULT, file, has_token, json, offline, stderr, stdout, text};
+use crate::support::{
+    APP, Emulator, TENANT, VAULT, certbound, file, has_token, json, offline, refusal, stderr, stdout, text,
+};
 
 const JWT_POP: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-pop";
 
@@ -39,6 +41,25 @@ fn call_runs_leg_1_as_the_application_that_a_flag_names() {
     assert_eq!(clients(&[]), [APP]);
     let other = "00000000-0000-0000-0000-00000000000a";
     assert_eq!(clients(&["--leg1-client-id", other]), [other, APP]);
+
+    // A typed flag overrides the flags of the environment that it excludes, and the key of an excluded certificate.
+    let ids = ["--tenant", TENANT, "--client-id", APP];
+    let run = |variables: &[(&str, &str)], more: &[&str]| {
+        let mut command = certbound();
+        command
+            .envs(variables.iter().copied())
+            .args([&["call", "--dry-run", "-o", "json", vault], &ids[..], more].concat());
+        command.output().unwrap()
+    };
+    let key = ("CERTBOUND_LEG1_CERTIFICATE_KEY", "/nonexistent");
+    let both = [("CERTBOUND_LEG1_CERTIFICATE", "/nonexistent"), key];
+    json(&run(&both, &certificate));
+    let secret = ["--bearer", "--client-secret-env", "SECRET"];
+    let leg1 = [("SECRET", "s"), ("CERTBOUND_LEG1_CLIENT_ID", other), ("CERTBOUND_LEG1_TENANT", TENANT), key];
+    json(&run(&leg1, &secret));
+    // The key of a certificate that is not given is a mistake, also in a dry run.
+    let alone = run(&[key], &certificate);
+    assert_eq!(refusal(&alone), (2, "leg1_flag_unused".to_owned()));
 }
 
 #[test]

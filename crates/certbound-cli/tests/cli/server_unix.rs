@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::decider::Decider;
-use crate::support::{file, refusal, text};
+use crate::support::{file, refusal, stderr, text};
 use crate::verify_callers::Idp;
 
 fn start(path: &Path, idp: &Idp, more: &[&str]) -> Decider {
@@ -56,6 +56,12 @@ fn its_file_has_the_permissions_of_the_flag() {
         assert!(facts.file_type().is_socket());
         assert_eq!(facts.permissions().mode() & 0o7777, expected, "{flags:?}");
         drop(decider);
+    }
+    // Every local user would count as the proxy.
+    for open in ["666", "602"] {
+        let output = command(&path, &idp, &["-o", "json", "--socket-mode", open]).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(refusal(&output), (2, "socket_unusable".to_owned()), "{open}: {said}");
     }
     for wrong in ["1777", "rw", ""] {
         let output = command(&path, &idp, &["-o", "json", "--socket-mode", wrong]).output().unwrap();

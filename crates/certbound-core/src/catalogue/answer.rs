@@ -41,7 +41,7 @@ const ENTRIES: &[Entry] = &[
         "send the request again; if the answer is the same, report it to the service"),
     entry("redirect_refused", CLIENT,
         "the token service answered with a redirect; the client follows no redirect, because an assertion must not reach another host",
-        &["a global endpoint or a region was idle, or was moved to another host for a moment", PROXY],
+        &["the service redirects requests of this endpoint to a different host for a short time", PROXY],
         "send the request again; if the redirect remains, use the host that it names as the authority"),
     entry("token_type_missing", CLIENT,
         "the answer has no `token_type`, so the client cannot know whether the token is bound",

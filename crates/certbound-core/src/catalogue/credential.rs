@@ -47,7 +47,7 @@ const ENTRIES: &[Entry] = &[
         "remove the flag, or give --leg1-certificate"),
     entry("managed_identity_cannot_be_leg2", COMMAND,
         "a managed identity can be Leg 1 only, because it presents no assertion",
-        &["`exchange` got --managed-identity"],
+        &["`exchange`, or `call` with a credential of Leg 1, got --managed-identity"],
         "use --leg1-managed-identity, or `token --managed-identity` for the direct flow"),
     entry("invalid_client_assertion", CLIENT,
         "the assertion is empty",

@@ -31,7 +31,7 @@ const ENTRIES: &[Entry] = &[
         "several tokens have the properties of the URI",
         &["the URI names no token, and the module has several tokens", "two tokens have the same label"],
         "add `serial` or `slot-id` to the URI"),
-    entry("pkcs11_pin_missing", CLIENT_AND_COMMAND,
+    entry("pkcs11_pin_missing", CLIENT,
         "the token needs a PIN, and no PIN was given",
         &["the URI has no `pin-source`, and CERTBOUND_PIN is not set",
             "the variable that --certificate-password-env names is empty"],

@@ -58,7 +58,7 @@ const ENTRIES: &[Entry] = &[
         "the URL is not an absolute https URL",
         &["the URL begins with http://, has no host, or has a user name"],
         "give a URL that begins with https://"),
-    entry("invalid_proxy", CLIENT,
+    entry("invalid_proxy", CLIENT_AND_COMMAND,
         "the address of the proxy cannot be used",
         &["HTTPS_PROXY is not of the form http://[user:password@]host:port",
             "a special character of the password is not percent-encoded"],

@@ -61,10 +61,10 @@ impl TokenKey {
     }
 
     /// Returns the published form of the key. This form has no `alg`, as in the real service.
-    fn jwk(&self, issuer: &str) -> Value {
+    fn jwk(&self, issuer: Option<&str>) -> Value {
         // The key is RSA, so it has a modulus and an exponent.
         let (modulus, exponent) = self.public.rsa_components().unwrap_or_default();
-        json!({
+        let mut jwk = json!({
             "kty": "RSA",
             "use": "sig",
             "kid": self.kid,
@@ -72,8 +72,11 @@ impl TokenKey {
             "n": URL_SAFE_NO_PAD.encode(modulus),
             "e": URL_SAFE_NO_PAD.encode(exponent),
             "x5c": [STANDARD.encode(&self.certificate)],
-            "issuer": issuer,
-        })
+        });
+        if let Some(issuer) = issuer {
+            jwk["issuer"] = json!(issuer);
+        }
+        jwk
     }
 }
 
@@ -101,7 +104,7 @@ impl SigningKeys {
     }
 
     /// Returns the JSON Web Key Set (RFC 7517, section 5).
-    pub(crate) fn jwks(&self, issuer: &str) -> Value {
+    pub(crate) fn jwks(&self, issuer: Option<&str>) -> Value {
         json!({ "keys": self.live().iter().map(|key| key.jwk(issuer)).collect::<Vec<_>>() })
     }
 

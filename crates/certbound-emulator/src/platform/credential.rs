@@ -24,13 +24,8 @@ const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";
 /// `/metadata/identity/getplatformmetadata`
 pub(super) fn platform(platform: &Platform<'_>, query: &ReceivedForm) -> Result<Value, Rejection> {
     let (identity, tenant) = selected(platform, query)?;
-    let machine = &platform.world.machine;
-    let mut unit = json!({ "vmId": machine.vm_id });
-    if !machine.vmss_id.is_empty() {
-        unit["vmssId"] = json!(machine.vmss_id);
-    }
     Ok(json!({
-        "cuId": unit,
+        "cuId": csr::unit_of(platform.world),
         "clientId": identity.client_id,
         "tenantId": tenant,
         "attestationEndpoint": ATTESTATION_SERVICE,

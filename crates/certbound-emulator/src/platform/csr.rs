@@ -45,11 +45,7 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
     {
         return Err("The request's key is not RSA of 2048 to 8192 bits.".to_owned());
     }
-    let mut expected = json!({ "vmId": world.machine.vm_id });
-    if !world.machine.vmss_id.is_empty() {
-        expected["vmssId"] = json!(world.machine.vmss_id);
-    }
-    if compute_unit(der)? != Some(expected) {
+    if compute_unit(der)? != Some(unit_of(world)) {
         return Err("The compute unit is not this machine.".to_owned());
     }
     let signature = request.signature_value.data.as_ref();
@@ -59,6 +55,12 @@ pub(super) fn check(der: &[u8], client_id: &str, tenant: &str, world: &World) ->
         return Err("The request is not signed by its key, by RSA-PSS with SHA-256.".to_owned());
     }
     Ok(key.raw.to_vec())
+}
+
+/// Returns the compute unit of the machine (`cuId`). An id that is empty is absent.
+pub(super) fn unit_of(world: &World) -> Value {
+    let ids = [("vmId", &world.machine.vm_id), ("vmssId", &world.machine.vmss_id)];
+    ids.into_iter().filter(|(_, id)| !id.is_empty()).map(|(name, id)| (name, json!(id))).collect()
 }
 
 /// Returns whether the subject consists of two relative distinguished names with one attribute each: the tenant as DC,

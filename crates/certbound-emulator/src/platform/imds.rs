@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use certbound_core::jws::UnverifiedJws;
 use certbound_core::request::ReceivedForm;
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
@@ -57,7 +58,13 @@ fn cached_or_new(
     let (now, tokens) = (platform.now, &platform.memory.tokens);
     let names = (identity.client_id.as_str(), resource);
     let spoilt = platform.fault.and_then(FaultResult::alteration).is_some();
-    if let Some(cached) = tokens.get(names, now).filter(|_| !spoilt) {
+    // No resource accepts a token whose key was removed.
+    let has_key = |(token, _): &(Arc<Secret>, UnixTime)| {
+        let kid =
+            UnverifiedJws::parse(token.expose()).ok().and_then(|jws| jws.header().kid().map(str::to_owned));
+        kid.is_some_and(|kid| platform.keys.by_kid(&kid).is_some())
+    };
+    if let Some(cached) = tokens.get(names, now).filter(|cached| !spoilt && has_key(cached)) {
         return Ok(cached);
     }
     let answer = platform.plain_token(identity, resource, Vec::new())?;

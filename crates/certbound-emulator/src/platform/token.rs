@@ -17,6 +17,10 @@ impl Platform<'_> {
     ) -> Result<Value, Rejection> {
         let gone = || reject(400, "invalid_request", "Identity not found");
         let application = self.world.application(&identity.client_id).ok_or_else(gone)?;
+        if !application.enabled {
+            let text = format!("AADSTS7000112: Application '{}' is disabled.", application.id);
+            return Err(reject(400, "unauthorized_client", text));
+        }
         let tenant: &Tenant = self.world.tenant(&application.home_tenant).ok_or_else(gone)?;
         let principal = application.principals.get(&tenant.id).ok_or_else(gone)?;
         let audience = resource.strip_suffix('/').unwrap_or(resource);

@@ -67,3 +67,22 @@ fn instance_discovery_knows_login_hosts_and_nothing_else() {
         assert_eq!(code(&ask(unknown)), 50_049, "{unknown}");
     }
 }
+
+/// Microsoft's libraries compare the issuer of a key with the issuer of the token, if the key has one.
+#[test]
+fn only_the_keys_of_version_2_name_an_issuer() {
+    let emulator = emulator();
+    for (path, has_issuer) in [("/discovery/keys", false), ("/discovery/v2.0/keys", true)] {
+        let keys = json_of(&get(&emulator, LOGIN, &format!("/{TENANT}{path}")));
+        assert_eq!(keys["keys"][0].get("issuer").is_some(), has_issuer, "{path}");
+    }
+}
+
+#[test]
+fn instance_discovery_lists_every_known_environment() {
+    let path = "/common/discovery/instance?api-version=1.1&authorization_endpoint=https://login-us.microsoftonline.com/t/";
+    let listed = json_of(&get(&emulator(), LOGIN, path))["metadata"].to_string();
+    for environment in certbound_core::environment::known_environments() {
+        assert!(listed.contains(environment.preferred_network), "{environment:?}");
+    }
+}

@@ -122,17 +122,20 @@ fn time(claims: &Claims, name: &'static str) -> Result<Option<UnixTime>, Refusal
     }
 }
 
+/// The algorithms of assertions that a client signs.
+const SIGNED_BY: [Algorithm; 4] = [Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512, Algorithm::Ps256];
+
 /// Authenticates the client by an assertion that it signed. The application must trust the signer's certificate.
 pub(crate) fn prove(
     service: &TokenService<'_>,
     caller: &Caller<'_>,
     assertion: &Assertion<'_>,
 ) -> Result<Proof, Refusal> {
-    assertion.check_header(&[Algorithm::Rs256, Algorithm::Ps256])?;
+    assertion.check_header(&SIGNED_BY)?;
     audience(service, caller, assertion)?;
     let signer = signer(service, caller.application, assertion.jws.header())?;
     let key = PublicKey::from_certificate(&signer).map_err(|_| unregistered(caller.application))?;
-    assertion.jws.check_signature([&key], &[Algorithm::Rs256, Algorithm::Ps256]).map_err(|error| {
+    assertion.jws.check_signature([&key], &SIGNED_BY).map_err(|error| {
         // The real service has a different number for each of the two signature schemes.
         let is_pss = assertion.jws.header().alg() == Algorithm::Ps256.name();
         let code = if is_pss { 5_002_730 } else { 700_027 };

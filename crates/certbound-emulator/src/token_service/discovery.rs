@@ -1,7 +1,7 @@
 //! The documents that clients and verifiers fetch first: OpenID metadata, keys, and the aliases of login hosts.
 
 use bytes::Bytes;
-use certbound_core::environment::{Cloud, known_environment};
+use certbound_core::environment::{known_environment, known_environments};
 use certbound_core::request::ReceivedForm;
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
@@ -28,9 +28,11 @@ impl TokenService<'_> {
             self.named(tenant).map(|tenant| self.metadata(&tenant, &self.issuer(&tenant), "/v2.0"))
         } else if let Some(tenant) = inside(path, "/.well-known/openid-configuration") {
             self.named(tenant).map(|tenant| self.metadata(&tenant, &issuer_v1(&tenant), ""))
-        } else if let Some(tenant) = inside(path, "/discovery/v2.0/keys").or(inside(path, "/discovery/keys"))
-        {
-            self.named(tenant).map(|tenant| self.keys.jwks(&self.issuer(&tenant)))
+        } else if let Some(tenant) = inside(path, "/discovery/v2.0/keys") {
+            self.named(tenant).map(|tenant| self.keys.jwks(Some(&self.issuer(&tenant))))
+        } else if let Some(tenant) = inside(path, "/discovery/keys") {
+            // The keys of version 1 have no issuer.
+            self.named(tenant).map(|_| self.keys.jwks(None))
         } else {
             return None;
         };
@@ -102,7 +104,7 @@ fn instance(query: &str) -> Result<Value, Refusal> {
     known_environment(host).ok_or_else(unknown)?;
     let tenant = path.split('/').next().unwrap_or_default();
     let mut metadata: Vec<Value> = Vec::new();
-    for environment in Cloud::ALL.iter().filter_map(|cloud| known_environment(cloud.login_host())) {
+    for environment in known_environments() {
         metadata.push(json!({
             "preferred_network": environment.preferred_network,
             "preferred_cache": environment.preferred_cache,

@@ -66,7 +66,9 @@ impl FetchedKeys {
         let fresh = known.get(name).is_some_and(|known| {
             let has_key =
                 known.keys.as_ref().is_ok_and(|keys| keys.iter().any(|key| kid(key) == jws.header().kid()));
-            (has_key && now < known.fetched.plus(LIFETIME)) || now < known.asked.plus(PAUSE)
+            // A clock that was set back ends the pause.
+            let is_within = |from: UnixTime, time| from <= now && now < from.plus(time);
+            (has_key && is_within(known.fetched, LIFETIME)) || is_within(known.asked, PAUSE)
         });
         (!fresh).then_some(issuer)
     }

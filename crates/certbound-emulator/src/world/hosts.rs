@@ -1,6 +1,6 @@
 //! The emulated hosts: the token service's hosts in every cloud, and the hosts of the world's resources and issuers.
 
-use certbound_core::environment::{Cloud, known_environment};
+use certbound_core::environment::{Cloud, known_environment, known_environments};
 use certbound_core::region::Region;
 
 use crate::world::{Resource, ResourceHost, ResourceStyle, World};
@@ -64,13 +64,9 @@ impl Host<'_> {
 
 /// Returns the domains that this world's certificate authority must allow: these names and their subdomains.
 pub(crate) fn domains(world: &World) -> Vec<String> {
-    let mut domains: Vec<String> = Vec::new();
-    for &cloud in Cloud::ALL {
-        domains.push(mutual_tls_host(cloud));
-        if let Some(environment) = known_environment(cloud.login_host()) {
-            domains.extend(environment.aliases.iter().map(|alias| (*alias).to_owned()));
-        }
-    }
+    let mut domains: Vec<String> = Cloud::ALL.iter().map(|cloud| mutual_tls_host(*cloud)).collect();
+    let aliases = known_environments().flat_map(|environment| environment.aliases);
+    domains.extend(aliases.map(|alias| (*alias).to_owned()));
     let hosts = world.resources.iter().flat_map(|resource| &resource.hosts);
     domains.extend(hosts.map(|host| host.name.trim_start_matches("*.").to_owned()));
     domains.extend(world.external_issuers.iter().filter_map(|it| it.served_host()).map(str::to_owned));
@@ -115,13 +111,13 @@ fn global(name: &str) -> Option<Host<'static>> {
 
 fn resource<'w>(world: &'w World, name: &str) -> Option<Host<'w>> {
     let mut all = world.resources.iter().flat_map(|it| it.hosts.iter().map(move |host| (it, host)));
-    let found = all.find(|(_, host)| match host.name.strip_prefix("*.") {
-        Some(parent) => name
-            .strip_suffix(parent)
-            .and_then(|rest| rest.strip_suffix('.'))
-            .is_some_and(|label| !label.is_empty() && !label.contains('.')),
-        None => host.name == name,
-    });
+    let covers = |pattern: &str| {
+        let label =
+            pattern.strip_prefix("*.").and_then(|parent| name.strip_suffix(parent)?.strip_suffix('.'));
+        label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
+    };
+    let exact = all.clone().find(|(_, host)| host.name == name);
+    let found = exact.or_else(|| all.find(|(_, host)| covers(&host.name)));
     found.map(|(resource, host)| Host::Resource(resource, host))
 }
 
@@ -141,6 +137,28 @@ mod tests {
             Some(Host::Resource(resource, _)) => resource.uris[0].clone(),
             Some(Host::Issuers) => "issuers".to_owned(),
         }
+    }
+
+    #[test]
+    fn every_login_host_is_in_a_domain_of_the_certificate_authority() {
+        let domains = domains(&World::built_in());
+        for alias in known_environments().flat_map(|environment| environment.aliases) {
+            assert!(domains.iter().any(|domain| domain == alias), "{alias}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_exactly_this_name_comes_before_a_wildcard() {
+        let mut world = World::built_in();
+        let vault = world.resources.iter_mut().find(|it| it.uris[0] == "https://vault.azure.net").unwrap();
+        let mut late = vault.hosts[0].clone();
+        (late.name, late.late_certificate) = ("late.vault.azure.net".to_owned(), true);
+        vault.hosts.push(late);
+        let is_late = |name: &str| match Host::of(&world, name) {
+            Some(Host::Resource(_, host)) => host.late_certificate,
+            _ => panic!("{name} is not a resource"),
+        };
+        assert!(is_late("late.vault.azure.net") && !is_late("demo.vault.azure.net"));
     }
 
     #[test]

@@ -48,11 +48,18 @@ pub(super) fn parse(text: &str) -> Result<Pkcs11Uri, String> {
         path_attribute(&mut uri, name, value)?;
     }
     for part in query.into_iter().flat_map(|query| query.split('&')) {
-        let (name, value) = attribute(part, &mut seen, ":[]@!$'()*+,=/?|")?;
+        let attribute = attribute(part, &mut seen, ":[]@!$'()*+,=/?|");
+        // The rest of an unencoded PIN can look like an attribute, so the error does not show its name.
+        let after_pin = matches!(uri.pin, Some(PinPlace::Value(_)));
+        let (name, value) =
+            attribute.map_err(|error| if after_pin { AFTER_PIN.to_owned() } else { error })?;
         query_attribute(&mut uri, name, value)?;
     }
     Ok(uri)
 }
+
+/// The error of an attribute after the PIN.
+const AFTER_PIN: &str = "an attribute after `pin-value` is unknown or not valid; write `&` in a PIN as `%26`";
 
 /// Splits one attribute into its name and its value, which is still encoded.
 fn attribute<'a>(
@@ -144,10 +151,7 @@ fn query_attribute(uri: &mut Pkcs11Uri, name: &str, value: &str) -> Result<(), S
         "token" | "manufacturer" | "model" | "serial" | "slot-id" | "object" | "id" | "type" => {
             Err(format!("`{name}` belongs before `?`"))
         }
-        // The name can be a part of the PIN, so the error does not show it.
-        _ if matches!(uri.pin, Some(PinPlace::Value(_))) => {
-            Err("an attribute after `pin-value` is unknown; write `&` in a PIN as `%26`".into())
-        }
+        _ if matches!(uri.pin, Some(PinPlace::Value(_))) => Err(AFTER_PIN.to_owned()),
         _ => Err(unknown(name)),
     }
 }

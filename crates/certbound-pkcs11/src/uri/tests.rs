@@ -87,6 +87,10 @@ fn every_fault_is_an_error_without_the_value() {
         ("pkcs11:?pin-source=pin", "not absolute"),
         ("pkcs11:?pin-value=4711&pin-source=/a", "not both"),
         ("pkcs11:?pin-value=4711%ff", "not UTF-8"),
+        ("pkcs11:?pin-value=1&4711=1", "after `pin-value`"),
+        ("pkcs11:?pin-value=1&4711=a b", "after `pin-value`"),
+        ("pkcs11:?pin-value=1&4711=%zz", "after `pin-value`"),
+        ("pkcs11:?pin-value=1&4711", "after `pin-value`"),
     ] {
         let error = Pkcs11Uri::parse(text).expect_err(text);
         assert!(error.to_string().contains(words), "{text}: {error}");

@@ -132,7 +132,7 @@ fn an_attestation_key_that_only_a_policy_can_use_is_refused_by_its_handle() {
     tpm.generate(key(), KeySpec::P256).unwrap();
     let opened = tpm.key(key()).unwrap();
     let reason = "it can be used only by a policy".to_owned();
-    assert_eq!(opened.attest(NONCE).unwrap_err(), TpmError::KeyUnusable { handle: attester, reason });
+    assert_eq!(opened.attest(NONCE).unwrap_err(), TpmError::AttesterUnusable { handle: attester, reason });
     opened.sign(SignatureScheme::EcdsaP256Sha256, b"a message").unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use certbound_https::{Client, Error, Explaining, Identity, Limits, Options, Proxy, fips};
+use certbound_https::{Client, Error, Explaining, Identity, InvalidProxy, Limits, Options, Proxy, fips};
 use rustls::ClientConfig;
 
 use super::{Fetch, FetchError, is_transient};
@@ -20,21 +20,24 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// It follows no redirects and uses HTTP/1.1. A fetch may take at most 10 s, and a document may have at most 512 KiB.
 #[derive(Clone, Debug)]
 pub struct HttpsFetch {
-    proxy: Proxy,
+    /// The error is returned by each fetch. A fetch never bypasses an unusable proxy.
+    proxy: Result<Proxy, FetchError>,
     client: Arc<OnceLock<Result<Client, FetchError>>>,
 }
 
 impl HttpsFetch {
     /// Reads the proxy from the environment. The first fetch reads the trust store.
     pub fn new() -> Self {
-        Self { proxy: Proxy::from_env(), client: Arc::default() }
+        let refuse =
+            |error: InvalidProxy| FetchError::Proxy { reason: error.to_string(), is_transient: false };
+        Self { proxy: Proxy::from_env().map_err(refuse), client: Arc::default() }
     }
 
-    /// Reads the trust store now, so that an error is found before the first fetch. Later documents use this trust
+    /// Checks the proxy and reads the trust store now, so that an error is found before the first fetch. Later documents use this trust
     /// store.
     ///
     /// # Errors
-    /// [`FetchError::Tls`] if the trust store cannot be read or contains no certificate. [`FetchError::NotFips`] if
+    /// [`FetchError::Proxy`] if the URL of the proxy cannot be used. [`FetchError::Tls`] if the trust store cannot be read or contains no certificate. [`FetchError::NotFips`] if
     /// this build requires FIPS, and its TLS is not in FIPS mode.
     pub fn load(&self) -> Result<(), FetchError> {
         self.client().map(drop)
@@ -46,7 +49,7 @@ impl HttpsFetch {
                 Limits { connect: LIMIT, exchange: LIMIT, body: KeySet::MAX_BYTES, ..Limits::default() };
             let options = Options {
                 limits,
-                proxy: self.proxy.clone(),
+                proxy: self.proxy.clone()?,
                 without_pool: true,
                 bodies_of_ok_only: true,
                 ..Options::default()

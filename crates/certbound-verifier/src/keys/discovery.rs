@@ -93,7 +93,8 @@ impl Discovery {
 
     /// Whether the other discovery reads the same documents and accepts the same keys.
     pub(super) fn has_same_keys(&self, other: &Self) -> bool {
-        self.metadata_url == other.metadata_url
+        self.issuer.id() == other.issuer.id()
+            && self.metadata_url == other.metadata_url
             && self.expected_issuer == other.expected_issuer
             && self.keys_host == other.keys_host
             && self.issuer.algorithms() == other.issuer.algorithms()

@@ -150,7 +150,8 @@ impl Source {
             (None, false) => state.ended.take(),
         };
         if given_up.is_some() {
-            let reason = format!("the fetch did not end within {} s", LOST_AFTER.as_secs());
+            let limit = LOST_AFTER.as_secs();
+            let reason = format!("the fetch did not end within {limit} s, or the clock was set back");
             state.failure = Some(Failure::without_answer(&reason));
         }
         let ended = state.ended.as_ref().filter(|_| answer == Answer::Wait).map(watch::Sender::subscribe);

@@ -77,13 +77,16 @@ impl Inner {
         Ok(Read { attempt, jws, issuer: at, algorithm, expires_at })
     }
 
-    /// Returns the trusted issuer that the token names.
+    /// Returns the trusted issuer that the token names. Tokens of version 1 name the same issuer in every cloud, so of
+    /// several clouds the function returns the first one that accepts the tenant.
     fn issuer_of(&self, claims: &Claims) -> Result<(usize, &Issuer), Refusal> {
         let named = claims.string("iss").unwrap_or_default();
         let tenant = tenant_of(claims);
-        let mut issuers = self.issuers.iter().enumerate();
-        let found = issuers.find(|(_, issuer)| issuer.claims(named, tenant));
-        found.ok_or_else(|| Refusal::IssuerNotTrusted { found: shown(named) })
+        let mut issuers = self.issuers.iter().enumerate().filter(|(_, issuer)| issuer.claims(named, tenant));
+        let first = issuers.next().ok_or_else(|| Refusal::IssuerNotTrusted { found: shown(named) })?;
+        let Some(second) = issuers.next() else { return Ok(first) };
+        let accepts = |(_, issuer): &(usize, &Issuer)| issuer.accepts_tenant(tenant.unwrap_or_default());
+        Ok([first, second].into_iter().chain(issuers).find(accepts).unwrap_or(first))
     }
 
     /// Returns the client that a token names, shortened and escaped. The token is not verified.

@@ -269,6 +269,28 @@ async fn v22_a_remembered_token_is_not_accepted_with_another_certificate() {
     }
 }
 
+/// A function decides about tenants, and its decision can change.
+#[tokio::test]
+async fn a_remembered_token_is_refused_if_its_tenant_is_no_longer_accepted() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use certbound_verifier::{Authorization, Cloud, Issuer, KeySet, Verifier};
+    let accepts = Arc::new(AtomicBool::new(true));
+    let rule = Arc::clone(&accepts);
+    let issuer = Issuer::entra_where(Cloud::Public, move |_| rule.load(Ordering::SeqCst));
+    let keys = KeySet::new().with_key(&issuer, crate::support::KID, crate::support::public_key());
+    let builder = Verifier::builder().issuer_with_keys(issuer, keys).audience(crate::support::AUDIENCE);
+    let builder = builder.any_role(["Orders.Read"]).with_clock(crate::keys::At::now()).remember(16);
+    let verifier = builder.build().unwrap();
+    let token = token().sign();
+    let decide =
+        async || code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await);
+    assert_eq!((decide().await, decide().await), ("accepted", "accepted"));
+    accepts.store(false, Ordering::SeqCst);
+    assert_eq!(decide().await, "tenant_not_allowed");
+}
+
 /// The decision about an unbound token does not depend on the connection's certificate, even if the decision is
 /// remembered.
 #[tokio::test]

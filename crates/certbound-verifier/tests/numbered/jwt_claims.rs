@@ -350,6 +350,28 @@ fn issuers_of_every_cloud_and_of_no_other() {
     }
 }
 
+/// Tokens of version 1 have the same issuer in both clouds, so the tenant decides.
+#[test]
+fn a_token_of_version_one_belongs_to_the_cloud_that_accepts_its_tenant() {
+    let other = TenantId::parse(crate::support::OTHER_TENANT).unwrap();
+    let public = Issuer::entra(Cloud::Public, [other]).unwrap();
+    let government = Issuer::entra(Cloud::UsGovernment, [TenantId::parse(TENANT).unwrap()]).unwrap();
+    let keys = certbound_verifier::KeySet::new();
+    let keys = keys.with_key(&government, crate::support::KID, crate::support::public_key());
+    let builder = Verifier::builder().issuer(public).issuer(government).audience(AUDIENCE);
+    let verifier = builder.any_role(["Orders.Read"]).build().unwrap();
+    let of_version_one = token()
+        .claim("ver", json!("1.0"))
+        .claim("iss", json!(format!("https://sts.windows.net/{TENANT}/")))
+        .claim("appid", json!(crate::support::CLIENT))
+        .claim("appidacr", json!("2"))
+        .without("azp")
+        .without("azpacr")
+        .sign();
+    let authorization = certbound_verifier::Authorization::new(Scheme::MtlsPop, &of_version_one);
+    assert_eq!(code(verifier.check(&keys, &authorization, &client(), NOW)), "accepted");
+}
+
 #[test]
 fn issuers_of_version_one_are_one_host_in_every_cloud_and_two_in_china() {
     for (cloud, host, expected) in [

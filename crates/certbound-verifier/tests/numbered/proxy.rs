@@ -326,3 +326,14 @@ fn every_refusal_of_a_header_says_what_to_do() {
         assert!(error.fix().contains("proxy") || error.fix().contains("Envoy"), "{error}");
     }
 }
+
+#[test]
+fn a_proxy_can_be_named_by_ipv4_mapped_addresses() {
+    let (_, name, value) = &proxies()[0];
+    for (source, is_trusted) in
+        [("::ffff:192.0.2.1/128", true), ("::ffff:192.0.2.0/120", true), ("::ffff:198.51.100.0/120", false)]
+    {
+        let proxy = TrustedProxy::rfc9440([source.parse().unwrap()]);
+        assert_eq!(read(&proxy, "192.0.2.1", &[(name, value)]).is_ok(), is_trusted, "{source}");
+    }
+}

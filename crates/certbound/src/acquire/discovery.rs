@@ -152,6 +152,10 @@ impl DiscoveryRequest<'_> {
                 && member("href").is_some_and(|href| href.eq_ignore_ascii_case(&format!("https://{host}")))
         };
         let read = |answer: &Response<Bytes>| {
+            // The host can be an AD FS server whose service is unavailable.
+            if matches!(answer.status().as_u16(), 408 | 429 | 500..) {
+                self.ok(answer)?;
+            }
             let document = json::parse_object(answer.body()).ok().filter(|_| answer.status() == 200);
             let links = document.as_ref().and_then(|document| document.get("links")?.as_array());
             match links.is_some_and(|links| links.iter().any(is_it)) {

@@ -199,7 +199,7 @@ impl<'a, T> Acquire<'a, T> {
 
 #[expect(private_bounds, reason = "there are only two kinds of token")]
 impl<'a, T: Token> Acquire<'a, T> {
-    /// Removes the cached token of this request from memory and from the store. Returns whether a token was in memory.
+    /// Removes the cached token of this request, and the tokens of earlier certificates, from memory and from the store. Returns whether a token was in memory.
     /// No token request is sent.
     ///
     /// Use this method for a token that must not be used any more, for example after a change of the application's

@@ -66,7 +66,9 @@ impl TokenCache {
             true => None,
             false => self.in_outage(&token.as_ref(), &earlier(), now),
         };
-        let has_older = !wants_new && self.usable(&token.as_ref(), &earlier(), clock.now()).is_some();
+        // The store can have an older token too. The load reads the store before it sends a request.
+        let has_older = !wants_new
+            && (self.store().is_some() || self.usable(&token.as_ref(), &earlier(), clock.now()).is_some());
         let span = span::cache_load();
         let attempt =
             self.clone().find_or_load(key, payload, Arc::clone(&clock), load).instrument(span.clone());

@@ -9,7 +9,7 @@ use crate::cache::Kind;
 use crate::certificate::{BindingCertificate, Blame, ClientCertificate};
 use crate::credential::AssertionRequest;
 use crate::credential::signed_assertion::{self, Signing};
-use crate::error::{BindingCertificateError, Error, Misuse, ProviderError};
+use crate::error::{Error, Misuse};
 
 /// A client that authenticates by its certificate: in TLS for a bound token, by a signed assertion for a Bearer token.
 #[derive(Clone, Debug)]
@@ -66,13 +66,7 @@ impl Proves for ByCertificate {
             // Over mutual TLS the assertion contains the certificate too, as in Microsoft's own clients.
             let x5c = self.bearer_over_mtls || !self.omits_x5c;
             let signing = Signing::of(binding, request, now, x5c).map_err(blame)?;
-            signed_assertion::sign(signing).await.map(Proof::Jwt).map_err(|error| match error {
-                // A signer outside of this process can be unavailable for a moment.
-                Misuse::Certificate(BindingCertificateError::SignerFailed { reason: cause }) => {
-                    Error::provider(None, ProviderError::Signer { cause })
-                }
-                error => blame(error),
-            })
+            signed_assertion::sign(signing).await.map(Proof::Jwt)
         })
     }
 

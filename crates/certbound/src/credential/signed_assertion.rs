@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::certificate::BindingCertificate;
 use crate::credential::AssertionRequest;
-use crate::error::{BindingCertificateError, Misuse};
+use crate::error::{BindingCertificateError, Error, Misuse, ProviderError};
 
 /// The lifetime of a signed assertion.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -103,12 +103,17 @@ impl Signing {
 }
 
 /// Signs on a thread for blocking work: an RSA signature takes a millisecond, and longer with a key in hardware.
-pub(crate) async fn sign(signing: Signing) -> Result<Secret, Misuse> {
-    let signed = tokio::task::spawn_blocking(move || signing.sign()).await;
-    signed.unwrap_or_else(|_| {
-        let reason = "the signer panicked, or the runtime is shutting down".into();
-        Err(Misuse::Certificate(BindingCertificateError::SignerFailed { reason }))
-    })
+pub(crate) async fn sign(signing: Signing) -> Result<Secret, Error> {
+    match tokio::task::spawn_blocking(move || signing.sign()).await {
+        Ok(Ok(assertion)) => Ok(assertion),
+        // A signer outside of this process can be unavailable for a moment.
+        Ok(Err(Misuse::Certificate(BindingCertificateError::SignerFailed { reason: cause }))) => {
+            Err(Error::provider(None, ProviderError::Signer { cause }))
+        }
+        Ok(Err(misuse)) => Err(Error::misuse(None, misuse)),
+        Err(error) if error.is_panic() => Err(Error::provider(None, ProviderError::Panicked)),
+        Err(_) => Err(Error::provider(None, ProviderError::RuntimeEnded)),
+    }
 }
 
 /// Parses the caller's own claims. The text must be a JSON object without any claim that the library writes.

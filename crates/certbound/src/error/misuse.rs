@@ -214,7 +214,7 @@ pub enum Misuse {
     #[error("the request cannot be sent to a resource: {reason}")]
     #[strum(props(code = "invalid_resource_request"))]
     #[strum(props(
-        fix = "send an absolute https:// URL without a user name, not by CONNECT; leave out the headers that the client writes (Authorization, Host, Content-Length, Connection)"
+        fix = "use an absolute https:// URL without a user name, and a method other than CONNECT; remove the header that the message names"
     ))]
     ResourceRequest {
         /// The fault of the request.

@@ -141,7 +141,7 @@ pub enum PlatformError {
     #[error("the agent's challenge cannot be answered: {reason}")]
     #[strum(props(code = "managed_identity_request_failed"))]
     #[strum(props(
-        fix = "run the program as a user that may read the agent's tokens (group himds); for any other reason repair or update the Azure Arc agent; its challenge works on Linux only"
+        fix = "run the program as a user that may read the agent's tokens (group himds); if the message names a different reason, repair or update the Azure Arc agent; its challenge works on Linux only"
     ))]
     Challenge {
         /// The reason why the challenge cannot be answered.
@@ -168,7 +168,9 @@ pub enum PlatformError {
     /// The request has no valid URL.
     #[error("the request to {origin} has no valid URL")]
     #[strum(props(code = "invalid_managed_identity_endpoint"))]
-    #[strum(props(fix = "check the endpoint in the environment; shorten the scope and the identity's id"))]
+    #[strum(props(
+        fix = "check the endpoint in the environment; check the endpoint in the environment, the scope and the identity's id: the URL may be too long"
+    ))]
     Url {
         /// The source of the managed identity.
         origin: MachineSource,

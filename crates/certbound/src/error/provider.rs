@@ -46,7 +46,7 @@ pub enum ProviderError {
         cause: Cause,
     },
     /// A callback panicked while a token was being acquired. All callers that waited for the token get this error.
-    #[error("a callback (Leg 1, clock or observer) panicked while the token was being acquired")]
+    #[error("a callback (Leg 1, signer, clock or observer) panicked while the token was being acquired")]
     #[strum(props(code = "provider_panicked"))]
     #[strum(props(fix = "see the panic's message on stderr; return an error in the callback instead"))]
     Panicked,

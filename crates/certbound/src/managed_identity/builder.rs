@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
+use certbound_core::secret::Secret;
 use tokio::sync::Semaphore;
 
 use super::attestation::{AnyAttestation, Attestation};
@@ -18,8 +19,10 @@ use crate::cache::TokenCache;
 use crate::cache::key::ClientKey;
 use crate::cache::single_flight::SingleFlight;
 use crate::clock::Clock;
+use crate::correlation::CorrelationId;
 use crate::error::{KeyStrength, NetworkError};
 use crate::observe::Observer;
+use crate::rejected::TokenHash;
 use crate::retry::{RetryPolicy, Throttle};
 use crate::transport::{TracePropagation, Transport};
 
@@ -202,13 +205,19 @@ impl ManagedIdentityBuilder {
         });
         let (provider, keys) = self.keys.unwrap_or_else(shared_keys);
         let key_strength = keys.strength();
-        // Tokens are not shared between different machines, sources, attestations, issuers of Bearer tokens and key
-        // strengths. Tokens of different keys with equal strength have different certificates.
+        // Tokens are not shared between different machines, sources, attestations, issuers of Bearer tokens, key
+        // strengths and default identities. Tokens of different keys with equal strength have different certificates.
         let server = endpoint
             .pin()
             .map_or_else(|| endpoint.base().to_owned(), |pin| format!("{} {pin}", endpoint.base()));
         let (attested, over_mtls) = (self.attestation.is_some(), self.bearer_over_mtls);
-        let who = format!("{} {server} {attested} {over_mtls} {key_strength} {}", endpoint.origin(), self.id);
+        let since_start = since_start(endpoint.header());
+        let default = endpoint.default_identity().map(|id| format!(" {id}")).unwrap_or_default();
+        let who = format!(
+            "{} {server} {attested} {over_mtls} {key_strength} {}{default} {since_start}",
+            endpoint.origin(),
+            self.id
+        );
         let strength = match self.min_strength {
             None => "managed identity",
             Some(KeyStrength::Software) => "managed identity, software",
@@ -223,6 +232,7 @@ impl ManagedIdentityBuilder {
             context,
             id: self.id,
             endpoint,
+            since_start,
             capabilities: self.capabilities,
             certificates,
             cell: ArcSwapOption::empty(),
@@ -281,4 +291,15 @@ impl ManagedIdentityBuildError {
             Self::Network(error) => error.fix(),
         }
     }
+}
+
+/// Returns a name that only this machine has since its last start, and on a platform with a secret only this program.
+/// Without such a name, the result is new for each identity.
+///
+/// Several machines can share a store, and their platforms have the same local address.
+fn since_start(secret: Option<&Secret>) -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let boot = boot.filter(|id| !id.trim().is_empty()).unwrap_or_else(|| CorrelationId::random().to_string());
+    let secret = secret.map(Secret::expose).unwrap_or_default();
+    TokenHash::of(&Secret::new(format!("{} {secret}", boot.trim()))).hex()
 }

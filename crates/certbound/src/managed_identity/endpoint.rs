@@ -145,6 +145,16 @@ impl Endpoint {
         Ok(Self { origin, endpoint, header, default_identity, pin })
     }
 
+    /// Returns the secret of the platform, which a request sends in a header.
+    pub(super) fn header(&self) -> Option<&Secret> {
+        self.header.as_ref()
+    }
+
+    /// Returns the client id that the environment gives for the system-assigned identity.
+    pub(super) fn default_identity(&self) -> Option<&str> {
+        self.default_identity.as_deref()
+    }
+
     /// Returns whether the agent of Azure Arc is installed.
     pub(super) fn has_arc_agent() -> bool {
         cfg!(target_os = "linux") && std::path::Path::new(ARC_AGENT).exists()

@@ -44,7 +44,7 @@ impl ManagedIdentity {
     /// Returns the name of the identity for cache keys.
     fn name(&self) -> String {
         let Name { machine, identity, .. } = self.machine().requested_name();
-        format!("{identity} at {machine}")
+        format!("{identity} at {machine} {}", self.machine().since_start)
     }
 
     /// Requests an assertion that is bound to this certificate, or to its replacement.

@@ -4,12 +4,14 @@ use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
+use certbound_core::json;
 use http::header::WWW_AUTHENTICATE;
 
 /// The maximum size of a header that is parsed.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// Returns the claims of a challenge with `error="insufficient_claims"`, of any authentication scheme.
+/// Returns the claims of a challenge with `error="insufficient_claims"`, of any authentication scheme. A challenge whose
+/// claims are not a JSON object is ignored.
 pub(super) fn claims_of(answer: &http::Response<Bytes>) -> Option<String> {
     let headers = answer.headers().get_all(WWW_AUTHENTICATE);
     headers
@@ -26,9 +28,8 @@ pub(super) fn claims_of(answer: &http::Response<Bytes>) -> Option<String> {
                     .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
                     .map(|(_, value)| value.to_unescaped())
             };
-            (parameter("error")? == "insufficient_claims").then(|| parameter("claims"))?
+            (parameter("error")? == "insufficient_claims").then(|| decode(&parameter("claims")?))?
         })
-        .and_then(|claims| decode(&claims))
 }
 
 fn decode(claims: &str) -> Option<String> {
@@ -36,6 +37,7 @@ fn decode(claims: &str) -> Option<String> {
     let standard = GeneralPurpose::new(&base64::alphabet::STANDARD, forgiving);
     let url_safe = GeneralPurpose::new(&base64::alphabet::URL_SAFE, forgiving);
     let bytes = standard.decode(claims).or_else(|_| url_safe.decode(claims)).ok()?;
+    json::parse_object(&bytes).ok()?;
     String::from_utf8(bytes).ok()
 }
 
@@ -58,5 +60,9 @@ mod tests {
         assert_eq!(asks(whole.replace("insufficient_claims", "invalid_token")), None);
         assert_eq!(asks(r#"Bearer error="insufficient_claims", claims="%%%""#.to_owned()), None);
         assert_eq!(asks("=".to_owned()), None);
+        let not_json = base64::engine::general_purpose::STANDARD.encode("not json");
+        let malformed = format!(r#"Bearer error="insufficient_claims", claims="{not_json}""#);
+        assert_eq!(asks(malformed.clone()), None);
+        assert_eq!(asks(format!("{malformed}, {whole}")).as_deref(), Some(claims));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use certbound_https::{Limits, Proxy, proxy_variable, with_scheme};
+use certbound_https::{InvalidProxy, Limits, Proxy};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -147,16 +147,11 @@ impl NetworkBuilder {
     /// system without a usable trust store.
     pub fn build(self) -> Result<Network, NetworkError> {
         let proxy = match &self.proxy {
-            ProxySource::Environment => match proxy_of(|name| std::env::var_os(name))? {
-                Some(url) => Proxy::at_with_exceptions(&url),
-                None => Proxy::default(),
-            },
-            ProxySource::None => Proxy::default(),
-            ProxySource::Url(url) => {
-                check_proxy(url).map_err(|()| NetworkError::Proxy { from: "the configuration" })?;
-                Proxy::at(url)
-            }
+            ProxySource::Environment => Proxy::from_env(),
+            ProxySource::None => Ok(Proxy::default()),
+            ProxySource::Url(url) => Proxy::at(url, "the configuration"),
         };
+        let proxy = proxy.map_err(|InvalidProxy { from }| NetworkError::Proxy { from })?;
         let roots = self.roots.as_deref().map(read_roots).transpose()?;
         if roots.is_none() && cfg!(target_os = "linux") {
             check_trust_file(std::env::var_os("SSL_CERT_FILE"))?;
@@ -168,23 +163,6 @@ impl NetworkBuilder {
             roots: self.roots.map(Arc::from),
         })
     }
-}
-
-/// Returns the URL of the proxy that the environment names. The function refuses an unusable URL, because requests would
-/// use no proxy.
-fn proxy_of(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Option<String>, NetworkError> {
-    let Some((from, url)) = proxy_variable(variable) else { return Ok(None) };
-    let url = with_scheme(url.to_str().ok_or(NetworkError::Proxy { from })?).into_owned();
-    check_proxy(&url).map_err(|()| NetworkError::Proxy { from })?;
-    Ok(Some(url))
-}
-
-fn check_proxy(url: &str) -> Result<(), ()> {
-    // Both parsers must accept the URL: the first is strict, and the connection uses the second.
-    let parsed = url::Url::parse(url).map_err(drop)?;
-    let readable = url.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some());
-    let usable = parsed.scheme() == "http" && parsed.host_str().is_some() && readable;
-    if usable { Ok(()) } else { Err(()) }
 }
 
 /// The largest accepted file of trusted roots, in bytes. The file of a Linux distribution has about 0.25 MiB.
@@ -234,10 +212,6 @@ fn read_roots(pem: &[u8]) -> Result<RootCertStore, NetworkError> {
 mod tests {
     use super::*;
 
-    fn proxy_of(set: &[(&str, &str)]) -> Result<Option<String>, NetworkError> {
-        super::proxy_of(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()))
-    }
-
     #[test]
     fn a_proxys_password_is_not_shown() {
         let builder = Network::builder().proxy("http://user:hidden@proxy:3128");
@@ -260,38 +234,5 @@ mod tests {
         }
         assert_eq!(check_trust_file(None), Ok(()));
         assert_eq!(check_trust_file(Some(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into())), Ok(()));
-    }
-
-    #[test]
-    fn a_proxy_that_cannot_be_used_is_an_error() {
-        let usable = ["http://proxy:3128", "http://user:p%40ss@proxy:3128/", "proxy:3128", "proxy:3128/"];
-        for url in usable {
-            let found = proxy_of(&[("HTTPS_PROXY", url)]).unwrap().unwrap();
-            let host = http::Uri::from_static("https://login.example/");
-            let proxy = Proxy::at_with_exceptions(&found).address_for(&host);
-            assert_eq!(proxy.as_deref(), Some("proxy:3128"), "{url}");
-        }
-        assert_eq!(proxy_of(&[("HTTPS_PROXY", "http://[::1]:80")]).map(|it| it.is_some()), Ok(true));
-        let unusable = [
-            "garbage://",
-            "socks5://proxy:1080",
-            "https://proxy:443",
-            "http://",
-            "http://a b",
-            "http://x:99999",
-        ];
-        for url in unusable {
-            for from in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-                assert_eq!(proxy_of(&[(from, url)]), Err(NetworkError::Proxy { from }), "{url}");
-            }
-        }
-        let first = proxy_of(&[("HTTPS_PROXY", "http://proxy:1"), ("ALL_PROXY", "socks5://x")]);
-        assert_eq!(first, Ok(Some("http://proxy:1".to_owned())));
-        for none in [&[][..], &[("HTTPS_PROXY", "")], &[("HTTPS_PROXY", ""), ("https_proxy", "garbage://")]] {
-            assert_eq!(proxy_of(none), Ok(None), "{none:?}");
-        }
-        // A client of a web server can set this variable of a CGI program.
-        assert_eq!(proxy_of(&[("HTTP_PROXY", "http://evil:1"), ("REQUEST_METHOD", "GET")]), Ok(None));
-        assert!(proxy_of(&[("HTTPS_PROXY", ""), ("ALL_PROXY", "socks5://x")]).is_err());
     }
 }

@@ -342,6 +342,17 @@ async fn a_federation_server_says_itself_that_it_is_one() {
     }
 }
 
+/// An outage says nothing about the host, so the error is transient, and a token that is still valid is returned.
+#[tokio::test]
+async fn a_federation_server_that_is_unavailable_is_not_refused() {
+    for status in [408, 429, 500, 503] {
+        let transport = unknown(move |_| (status, String::new()));
+        let authority = Authority::parse("https://fs.contoso.com/adfs").unwrap();
+        let error = client(authority, &transport).bearer_token(&scope()).await.unwrap_err();
+        assert!(error.is_transient() && error.code() != "invalid_authority", "{status}: {error}");
+    }
+}
+
 /// RFC 6749, section 3.3: `Read` and `read` are two scopes, except in Microsoft's directories.
 #[tokio::test]
 async fn an_issuers_scopes_are_exactly_their_characters() {

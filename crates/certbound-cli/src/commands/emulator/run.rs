@@ -5,7 +5,6 @@ use std::io::{ErrorKind, IsTerminal as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
 
-use certbound_emulator::world::builtin::SYSTEM_IDENTITY;
 use certbound_emulator::{APP_SERVICE, AZURE_ARC, CLOUD_SHELL, MACHINE_LEARNING, PLATFORM_SECRET};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
@@ -126,11 +125,15 @@ fn platform_variables(
             ("NODE_EXTRA_CA_CERTS", hosted.ca_with_service_fabric()?.into()),
         ],
         PlatformFlag::Arc => vec![("IDENTITY_ENDPOINT", at(AZURE_ARC)), ("IMDS_ENDPOINT", at(""))],
-        PlatformFlag::Ml => vec![
-            ("MSI_ENDPOINT", at(MACHINE_LEARNING)),
-            ("MSI_SECRET", secret()),
-            ("DEFAULT_IDENTITY_CLIENT_ID", SYSTEM_IDENTITY.into()),
-        ],
+        PlatformFlag::Ml => {
+            let identities = &hosted.emulator.world().managed_identities;
+            let own = identities.iter().find(|identity| identity.resource_id.is_none());
+            let own = own.map(|identity| ("DEFAULT_IDENTITY_CLIENT_ID", identity.client_id.clone().into()));
+            [("MSI_ENDPOINT", at(MACHINE_LEARNING)), ("MSI_SECRET", secret())]
+                .into_iter()
+                .chain(own)
+                .collect()
+        }
         PlatformFlag::CloudShell => {
             let mut variables = vec![("MSI_ENDPOINT", at(CLOUD_SHELL))];
             // A program that detects Cloud Shell by this variable, such as MSAL for Python, uses the address of the

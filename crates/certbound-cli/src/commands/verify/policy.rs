@@ -16,6 +16,10 @@ use crate::usage::Usage;
 /// Returns the settings of the verifier, and the keys if a file contains them.
 pub(super) fn builder(flags: &VerifyFlags) -> Result<(VerifierBuilder, Option<KeySet>), Failure> {
     let issuers = issuers(flags)?;
+    // A key without an issuer would otherwise sign tokens of both issuers.
+    if flags.keys.is_some() && issuers.len() > 1 {
+        return Err(Usage::KeysOfTwoIssuers.into());
+    }
     let mut builder = Verifier::builder();
     let mut fixed = None;
     for issuer in issuers {
@@ -94,7 +98,7 @@ fn issuers(flags: &VerifyFlags) -> Result<Vec<Issuer>, Failure> {
 /// Returns the cloud of the login host; a tenant after the host is ignored.
 fn cloud(authority: Option<&str>) -> Result<Cloud, Usage> {
     let Some(url) = authority else { return Ok(Cloud::Public) };
-    let host = url.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+    let host = url.strip_prefix("https://").unwrap_or(url).split('/').next();
     host.and_then(Cloud::of_host).ok_or_else(|| Usage::NoCloud(url.escape_debug().take(64).collect()))
 }
 

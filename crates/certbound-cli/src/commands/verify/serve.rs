@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::policy;
 use crate::commands::{Command, command, parse};
 use crate::config;
-use crate::failure::Failure;
+use crate::failure::{Failure, USAGE};
 use crate::flags::{ListenFlag, VerifyFlags};
 use crate::open_files;
 use crate::output;
@@ -100,6 +100,13 @@ fn verifier(
         let fetch = HttpsFetch::new();
         fetch.load().map_err(|error| match error {
             FetchError::NotFips(error) => Failure::from(error),
+            FetchError::Proxy { .. } => Failure::new(
+                USAGE,
+                "invalid_proxy",
+                "the keys of the issuers cannot be fetched",
+                &error,
+                "correct the variable, or unset it to use no proxy",
+            ),
             // The function does no TLS handshake, so only the reason is shown.
             FetchError::Tls { reason } => Usage::TrustStore { reason }.into(),
             other => Usage::TrustStore { reason: other.to_string() }.into(),

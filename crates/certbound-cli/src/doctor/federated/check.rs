@@ -101,6 +101,9 @@ fn judged(
     let Some(comparison) = expected.compare(registered, cloud) else {
         let fix = "add a federated credential to the application of Leg 2 with the issuer, the subject and the audience of the assertion";
         let summary = format!("{} has no federated credential of the application", source.name);
+        if result.is_ok() {
+            return Line::warning(ID, "", summary, source.fix).because(source.contradiction);
+        }
         return Line::wrong(ID, "", summary, fix)
             .because("the token service needs a credential that matches the assertion");
     };

@@ -214,3 +214,32 @@ fn a_world_file_names_the_machines_cloud() {
     let error = World::from_toml(&text("moon")).unwrap_err().to_string();
     assert!(error.contains("us_government"), "{error}");
 }
+
+#[test]
+fn a_disabled_identity_gets_no_token_of_any_kind() {
+    let emulator = emulator_with(|world| world.application_mut(SYSTEM_IDENTITY).unwrap().enabled = false);
+    let refused = send(&emulator, get(TOKEN), "");
+    assert_eq!(refused.status(), 400);
+    assert!(json_of(&refused)["error_description"].as_str().unwrap().starts_with("AADSTS7000112"));
+    assert_eq!(code(&bound(&emulator, MTLS, VAULT)), 7_000_112);
+}
+
+/// No resource accepts a token whose key was removed.
+#[test]
+fn a_cached_token_ends_with_its_key() {
+    let emulator = emulator();
+    let token = || json_of(&send(&emulator, get(TOKEN), ""))["access_token"].clone();
+    let first = token();
+    emulator.rotate_keys().unwrap();
+    assert_eq!(token(), first, "its key is still published");
+    emulator.rotate_keys().unwrap();
+    assert_ne!(token(), first);
+}
+
+#[test]
+fn a_machine_can_have_only_the_id_of_its_scale_set() {
+    let emulator = emulator_with(|world| world.machine.vm_id = String::new());
+    let unit = &json_of(&send(&emulator, get(METADATA), ""))["cuId"];
+    let names: Vec<_> = unit.as_object().unwrap().keys().cloned().collect();
+    assert!(!names.contains(&"vmId".to_owned()), "{unit}");
+}

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use certbound_core::credential::{JWT_BEARER, JWT_POP};
 use certbound_core::json;
 use certbound_core::request::{BEARER, MTLS_POP, ReceivedForm};
+use http::header::AUTHORIZATION;
 use http::{Method, Request};
 use serde_json::Value;
 
@@ -47,6 +48,13 @@ pub(super) fn verb_and_content_type(request: &Request<Bytes>) -> Result<(), Refu
     }
     if !is_form(request) {
         return Err(missing("grant_type"));
+    }
+    if request.headers().contains_key(AUTHORIZATION) {
+        return Err(refusal(
+            9_002_313,
+            "Invalid request. This emulator does not emulate the header 'Authorization': send 'client_id' and \
+             'client_secret' in the body.",
+        ));
     }
     Ok(())
 }
