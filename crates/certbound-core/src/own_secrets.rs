@@ -22,7 +22,7 @@ struct Text {
 
 impl Text {
     fn new(secret: Secret) -> Self {
-        let run = secret.expose().len().min(RUN).max(1);
+        let run = secret.expose().len().clamp(1, RUN);
         let starts = (0..secret.expose().len() / run).map(|number| number * run);
         let mut pieces: Vec<usize> = starts.collect();
         let bytes = secret.expose().as_bytes();

@@ -35,9 +35,11 @@ struct Queue<S> {
     is_closed: bool,
 }
 
+/// Runs a call with the state of the thread. It calls the function after the call and before the caller gets the result.
+type Run<S> = Box<dyn FnOnce(&mut S, &dyn Fn()) + Send>;
+
 struct Job<S> {
-    /// Runs the call. It calls the function after the call and before the caller gets the result.
-    run: Box<dyn FnOnce(&mut S, &dyn Fn()) + Send>,
+    run: Run<S>,
     progress: Arc<AtomicU8>,
 }
 
