@@ -163,7 +163,7 @@ async fn dry_call(
     dry.print(terminal)
 }
 
-/// Returns the values of the caller's headers, which may be keys or cookies.
+/// Returns the values of those headers of the caller that may contain keys or cookies.
 fn secrets_of_caller(request: &Request<Bytes>) -> OwnSecrets {
     // A value of fewer than 8 bytes is not redacted, because ordinary text can contain it.
     let is_secret = |(name, value): &(&HeaderName, &HeaderValue)| !is_plain(name) && value.len() >= 8;

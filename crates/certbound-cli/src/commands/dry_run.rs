@@ -29,7 +29,7 @@ impl DryRun {
         Arc::clone(&self.recorder)
     }
 
-    /// Returns the witness for the requests to the machine's platform.
+    /// Returns the recorder as the [`Witness`] that records the requests to the machine's platform.
     pub(super) fn witness(&self) -> Option<Arc<dyn Witness>> {
         Some(Arc::clone(&self.recorder) as _)
     }

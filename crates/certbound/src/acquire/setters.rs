@@ -144,7 +144,8 @@ impl<'a, T> Acquire<'a, T> {
     /// set.
     ///
     /// # Errors
-    /// When awaited: `invalid_attribute_token`, if a token is empty or contains white space.
+    /// When awaited: `invalid_attribute_token`, if a token is empty or contains white space. White space around a token
+    /// is removed first.
     pub fn attribute_tokens<S: AsRef<str>>(self, tokens: impl IntoIterator<Item = S>) -> Self {
         let tokens: std::collections::BTreeSet<String> =
             tokens.into_iter().map(|token| token.as_ref().trim().to_owned()).collect();
