@@ -19,7 +19,7 @@ use tower_service::Service;
 use crate::blocking;
 use crate::error::Error;
 use crate::failure::{not_connected, tls};
-use crate::identity::{Handshakes, watching};
+use crate::identity::{Asked, Handshakes, watching};
 use crate::options::Options;
 use crate::proxy::address;
 use crate::stream::{Stream, TlsFacts, is_sudden};
@@ -92,11 +92,13 @@ impl Settings {
         if !presents {
             return stream.map(|stream| (stream, false)).map_err(tls);
         }
+        let (asked, has_no_scheme) = (asked == Asked::Presented, asked == Asked::WithoutScheme);
         let kind = stream.as_ref().ok().and_then(|stream| stream.get_ref().1.handshake_kind());
         // A failed handshake is recorded too if the server requested the certificate: the session may be resumed later.
         let was_asked = (stream.is_ok() || asked) && self.handshakes.was_asked(host, asked, kind);
         match stream {
             Ok(stream) if was_asked => Ok((stream, true)),
+            Ok(_) if has_no_scheme => Err(Error::Tls { cause: NO_COMMON_SCHEME.into() }),
             Ok(_) => Err(Error::CertificateNotRequested),
             Err(error) if asked && is_sudden(&error) => {
                 Err(Error::EndedAfterCertificate { reason: error.into() })
@@ -105,6 +107,10 @@ impl Settings {
         }
     }
 }
+
+/// The cause of a handshake in which the server requested a certificate, and no certificate was presented.
+const NO_COMMON_SCHEME: &str =
+    "the server requested the client's certificate, and accepts no signature scheme of its key";
 
 /// Opens a TCP connection to the host of `target`, or a tunnel through the proxy. The caller performs the TLS
 /// handshake. The limit [`Limits::connect`](crate::Limits::connect) does not apply.

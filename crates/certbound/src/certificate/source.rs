@@ -140,8 +140,8 @@ pub(crate) struct ClientCertificate {
 }
 
 struct Inner<S: ?Sized> {
-    /// The lock is held while the source looks for a replacement.
-    looking: Mutex<()>,
+    /// The lock is held while the source looks for a replacement. The value is the error of the last search.
+    looking: Mutex<Option<ProviderError>>,
     /// The number of searches for a replacement that have ended.
     looked: AtomicUsize,
     source: S,
@@ -187,16 +187,22 @@ impl ClientCertificate {
             return Ok(is_replaced());
         }
         let begun = looked.load(Ordering::Relaxed);
-        let _turn = looking.lock().await;
+        let mut failure = looking.lock().await;
+        if is_replaced() {
+            return Ok(true);
+        }
         // The result of a search that ended during the wait is valid for this caller too.
-        if !is_replaced() && looked.load(Ordering::Relaxed) == begun {
+        if looked.load(Ordering::Relaxed) == begun {
             let result = tokio::time::timeout(LOOK_LIMIT, source.replace(refused, blame)).await;
             let result =
                 result.unwrap_or_else(|_| Err(ProviderError::new("it did not answer within 60 seconds")));
             looked.fetch_add(1, Ordering::Relaxed);
-            result.map_err(|error| Error::provider(leg, error.of_certificate()))?;
+            *failure = result.err().map(ProviderError::of_certificate);
         }
-        Ok(is_replaced())
+        match &*failure {
+            Some(error) => Err(Error::provider(leg, error.clone())),
+            None => Ok(is_replaced()),
+        }
     }
 }
 

@@ -168,6 +168,23 @@ async fn callers_that_are_refused_together_share_one_look() {
     assert_eq!(source.looks(), 2);
 }
 
+/// The error of a search is transient, so each caller gets its own token that is still valid, or this error.
+#[tokio::test]
+async fn callers_that_wait_for_a_search_get_its_error_too() {
+    let pair = Pair::new();
+    let source = Vault::new(pair.certificate());
+    let (direct, _) = clients(&pair, &source);
+    source.then(Err(ProviderError::new(Sealed)));
+    pair.emulator().add_fault(Fault::always(Condition::any(), refusal()));
+    let scopes = [vault(), ResourceScope::graph(Cloud::Public)];
+    let calls = scopes.iter().map(|scope| async { direct.bound_token(scope).await });
+    for refused in futures_util::future::join_all(calls).await {
+        let error = refused.unwrap_err();
+        assert_eq!((error.code(), error.is_transient()), ("certificate_provider_failed", true), "{error}");
+    }
+    assert_eq!(source.looks(), 1);
+}
+
 /// A source whose vault never answers.
 struct Hanging(BindingCertificate);
 
