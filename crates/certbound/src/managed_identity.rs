@@ -81,8 +81,8 @@ pub(crate) struct Machine {
     pub(crate) context: Context,
     pub(crate) id: IdentityId,
     pub(crate) endpoint: Endpoint,
-    /// A name that only this machine has since its last start.
-    since_start: String,
+    /// The id of the last start of this machine.
+    boot_id: &'static str,
     pub(crate) capabilities: Vec<String>,
     pub(crate) certificates: MachineCertificates,
     /// The cell of this identity's certificate in `certificates`, once it is known. Each cache hit with a certificate

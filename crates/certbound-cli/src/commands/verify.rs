@@ -17,7 +17,10 @@ pub(super) async fn run(flags: &VerifyFlags, terminal: Terminal) -> Result<(), F
     if let Some(listen) = &flags.serve {
         return serve::serve(flags, listen).await;
     }
-    let (builder, fixed) = policy::builder(flags)?;
+    let (mut builder, fixed) = policy::builder(flags)?;
+    if fixed.is_none() {
+        builder = builder.with_fetch(serve::fetch()?);
+    }
     let verifier = builder.build()?;
     let format = terminal.format_of(&[Format::Json, Format::Table])?;
     let token = inspect::token(flags.token.as_deref())?;

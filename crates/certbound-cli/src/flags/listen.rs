@@ -32,8 +32,8 @@ pub(crate) struct ServerFlags {
     pub(crate) log_format: LogFormat,
     /// The permissions of the file of a Unix socket, in octal.
     ///
-    /// Every process that may write to the file can connect. The default allows the owner and the group. This flag has
-    /// no effect on a socket of systemd.
+    /// Every process that may write to the file can connect. The default allows the owner and the group. `verify`
+    /// refuses a mode with which every user can connect. This flag has no effect on a socket of systemd.
     #[arg(
         long,
         value_name = "MODE",

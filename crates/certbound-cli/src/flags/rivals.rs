@@ -194,11 +194,14 @@ impl Ring {
                 return Some(certificate);
             }
         }
-        // If the certificate of this key is excluded, the key has no effect.
-        if long == LEG1_KEY && own < Some(Rank::Typed) && self.rank(LEG1_CERTIFICATE).is_some() {
-            let excluded = self.silencer(LEG1_CERTIFICATE);
-            if excluded.is_some() {
-                return excluded;
+        // If the certificate of this key is excluded, the key has no effect. The rank rises with each recursion, so the
+        // recursion ends.
+        let of_certificate = self.rank(LEG1_CERTIFICATE).filter(|_| long == LEG1_KEY);
+        if let Some(rank) = of_certificate {
+            let above = own.max(Some(rank));
+            let excludes = |rival: &&'static str| self.rank(rival) > above && self.silencer(rival).is_none();
+            if let Some(rival) = self.rivals_of(LEG1_CERTIFICATE).find(excludes) {
+                return Some(rival);
             }
         }
         let is_higher = |rival: &&'static str| self.rank(rival) > own && self.silencer(rival).is_none();

@@ -71,6 +71,8 @@ pub(crate) struct VerifyFlags {
     )]
     pub(crate) keys_host: Option<String>,
     /// Read the issuer's keys from this JSON Web Key Set instead of fetching them.
+    ///
+    /// The keys belong to one issuer, so --tenant and --issuer cannot both be given.
     #[arg(
         long,
         value_name = "FILE",

@@ -15,11 +15,14 @@ use crate::usage::Usage;
 /// Parses the URL of a resource.
 pub(crate) fn url(text: &str) -> Result<Uri, Usage> {
     // A text that is not a URL may be a mistyped secret, so only its beginning is repeated.
-    let refuse =
-        || Usage::Url(text.split(['?', '#']).next().unwrap_or_default().escape_debug().take(80).collect());
+    let beginning = text.split(['?', '#']).next().unwrap_or_default();
+    let refuse = || match beginning.contains('@') {
+        true => Usage::Url("https://...@...".to_owned()),
+        false => Usage::Url(beginning.escape_debug().take(80).collect()),
+    };
     let rest = text.split_once("://").map_or("", |(_, rest)| rest);
     if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
-        return Err(Usage::Url("https://...@...".to_owned()));
+        return Err(refuse());
     }
     let uri: Uri = text.parse().map_err(|_| refuse())?;
     let usable = uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty());

@@ -57,6 +57,9 @@ fn call_runs_leg_1_as_the_application_that_a_flag_names() {
     let secret = ["--bearer", "--client-secret-env", "SECRET"];
     let leg1 = [("SECRET", "s"), ("CERTBOUND_LEG1_CLIENT_ID", other), ("CERTBOUND_LEG1_TENANT", TENANT), key];
     json(&run(&leg1, &secret));
+    // Typed flags that exclude each other are a mistake.
+    let one_of_two = run(&[("SECRET", "s")], &[&secret[..], &["--leg1-client-id", other]].concat());
+    assert_eq!(refusal(&one_of_two), (2, "usage".to_owned()));
     // The key of a certificate that is not given is a mistake, also in a dry run.
     let alone = run(&[key], &certificate);
     assert_eq!(refusal(&alone), (2, "leg1_flag_unused".to_owned()));

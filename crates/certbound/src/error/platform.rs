@@ -169,7 +169,7 @@ pub enum PlatformError {
     #[error("the request to {origin} has no valid URL")]
     #[strum(props(code = "invalid_managed_identity_endpoint"))]
     #[strum(props(
-        fix = "check the endpoint in the environment; check the endpoint in the environment, the scope and the identity's id: the URL may be too long"
+        fix = "check the endpoint in the environment, the scope and the identity's id: the URL may be too long"
     ))]
     Url {
         /// The source of the managed identity.

@@ -1,10 +1,9 @@
 //! The builder of managed identities.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
-use certbound_core::secret::Secret;
 use tokio::sync::Semaphore;
 
 use super::attestation::{AnyAttestation, Attestation};
@@ -16,7 +15,7 @@ use super::platform::Platform;
 use super::{Machine, ManagedIdentity, imds};
 use crate::acquire::ContextSettings;
 use crate::cache::TokenCache;
-use crate::cache::key::ClientKey;
+use crate::cache::key::{CallerId, ClientKey};
 use crate::cache::single_flight::SingleFlight;
 use crate::clock::Clock;
 use crate::correlation::CorrelationId;
@@ -211,12 +210,18 @@ impl ManagedIdentityBuilder {
             .pin()
             .map_or_else(|| endpoint.base().to_owned(), |pin| format!("{} {pin}", endpoint.base()));
         let (attested, over_mtls) = (self.attestation.is_some(), self.bearer_over_mtls);
-        let since_start = since_start(endpoint.header());
+        let boot = boot();
+        // Another program on this machine can have a different secret of the platform, and so a different identity.
+        let caller = match endpoint.header() {
+            _ if boot.of_process.is_some() => boot.of_process.map(CallerId::Unknown),
+            secret => secret.map(|secret| CallerId::Secret(TokenHash::of(secret))),
+        };
         let default = endpoint.default_identity().map(|id| format!(" {id}")).unwrap_or_default();
         let who = format!(
-            "{} {server} {attested} {over_mtls} {key_strength} {}{default} {since_start}",
+            "{} {server} {attested} {over_mtls} {key_strength} {}{default} {}",
             endpoint.origin(),
-            self.id
+            self.id,
+            boot.id
         );
         let strength = match self.min_strength {
             None => "managed identity",
@@ -225,14 +230,15 @@ impl ManagedIdentityBuilder {
             Some(KeyStrength::Attested) => "managed identity, attested",
         };
         let who = who.into();
-        let cache_key = ClientKey::new(None, &who, strength, None, &self.capabilities, self.demands_observed);
+        let cache_key =
+            ClientKey::new(None, &who, strength, caller, &self.capabilities, self.demands_observed);
         let throttle = Throttle::new(self.context.retry_policy);
         let (context, background) = self.context.build(cache_key, self.id.to_string().into())?;
         let machine = Machine {
             context,
             id: self.id,
             endpoint,
-            since_start,
+            boot_id: &boot.id,
             capabilities: self.capabilities,
             certificates,
             cell: ArcSwapOption::empty(),
@@ -293,13 +299,24 @@ impl ManagedIdentityBuildError {
     }
 }
 
-/// Returns a name that only this machine has since its last start, and on a platform with a secret only this program.
-/// Without such a name, the result is new for each identity.
-///
-/// Several machines can share a store, and their platforms have the same local address.
-fn since_start(secret: Option<&Secret>) -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-    let boot = boot.filter(|id| !id.trim().is_empty()).unwrap_or_else(|| CorrelationId::random().to_string());
-    let secret = secret.map(Secret::expose).unwrap_or_default();
-    TokenHash::of(&Secret::new(format!("{} {secret}", boot.trim()))).hex()
+/// The id of the last start of this machine. Several machines can share a store, and their platforms have the same local
+/// address. If the system has no such id, `of_process` is an id of this process, and a store does not get the tokens.
+struct Boot {
+    id: String,
+    of_process: Option<CorrelationId>,
+}
+
+/// Reads the id of the last start (`boot_id` of Linux).
+fn boot() -> &'static Boot {
+    static BOOT: OnceLock<Boot> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        match read.trim() {
+            "" => {
+                let id = CorrelationId::random();
+                Boot { id: id.to_string(), of_process: Some(id) }
+            }
+            id => Boot { id: id.to_owned(), of_process: None },
+        }
+    })
 }

@@ -44,7 +44,8 @@ impl ManagedIdentity {
     /// Returns the name of the identity for cache keys.
     fn name(&self) -> String {
         let Name { machine, identity, .. } = self.machine().requested_name();
-        format!("{identity} at {machine} {}", self.machine().since_start)
+        let default = self.machine().endpoint.default_identity().unwrap_or_default();
+        format!("{identity} at {machine} {} {default}", self.machine().boot_id)
     }
 
     /// Requests an assertion that is bound to this certificate, or to its replacement.

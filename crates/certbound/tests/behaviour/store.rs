@@ -11,6 +11,7 @@ use std::task::{Context, Waker};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certbound::cache::{Source, StoreEntry, StoreError, StoreKey, TokenStore};
+use certbound::clock::Clock as _;
 use certbound::credential::BySecret;
 use certbound::token::TokenHash;
 use certbound::{Client, Cloud, ResourceScope, Secret, TokenCache};
@@ -18,6 +19,7 @@ use certbound_testkit::emulator::world::builtin;
 use certbound_testkit::emulator::{Condition, Fault, FaultResult, TokenForm};
 use certbound_testkit::{ManualClock, Pair};
 
+use crate::overlap::OneByOne;
 use crate::refresh::{NOW, Service, builder, seconds, token};
 use crate::two_leg::vault;
 
@@ -438,6 +440,20 @@ async fn a_token_in_its_last_minutes_is_kept_for_an_outage() {
     assert!(process(&clock, &service, &store).0.bearer_token(&vault()).await.unwrap_err().is_transient());
     service.away.store(false, Ordering::SeqCst);
     assert_eq!(fetched(&clock, &service, &store).await, "T4");
+}
+
+/// The older token is in the store only, and the service does not answer.
+#[tokio::test]
+async fn a_token_of_the_store_in_its_last_minutes_is_returned_after_two_seconds() {
+    let (clock, service, store) = hour();
+    assert_eq!(fetched(&clock, &service, &store).await, "T1");
+    clock.advance(seconds(3_400));
+    let began = clock.now();
+    // This service never answers.
+    let cache = TokenCache::new().with_store(Arc::clone(&store));
+    let client = builder(&clock, OneByOne::default()).with_cache(cache).build().unwrap();
+    assert_eq!(token(&client).await, "T1");
+    assert_eq!(clock.now(), began.plus(seconds(2)));
 }
 
 #[tokio::test]

@@ -97,26 +97,31 @@ fn verifier(
 ) -> Result<Verifier, Failure> {
     let (mut builder, fixed) = policy::builder(flags)?;
     if fixed.is_none() {
-        let fetch = HttpsFetch::new();
-        fetch.load().map_err(|error| match error {
-            FetchError::NotFips(error) => Failure::from(error),
-            FetchError::Proxy { .. } => Failure::new(
-                USAGE,
-                "invalid_proxy",
-                "the keys of the issuers cannot be fetched",
-                &error,
-                "correct the variable, or unset it to use no proxy",
-            ),
-            // The function does no TLS handshake, so only the reason is shown.
-            FetchError::Tls { reason } => Usage::TrustStore { reason }.into(),
-            other => Usage::TrustStore { reason: other.to_string() }.into(),
-        })?;
-        builder = builder.with_fetch(fetch);
+        builder = builder.with_fetch(fetch()?);
     }
     if let Some(earlier) = earlier {
         builder = builder.with_keys_of(earlier);
     }
     Ok(builder.observe(observer).build()?)
+}
+
+/// Returns the client that fetches keys. The function checks the proxy and reads the trust store.
+pub(super) fn fetch() -> Result<HttpsFetch, Failure> {
+    let fetch = HttpsFetch::new();
+    fetch.load().map_err(|error| match error {
+        FetchError::NotFips(error) => Failure::from(error),
+        FetchError::Proxy { .. } => Failure::new(
+            USAGE,
+            "invalid_proxy",
+            "the keys of the issuers cannot be fetched",
+            &error,
+            "correct the variable, or unset it to use no proxy",
+        ),
+        // The function does no TLS handshake, so only the reason is shown.
+        FetchError::Tls { reason } => Usage::TrustStore { reason }.into(),
+        other => Usage::TrustStore { reason: other.to_string() }.into(),
+    })?;
+    Ok(fetch)
 }
 
 /// Builds a new verifier from the same command line, and replaces the old verifier by it. All files are read again,
