@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) correlation_id: Option<CorrelationId>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) unfit_attribute_token: bool,
+    /// The capabilities of the client of Leg 2, if this is a request of Leg 1 for an exchange.
+    pub(crate) capabilities_of_leg2: Vec<String>,
     /// Values for the telemetry header only, in the order of [`CALLER`].
     pub(crate) caller: [String; 3],
 }
@@ -176,9 +178,11 @@ impl Options {
         }
     }
 
-    /// Returns the value of the `claims` parameter.
-    pub(crate) fn merged_claims(&self, capabilities: &[String]) -> Result<Option<String>, Misuse> {
-        claims::merged(capabilities, self.claims.as_deref(), self.extras.client_claims.as_deref())
+    /// Returns the value of the `claims` parameter. `own` has the capabilities of the client or of the managed identity.
+    pub(crate) fn merged_claims(&self, own: &[String]) -> Result<Option<String>, Misuse> {
+        let more = self.capabilities_of_leg2.iter().filter(|capability| !own.contains(capability));
+        let capabilities: Vec<String> = own.iter().chain(more).cloned().collect();
+        claims::merged(&capabilities, self.claims.as_deref(), self.extras.client_claims.as_deref())
     }
 }
 

@@ -27,13 +27,11 @@ use crate::span;
 pub struct AcquireLeg1<'a> {
     client: &'a Client<ByCertificate>,
     options: Options,
-    /// The capabilities of this client and of the client of Leg 2.
-    capabilities: Vec<String>,
 }
 
 impl<'a> AcquireLeg1<'a> {
     pub(crate) fn new(client: &'a Client<ByCertificate>) -> Self {
-        Self { client, options: Options::default(), capabilities: client.core().capabilities.clone() }
+        Self { client, options: Options::default() }
     }
 
     /// Copies the values of Leg 2 that apply to the whole exchange. Leg 1 keeps its own tenant, region and endpoint.
@@ -42,11 +40,7 @@ impl<'a> AcquireLeg1<'a> {
         self.options.extras.fmi_path.clone_from(&request.fmi_path);
         self.options.correlation_id = Some(request.correlation_id);
         self.options.observer.clone_from(&request.observer);
-        for capability in &request.capabilities {
-            if !self.capabilities.contains(capability) {
-                self.capabilities.push(capability.clone());
-            }
-        }
+        self.options.capabilities_of_leg2.clone_from(&request.capabilities);
         self
     }
 
@@ -105,7 +99,7 @@ impl<'a> AcquireLeg1<'a> {
         let endpoint = authority.token_endpoint(Flow::ClientCredentials, Channel::MutualTls);
         let endpoint = endpoint.map_err(|error| blame(error.into()))?;
         let scope = authority.exchange_scope().map_err(|error| blame(error.into()))?;
-        let claims = self.options.merged_claims(&self.capabilities).map_err(blame)?;
+        let claims = self.options.merged_claims(&core.capabilities).map_err(blame)?;
         let request = TokenRequest {
             client_id: &core.client_id,
             grant: Grant::ClientCredentials,

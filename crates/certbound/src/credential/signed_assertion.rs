@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::certificate::BindingCertificate;
 use crate::credential::AssertionRequest;
-use crate::error::{BindingCertificateError, Error, Misuse, ProviderError};
+use crate::error::{BindingCertificateError, Error, KeyError, Misuse, ProviderError};
 
 /// The lifetime of a signed assertion.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -64,15 +64,22 @@ impl Signing {
         Ok(Self { certificate: certificate.clone(), sha2, by_the_standard, x5c, claims })
     }
 
-    /// Signs with `PS256` if the authority accepts it and the key supports it, otherwise with `RS256`.
+    /// Signs with `PS256` if the authority accepts it and the key supports it, otherwise with `RS256`. If a signer lists
+    /// PSS and cannot sign with it, `RS256` is used too.
     fn sign(&self) -> Result<Secret, Misuse> {
+        let mut failure = BindingCertificateError::KeyUnusable;
         for pss in [true, false].into_iter().filter(|pss| self.sha2 || !pss) {
             let input = self.input(pss)?;
-            if let Some(signature) = self.certificate.sign_rsa(pss, input.as_bytes())? {
-                return Ok(jws::assemble(input, &signature));
+            match self.certificate.sign_rsa(pss, input.as_bytes()) {
+                Ok(Some(signature)) => return Ok(jws::assemble(input, &signature)),
+                Ok(None) => {}
+                Err(error) if pss && is_of_signer(&error) => failure = error,
+                // The first error is more useful than the error of the second attempt.
+                Err(error) if !is_of_signer(&failure) => return Err(error.into()),
+                Err(_) => {}
             }
         }
-        Err(BindingCertificateError::KeyUnusable.into())
+        Err(failure.into())
     }
 
     fn input(&self, pss: bool) -> Result<String, Misuse> {
@@ -100,6 +107,12 @@ impl Signing {
         }
         Ok(input)
     }
+}
+
+/// Returns whether a signer failed that still has its key. A second attempt with a lost handle fails too.
+fn is_of_signer(error: &BindingCertificateError) -> bool {
+    let BindingCertificateError::SignerFailed { reason } = error else { return false };
+    !reason.find::<KeyError>().is_some_and(KeyError::is_handle_gone)
 }
 
 /// Signs on a thread for blocking work: an RSA signature takes a millisecond, and longer with a key in hardware.

@@ -193,6 +193,7 @@ fn options_of(request: &AssertionRequest) -> Result<Options, Error> {
     }
     Ok(Options {
         claims: request.claims.clone(),
+        capabilities_of_leg2: request.capabilities.clone(),
         correlation_id: Some(request.correlation_id),
         observer: request.observer.clone(),
         ..Options::default()

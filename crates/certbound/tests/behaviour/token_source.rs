@@ -73,6 +73,19 @@ async fn a_managed_identity_refuses_options_that_the_platform_decides() {
     acquire().claims("{}").await.unwrap();
 }
 
+/// Leg 1 sends the capabilities of both legs, as a client with a certificate does.
+#[tokio::test]
+async fn a_managed_identity_as_leg_1_sends_the_capabilities_of_leg_2() {
+    let pair = Pair::new();
+    let identity = pair.managed_identity(IdentityId::System).with_capabilities(["own"]).build().unwrap();
+    let leg2 = pair.builder(builtin::TARGET_APP).with_capabilities(["cp1"]).with_assertions(identity);
+    leg2.build().unwrap().bound_token(&vault()).await.unwrap();
+    let journal = pair.emulator().journal();
+    let sent: Vec<_> = journal.iter().filter_map(|entry| entry.parameter("claims")).collect();
+    let claims = |values: &str| format!(r#"{{"access_token":{{"xms_cc":{{"values":[{values}]}}}}}}"#);
+    assert_eq!(sent, [claims(r#""own","cp1""#), claims(r#""cp1""#)]);
+}
+
 #[tokio::test]
 async fn a_managed_identity_as_leg_1_refuses_an_fmi_path() {
     let pair = Pair::new();

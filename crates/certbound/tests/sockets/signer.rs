@@ -11,6 +11,7 @@ use certbound::transport::Via;
 use certbound::{
     Authority, BindingCertificate, Client, Cloud, Error, ResourceScope, TenantId, Transport as _,
 };
+use certbound_testkit::AnsweringTransport;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::sign::SigningKey;
@@ -25,6 +26,7 @@ pub(crate) struct Device {
     schemes: &'static [SignatureScheme],
     signed: Arc<AtomicUsize>,
     is_unplugged: Arc<AtomicBool>,
+    refuses_pss: Arc<AtomicBool>,
 }
 
 pub(crate) const RSA: &[SignatureScheme] = &[SignatureScheme::RsaPssSha256, SignatureScheme::RsaPkcs1Sha256];
@@ -33,7 +35,8 @@ impl Device {
     pub(crate) fn new(key_pem: &[u8], schemes: &'static [SignatureScheme]) -> Self {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let key = provider.key_provider.load_private_key(PrivateKeyDer::from_pem_slice(key_pem).unwrap());
-        Self { key: key.unwrap(), schemes, signed: Arc::default(), is_unplugged: Arc::default() }
+        let (signed, is_unplugged, refuses_pss) = Default::default();
+        Self { key: key.unwrap(), schemes, signed, is_unplugged, refuses_pss }
     }
 
     /// From now on every signature fails.
@@ -60,6 +63,9 @@ impl Signer for Device {
 
         if self.is_unplugged.load(Ordering::SeqCst) {
             return Err(KeyError::new("the device is unplugged"));
+        }
+        if scheme == SignatureScheme::RsaPssSha256 && self.refuses_pss.load(Ordering::SeqCst) {
+            return Err(KeyError::new("the policy forbids PSS"));
         }
         self.signed.fetch_add(1, Ordering::SeqCst);
         let scheme = match scheme {
@@ -159,6 +165,27 @@ async fn a_signer_that_cannot_sign_an_assertion_is_a_failure_that_may_pass() {
     let error = client.bearer_token(&ResourceScope::graph(Cloud::Public)).await.unwrap_err();
     assert!(matches!(error, Error::Provider { what: ProviderError::Signer { .. }, .. }), "{error:?}");
     assert_eq!((error.code(), error.is_transient()), ("cryptographic_error", true));
+    assert!(error.to_string().contains("the device is unplugged"), "{error}");
+}
+
+/// MSAL.NET signs again with `RS256` too, if the provider of the key refuses PSS.
+#[tokio::test]
+async fn an_assertion_is_signed_without_pss_if_the_signer_refuses_pss() {
+    let device = device("rsa", RSA);
+    let certificate = BindingCertificate::from_signer(&read("rsa.pem"), device.clone()).unwrap();
+    device.refuses_pss.store(true, Ordering::SeqCst);
+    let transport = AnsweringTransport::with_tokens();
+    let authority = Authority::public(TenantId::parse("bea21ebe-8b64-4d06-9f6d-6a889b120a7c").unwrap());
+    let builder = Client::builder(authority, "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e");
+    let client = builder.with_transport(transport.clone()).with_certificate(certificate).build().unwrap();
+    client.bearer_token(&ResourceScope::graph(Cloud::Public)).await.unwrap();
+    let seen = transport.only();
+    let header = seen.parameter("client_assertion").split('.').next().unwrap().to_owned();
+    // {"alg":"RS256", in base64url.
+    assert!(header.starts_with("eyJhbGciOiJSUzI1NiIs"), "{header}");
+    // The error of the first attempt is returned if the second attempt fails too.
+    device.is_unplugged.store(true, Ordering::SeqCst);
+    let error = client.bearer_token(&ResourceScope::key_vault(Cloud::Public)).await.unwrap_err();
     assert!(error.to_string().contains("the device is unplugged"), "{error}");
 }
 
