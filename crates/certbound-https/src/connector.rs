@@ -92,7 +92,8 @@ impl Settings {
         if !presents {
             return stream.map(|stream| (stream, false)).map_err(tls);
         }
-        let (asked, has_no_scheme) = (asked == Asked::Presented, asked == Asked::WithoutScheme);
+        let has_no_scheme = asked == Some(Asked::WithoutScheme);
+        let asked = asked == Some(Asked::Presented);
         let kind = stream.as_ref().ok().and_then(|stream| stream.get_ref().1.handshake_kind());
         // A failed handshake is recorded too if the server requested the certificate: the session may be resumed later.
         let was_asked = (stream.is_ok() || asked) && self.handshakes.was_asked(host, asked, kind);

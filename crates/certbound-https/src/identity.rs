@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustls::client::{ResolvesClientCert, Resumption, WantsClientCert};
 use rustls::sign::CertifiedKey;
@@ -16,7 +15,7 @@ tokio::task_local! {
     /// The resolver sets this value when the server requests the client's certificate in the handshake of this task. All
     /// connections of an identity share the resolver, so the resolver cannot determine the connection. The task
     /// identifies the connection.
-    static ASKED: Arc<AtomicU8>;
+    static ASKED: Arc<OnceLock<Asked>>;
 }
 
 /// One TLS client. The servers that it trusts and the certificate that it presents never change.
@@ -123,31 +122,21 @@ impl Handshakes {
     }
 }
 
-/// The request of a server for the client's certificate.
+/// The reaction to a server's request for the client's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// The server requested no certificate.
-    No,
-    /// The server requested a certificate, and accepts no signature scheme of the key. No certificate was presented.
+    /// The server accepts no signature scheme of the key. No certificate was presented.
     WithoutScheme,
     /// The certificate was presented.
     Presented,
 }
 
-const NO: u8 = 0;
-const WITHOUT_SCHEME: u8 = 1;
-const PRESENTED: u8 = 2;
-
-/// Runs a handshake. Returns its result, and the server's request for a certificate.
-pub(crate) async fn watching<T>(handshake: impl Future<Output = T>) -> (T, Asked) {
-    let asked = Arc::new(AtomicU8::new(NO));
+/// Runs a handshake. Returns its result, and the reaction to the server's request for a certificate, if the server sent
+/// this request.
+pub(crate) async fn watching<T>(handshake: impl Future<Output = T>) -> (T, Option<Asked>) {
+    let asked = Arc::new(OnceLock::new());
     let result = ASKED.scope(Arc::clone(&asked), handshake).await;
-    let asked = match asked.load(Ordering::Acquire) {
-        PRESENTED => Asked::Presented,
-        WITHOUT_SCHEME => Asked::WithoutScheme,
-        _ => Asked::No,
-    };
-    (result, asked)
+    (result, asked.get().copied())
 }
 
 /// Presents the same certificate to every server. The issuers in a server's request are ignored, because a bound token
@@ -158,12 +147,10 @@ impl ResolvesClientCert for Presents {
     fn resolve(&self, _issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         // If the key supports no signature scheme of the server, rustls sends no certificate.
         let has_scheme = self.0.key.choose_scheme(schemes).is_some();
-        let asked = if has_scheme { PRESENTED } else { WITHOUT_SCHEME };
-        let _ = ASKED.try_with(|it| it.store(asked, Ordering::Release));
-        if !has_scheme {
-            return None;
-        }
-        Some(Arc::clone(&self.0))
+        let reaction = if has_scheme { Asked::Presented } else { Asked::WithoutScheme };
+        // A handshake has one request for a certificate.
+        let _ = ASKED.try_with(|asked| asked.set(reaction));
+        has_scheme.then(|| Arc::clone(&self.0))
     }
 
     fn has_certs(&self) -> bool {

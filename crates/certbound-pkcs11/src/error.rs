@@ -217,7 +217,7 @@ pub enum Pkcs11Error {
         call: String,
         /// The error of the module.
         reason: String,
-        /// What a later call can expect.
+        /// The result that a later call can have.
         outlook: Outlook,
     },
     /// The certificate, or its signer, cannot be used.
@@ -225,7 +225,7 @@ pub enum Pkcs11Error {
     Certificate(#[from] BindingCertificateError),
 }
 
-/// What a later call can expect after a failed call of a module.
+/// The result that a later call can have after a failed call of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outlook {

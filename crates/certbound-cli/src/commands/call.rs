@@ -113,12 +113,6 @@ fn client<T: Transport + Clone>(
     })
 }
 
-/// Returns whether a variable of the SDKs has a secret, or names the file of an assertion.
-fn has_sdk_credential() -> bool {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    ["AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"].into_iter().any(is_set)
-}
-
 /// Returns the credential of the direct flow, or `None` for the two-leg flow. An assertion belongs to the direct flow
 /// only if a Bearer token is requested and no certificate is given.
 fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usage> {
@@ -134,7 +128,7 @@ fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usag
         (Some(_), _) => Some("--leg1-certificate"),
         (None, Some(_)) => Some("--leg1-managed-identity"),
         // A secret or an assertion of the SDKs needs no Leg 1.
-        (None, None) => leg1.detail().filter(|_| has_certificate || !has_sdk_credential()),
+        (None, None) => leg1.detail().filter(|_| has_certificate || !plan::has_sdk_credential()),
     };
     if let Some(one) = leg1_runs {
         return match secret.given() {

@@ -75,6 +75,11 @@ fn each_refused_request_is_a_line_of_its_log_without_being_asked() {
         assert!(line.contains(part), "{part} {line}");
     }
     assert_eq!(told(Some("off")), "");
+    // An empty variable counts as not set, and a mistyped filter is ignored with a warning.
+    assert!(told(Some("")).contains("a request was refused"));
+    let mistyped = told(Some("certbound=nonsense"));
+    assert!(mistyped.contains("warning: RUST_LOG is not a filter"), "{mistyped}");
+    assert!(mistyped.contains("a request was refused"), "{mistyped}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use certbound_emulator::world::builtin::{SECRET, SECRET_APP};
 use serde_json::Value;
@@ -61,6 +61,19 @@ fn a_wrong_secret_or_assertion_finds_nothing() {
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
     let forged = format!("{rest}.{first}{}", &signature[1..]);
     assert_eq!(refusal(&by_bound_assertion(&forged)).0, 1, "nobody signed this assertion");
+}
+
+/// The command needs the text for the stored tokens and for the request, and a pipe can be read only once.
+#[test]
+fn an_assertion_can_come_from_a_pipe() {
+    let (emulator, folder) = (Emulator::start(), tempfile::tempdir().unwrap());
+    let args = ["token", "--bearer", "--client-id", TARGET, "--assertion-file", "/dev/stdin"];
+    let mut command = command(&emulator, &folder.path().join("tokens"), &args);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(plain_assertion(&emulator).as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
 /// Returns a Bearer token of the machine for the token-exchange audience. The application trusts it.

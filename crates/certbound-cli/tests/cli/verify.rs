@@ -118,6 +118,15 @@ fn keys_may_come_from_a_file_and_the_token_from_stdin() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(json(&output)["accepted"], true);
+    // A key without an issuer would sign tokens of both issuers.
+    let other = ["--issuer", "https://idp.example", "--algorithm", "RS256", "--keys", text(&keys)];
+    assert_eq!(refusal(&offline(&verify(&token, &other))), (2, "usage".to_owned()));
+}
+
+#[test]
+fn keys_are_not_fetched_past_a_proxy_that_cannot_be_used() {
+    let output = certbound().args(verify("a.b.c", &[])).env("HTTPS_PROXY", "garbage://").output().unwrap();
+    assert_eq!(refusal(&output), (2, "invalid_proxy".to_owned()));
 }
 
 #[test]

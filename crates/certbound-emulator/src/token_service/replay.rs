@@ -1,6 +1,6 @@
 //! The record of used assertions, for worlds in which an assertion is accepted only once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -18,8 +18,8 @@ pub(crate) struct UsedAssertions(Mutex<Records>);
 
 #[derive(Default)]
 struct Records {
-    /// The hash of each assertion's name, with the assertion's expiry.
-    by_name: HashMap<Vec<u8>, UnixTime>,
+    /// The hash of each assertion's name.
+    names: HashSet<Vec<u8>>,
     by_expiry: BTreeSet<(UnixTime, Vec<u8>)>,
 }
 
@@ -33,7 +33,7 @@ impl Records {
 
     fn forget_first(&mut self) {
         if let Some((_, name)) = self.by_expiry.pop_first() {
-            self.by_name.remove(&name);
+            self.names.remove(&name);
         }
     }
 }
@@ -45,15 +45,15 @@ impl UsedAssertions {
         let hash = digest(&SHA256, name.join("\0").as_bytes()).as_ref().to_vec();
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         used.forget_before(now.minus(LEEWAY));
-        if used.by_name.contains_key(&hash) {
+        if used.names.contains(&hash) {
             return Err(refusal(
                 700_024,
                 "The client assertion was already used. Send a new assertion with each request.",
             ));
         }
-        used.by_name.insert(hash.clone(), expiry);
+        used.names.insert(hash.clone());
         used.by_expiry.insert((expiry, hash));
-        if used.by_name.len() > MAX {
+        if used.names.len() > MAX {
             used.forget_first();
         }
         Ok(())

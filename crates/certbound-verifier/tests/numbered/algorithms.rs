@@ -142,6 +142,13 @@ fn keys_for_other_algorithms_are_called_that() {
     assert!(keys(&[Algorithm::Rs384], &[&ec, &rsa]).is_ok(), "one usable key is enough");
 }
 
+/// Returns a verifier that accepts these algorithms, and fetches the keys of the issuer from `documents`.
+fn fetching(documents: &Documents, clock: &At, accepted: [Algorithm; 2]) -> Verifier {
+    let builder = Verifier::builder().issuer(Issuer::oidc(ISSUER, accepted).unwrap()).audience(AUDIENCE);
+    let builder = builder.dangerous_any_caller().with_clock(clock.clone());
+    builder.with_fetch(documents.clone()).build().unwrap()
+}
+
 /// The operator configured an algorithm that the issuer does not sign with. The refusals for the token and for the
 /// published keys name the accepted algorithms.
 #[tokio::test]
@@ -151,14 +158,7 @@ async fn a_wrong_algorithm_says_so() {
     let well_known = format!("{ISSUER}/.well-known/openid-configuration");
     documents.set(&well_known, &json!({ "issuer": ISSUER, "jwks_uri": format!("{ISSUER}/jwks") }));
     documents.set(&format!("{ISSUER}/jwks"), &json!({ "keys": [signer.jwk] }));
-    let verifier = Verifier::builder()
-        .issuer(Issuer::oidc(ISSUER, [Algorithm::Es256, Algorithm::Es384]).unwrap())
-        .audience(AUDIENCE)
-        .dangerous_any_caller()
-        .with_clock(At::now())
-        .with_fetch(documents.clone())
-        .build()
-        .unwrap();
+    let verifier = fetching(&documents, &At::now(), [Algorithm::Es256, Algorithm::Es384]);
     let refusal = async |alg: &str| {
         let token = signed(&signer, alg);
         verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await.unwrap_err()
@@ -191,14 +191,7 @@ async fn v58_a_key_of_another_algorithm_does_not_stop_a_fetch() {
     let (well_known, jwks) = (format!("{ISSUER}/.well-known/openid-configuration"), format!("{ISSUER}/jwks"));
     documents.set(&well_known, &json!({ "issuer": ISSUER, "jwks_uri": jwks }));
     documents.set(&jwks, &json!({ "keys": [named(&elliptic.jwk), earlier.jwk] }));
-    let verifier = Verifier::builder()
-        .issuer(Issuer::oidc(ISSUER, [Algorithm::Es256, Algorithm::Rs256]).unwrap())
-        .audience(AUDIENCE)
-        .dangerous_any_caller()
-        .with_clock(clock.clone())
-        .with_fetch(documents.clone())
-        .build()
-        .unwrap();
+    let verifier = fetching(&documents, &clock, [Algorithm::Es256, Algorithm::Rs256]);
     let token = signed(&newer, "RS256");
     let decide =
         async || code(verifier.verify(&Authorization::new(Scheme::MtlsPop, &token), &client()).await);

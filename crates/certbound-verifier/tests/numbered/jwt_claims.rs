@@ -350,6 +350,18 @@ fn issuers_of_every_cloud_and_of_no_other() {
     }
 }
 
+/// Makes a token of version 1 whose issuer is at `host`.
+fn of_version_one(host: &str) -> String {
+    token()
+        .claim("ver", json!("1.0"))
+        .claim("iss", json!(format!("https://{host}/{TENANT}/")))
+        .claim("appid", json!(crate::support::CLIENT))
+        .claim("appidacr", json!("2"))
+        .without("azp")
+        .without("azpacr")
+        .sign()
+}
+
 /// Tokens of version 1 have the same issuer in both clouds, so the tenant decides.
 #[test]
 fn a_token_of_version_one_belongs_to_the_cloud_that_accepts_its_tenant() {
@@ -360,14 +372,7 @@ fn a_token_of_version_one_belongs_to_the_cloud_that_accepts_its_tenant() {
     let keys = keys.with_key(&government, crate::support::KID, crate::support::public_key());
     let builder = Verifier::builder().issuer(public).issuer(government).audience(AUDIENCE);
     let verifier = builder.any_role(["Orders.Read"]).build().unwrap();
-    let of_version_one = token()
-        .claim("ver", json!("1.0"))
-        .claim("iss", json!(format!("https://sts.windows.net/{TENANT}/")))
-        .claim("appid", json!(crate::support::CLIENT))
-        .claim("appidacr", json!("2"))
-        .without("azp")
-        .without("azpacr")
-        .sign();
+    let of_version_one = of_version_one("sts.windows.net");
     let authorization = certbound_verifier::Authorization::new(Scheme::MtlsPop, &of_version_one);
     assert_eq!(code(verifier.check(&keys, &authorization, &client(), NOW)), "accepted");
 }
@@ -386,14 +391,7 @@ fn issuers_of_version_one_are_one_host_in_every_cloud_and_two_in_china() {
         let keys = certbound_verifier::KeySet::new().with_key(&issuer, kid, key);
         let verifier =
             Verifier::builder().issuer(issuer).audience(AUDIENCE).any_role(["Orders.Read"]).build().unwrap();
-        let of_version_one = token()
-            .claim("ver", json!("1.0"))
-            .claim("iss", json!(format!("https://{host}/{TENANT}/")))
-            .claim("appid", json!(crate::support::CLIENT))
-            .claim("appidacr", json!("2"))
-            .without("azp")
-            .without("azpacr")
-            .sign();
+        let of_version_one = of_version_one(host);
         let authorization = certbound_verifier::Authorization::new(Scheme::MtlsPop, &of_version_one);
         assert_eq!(code(verifier.check(&keys, &authorization, &client(), NOW)), expected, "{cloud} {host}");
     }

@@ -1,9 +1,10 @@
 //! The platform, the endpoint and the selector of a request, and the environment variables that they need.
 
+use certbound::cache::Source;
 use certbound::managed_identity::{
     IdentityId, MachineSource, ManagedIdentityBuildError, ManagedIdentityBuilder,
 };
-use certbound::{ManagedIdentity, UnixTime};
+use certbound::{ManagedIdentity, TokenCache, UnixTime};
 use certbound_testkit::{AnsweringTransport, ManualClock, NeverTransport};
 
 use crate::two_leg::vault;
@@ -119,4 +120,28 @@ fn what_the_environment_lacks_is_told_before_anything_is_asked() {
     // A named identity does not need the variable.
     let named = IdentityId::client_id(GUID).unwrap();
     builder(UNNAMED, named).with_transport(NeverTransport).build().unwrap();
+}
+
+/// Identities of different programs or with different defaults can have one endpoint. Their tokens are not shared.
+#[tokio::test]
+async fn the_default_identity_and_the_platforms_secret_separate_tokens() {
+    const OTHER_DEFAULT: Variables = &[
+        ("MSI_ENDPOINT", "http://127.0.0.1:42/msi"),
+        ("MSI_SECRET", "S"),
+        ("DEFAULT_IDENTITY_CLIENT_ID", "E"),
+    ];
+    const OTHER_SECRET: Variables =
+        &[("IDENTITY_ENDPOINT", "http://127.0.0.1:41/msi/token"), ("IDENTITY_HEADER", "other")];
+    for (one, other) in [(ML, OTHER_DEFAULT), (APP_SERVICE, OTHER_SECRET)] {
+        let cache = TokenCache::new();
+        let transport =
+            AnsweringTransport::new(|_| (200, r#"{"access_token":"T","expires_in":3600}"#.to_owned()));
+        let mut sources = Vec::new();
+        for variables in [one, one, other] {
+            let builder = builder(variables, IdentityId::System).with_transport(transport.clone());
+            let identity = builder.with_cache(cache.clone()).build().unwrap();
+            sources.push(identity.bearer_token(&vault()).await.unwrap().details().source);
+        }
+        assert_eq!(sources, [Source::Service, Source::Cache, Source::Service], "{other:?}");
+    }
 }
