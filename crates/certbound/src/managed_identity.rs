@@ -4,6 +4,7 @@ mod arc;
 mod attestation;
 mod bearer;
 mod builder;
+mod cache_identity;
 mod call;
 mod capabilities;
 mod certificate_cell;
@@ -81,8 +82,8 @@ pub(crate) struct Machine {
     pub(crate) context: Context,
     pub(crate) id: IdentityId,
     pub(crate) endpoint: Endpoint,
-    /// The id of the last start of this machine.
-    boot_id: &'static str,
+    /// The name of the identity in the cache keys of clients that use its assertions.
+    cache_identity: String,
     pub(crate) capabilities: Vec<String>,
     pub(crate) certificates: MachineCertificates,
     /// The cell of this identity's certificate in `certificates`, once it is known. Each cache hit with a certificate

@@ -47,6 +47,10 @@ impl<L: Leg1> Leg1 for WatchedLeg1<L> {
         self.inner.earlier_thumbprints()
     }
 
+    fn reopened(&self, known: &BindingCertificate) -> Option<BindingCertificate> {
+        self.inner.reopened(known)
+    }
+
     async fn replace(&self, blamed: &BindingCertificate, blame: Blame) -> Result<bool, Error> {
         self.inner.replace(blamed, blame).await
     }

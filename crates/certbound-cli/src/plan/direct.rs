@@ -50,7 +50,7 @@ pub(crate) fn direct<T: Transport + Clone>(
     Ok(match chosen {
         Chosen::Certificate => {
             let found = certificate::binding(&flags.certificate)?.ok_or(Usage::NoCredential)?;
-            let mut builder = by(&Prover::Certificate).with_certificate(found.0);
+            let mut builder = by(&Prover::InCacheKey).with_certificate(found.0);
             if credential.secret.bearer_over_mtls {
                 builder = builder.bearer_over_mtls();
             }

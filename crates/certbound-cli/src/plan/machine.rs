@@ -21,7 +21,7 @@ pub(super) fn direct<T: Transport + Clone>(
     refuse_beside(flags, credential)?;
     // Without a folder the next command has a different certificate, so it would never find the token.
     let passes = presents(credential, kind) && flags.machine_state.machine_state.is_none();
-    let prover = if passes { Prover::Passing } else { Prover::machine(identity) };
+    let prover = if passes { Prover::Passing } else { Prover::machine() };
     let mut builder = builder(flags, identity, reach)?.with_cache(reach.cache(&prover));
     if credential.secret.bearer_over_mtls {
         builder = builder.bearer_over_mtls();

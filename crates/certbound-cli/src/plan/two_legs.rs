@@ -104,12 +104,11 @@ pub(crate) fn exchange<T: Transport + Clone>(
 ) -> Result<Plan<AnyClient>, Failure> {
     let (client, source) = match source {
         Leg1Source::Machine(identity, source) => {
-            let name = leg1.leg1_managed_identity.as_deref().unwrap_or_default();
             if is_unbound(kind, &identity) {
-                return unbound(flags, authority, identity, name, reach);
+                return unbound(flags, authority, identity, reach);
             }
             let prover = match flags.machine_state.machine_state {
-                Some(_) => Prover::machine(name),
+                Some(_) => Prover::machine(),
                 None => Prover::Passing,
             };
             (leg2(flags, authority, identity, reach, &prover)?, source)
@@ -120,7 +119,7 @@ pub(crate) fn exchange<T: Transport + Clone>(
         }
         Leg1Source::Certificate(certificate, source) => {
             let first = leg1_client(flags, &authority, leg1, certificate, reach)?;
-            (leg2(flags, authority, first, reach, &Prover::Certificate)?, source)
+            (leg2(flags, authority, first, reach, &Prover::InCacheKey)?, source)
         }
     };
     Ok(Plan { client: client.into(), source })
@@ -138,11 +137,10 @@ fn unbound<T: Transport + Clone>(
     flags: &ClientFlags,
     authority: Authority,
     identity: ManagedIdentity,
-    name: &str,
     reach: &Reach<T>,
 ) -> Result<Plan<AnyClient>, Failure> {
     let builder = builder(&flags.identity, authority, flags.identity.client_id()?, reach);
-    let builder = builder.with_cache(reach.cache(&Prover::machine(name)));
+    let builder = builder.with_cache(reach.cache(&Prover::machine()));
     let client = builder.with_unbound_assertions(reach.watched(identity)).build()?;
     Ok(Plan { client: client.into(), source: String::new() })
 }

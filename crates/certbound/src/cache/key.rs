@@ -64,7 +64,7 @@ pub enum CallerId {
     Secret(TokenHash),
     /// The hash of the name of the identity that the assertions are for.
     Identity(TokenHash),
-    /// The assertions may be for any identity. Only this client, while it exists, can use the tokens.
+    /// The identity is known only to the client or process with this id. Its tokens are never stored.
     Unknown(CorrelationId),
 }
 

@@ -1,12 +1,13 @@
 //! The builder of managed identities.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use certbound_core::managed_identity::{IdentityId, MachineSource, SourceError};
 use tokio::sync::Semaphore;
 
 use super::attestation::{AnyAttestation, Attestation};
+use super::cache_identity::{Boot, cache_identity};
 use super::certificates::MachineCertificates;
 use super::endpoint::Endpoint;
 use super::environment::{EnvironmentError, disables_imds_v2};
@@ -18,10 +19,8 @@ use crate::cache::TokenCache;
 use crate::cache::key::{CallerId, ClientKey};
 use crate::cache::single_flight::SingleFlight;
 use crate::clock::Clock;
-use crate::correlation::CorrelationId;
 use crate::error::{KeyStrength, NetworkError};
 use crate::observe::Observer;
-use crate::rejected::TokenHash;
 use crate::retry::{RetryPolicy, Throttle};
 use crate::transport::{TracePropagation, Transport};
 
@@ -204,32 +203,19 @@ impl ManagedIdentityBuilder {
         });
         let (provider, keys) = self.keys.unwrap_or_else(shared_keys);
         let key_strength = keys.strength();
-        // Tokens are not shared between different machines, sources, attestations, issuers of Bearer tokens, key
-        // strengths and default identities. Tokens of different keys with equal strength have different certificates.
-        let server = endpoint
-            .pin()
-            .map_or_else(|| endpoint.base().to_owned(), |pin| format!("{} {pin}", endpoint.base()));
+        let boot = Boot::of_machine();
+        let cache_identity = cache_identity(&self.id, &endpoint, boot);
+        // Tokens are not shared between different identities, attestations, issuers of Bearer tokens and key strengths.
+        // Tokens of different keys with equal strength have different certificates.
         let (attested, over_mtls) = (self.attestation.is_some(), self.bearer_over_mtls);
-        let boot = boot();
-        // Another program on this machine can have a different secret of the platform, and so a different identity.
-        let caller = match endpoint.header() {
-            _ if boot.of_process.is_some() => boot.of_process.map(CallerId::Unknown),
-            secret => secret.map(|secret| CallerId::Secret(TokenHash::of(secret))),
-        };
-        let default = endpoint.default_identity().map(|id| format!(" {id}")).unwrap_or_default();
-        let who = format!(
-            "{} {server} {attested} {over_mtls} {key_strength} {}{default} {}",
-            endpoint.origin(),
-            self.id,
-            boot.id
-        );
+        let who = format!("{attested} {over_mtls} {key_strength} {cache_identity}").into();
+        let caller = boot.of_process.map(CallerId::Unknown);
         let strength = match self.min_strength {
             None => "managed identity",
             Some(KeyStrength::Software) => "managed identity, software",
             Some(KeyStrength::Hardware) => "managed identity, hardware",
             Some(KeyStrength::Attested) => "managed identity, attested",
         };
-        let who = who.into();
         let cache_key =
             ClientKey::new(None, &who, strength, caller, &self.capabilities, self.demands_observed);
         let throttle = Throttle::new(self.context.retry_policy);
@@ -238,7 +224,7 @@ impl ManagedIdentityBuilder {
             context,
             id: self.id,
             endpoint,
-            boot_id: &boot.id,
+            cache_identity,
             capabilities: self.capabilities,
             certificates,
             cell: ArcSwapOption::empty(),
@@ -297,26 +283,4 @@ impl ManagedIdentityBuildError {
             Self::Network(error) => error.fix(),
         }
     }
-}
-
-/// The id of the last start of this machine. Several machines can share a store, and their platforms have the same local
-/// address. If the system has no such id, `of_process` is an id of this process, and a store does not get the tokens.
-struct Boot {
-    id: String,
-    of_process: Option<CorrelationId>,
-}
-
-/// Reads the id of the last start (`boot_id` of Linux).
-fn boot() -> &'static Boot {
-    static BOOT: OnceLock<Boot> = OnceLock::new();
-    BOOT.get_or_init(|| {
-        let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        match read.trim() {
-            "" => {
-                let id = CorrelationId::random();
-                Boot { id: id.to_string(), of_process: Some(id) }
-            }
-            id => Boot { id: id.to_owned(), of_process: None },
-        }
-    })
 }

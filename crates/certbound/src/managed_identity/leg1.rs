@@ -11,7 +11,6 @@ use certbound_core::scope::ExchangeScope;
 use certbound_core::secret::Secret;
 
 use super::call::{TokenCall, blame};
-use super::certificates::Name;
 use super::issued_certificate::IssuedCertificate;
 use super::{ManagedIdentity, bearer};
 use crate::acquire::Options;
@@ -39,13 +38,6 @@ impl ManagedIdentity {
     /// The errors of [`ManagedIdentity::bound_token`].
     pub fn assertion(&self) -> AcquireMachineLeg1<'_> {
         AcquireMachineLeg1 { identity: self, options: Options::default() }
-    }
-
-    /// Returns the name of the identity for cache keys.
-    fn name(&self) -> String {
-        let Name { machine, identity, .. } = self.machine().requested_name();
-        let default = self.machine().endpoint.default_identity().unwrap_or_default();
-        format!("{identity} at {machine} {} {default}", self.machine().boot_id)
     }
 
     /// Requests an assertion that is bound to this certificate, or to its replacement.
@@ -148,7 +140,7 @@ impl Leg1 for ManagedIdentity {
     }
 
     fn identity(&self) -> Option<String> {
-        Some(self.name())
+        Some(self.machine().cache_identity.clone())
     }
 
     /// Requests a new certificate, except in the pause after a replacement (three minutes to one day). A suspected
@@ -216,6 +208,6 @@ impl UnboundAssertions for ManagedIdentity {
     }
 
     fn identity(&self) -> Option<String> {
-        Some(self.name())
+        Some(self.machine().cache_identity.clone())
     }
 }

@@ -4,7 +4,7 @@ use certbound::cache::Source;
 use certbound::managed_identity::{
     IdentityId, MachineSource, ManagedIdentityBuildError, ManagedIdentityBuilder,
 };
-use certbound::{ManagedIdentity, TokenCache, UnixTime};
+use certbound::{Authority, Client, ManagedIdentity, TenantId, TokenCache, UnixTime};
 use certbound_testkit::{AnsweringTransport, ManualClock, NeverTransport};
 
 use crate::two_leg::vault;
@@ -21,9 +21,10 @@ const CLOUD_SHELL: &[(&str, &str)] = &[("MSI_ENDPOINT", "http://localhost:50342/
 
 type Variables = &'static [(&'static str, &'static str)];
 
+const NOW: UnixTime = UnixTime::from_secs(1_785_000_000);
+
 fn builder(variables: Variables, id: IdentityId) -> ManagedIdentityBuilder {
-    let clock = ManualClock::at(UnixTime::from_secs(1_785_000_000));
-    ManagedIdentity::builder(id).with_clock(clock).with_environment(move |name| {
+    ManagedIdentity::builder(id).with_clock(ManualClock::at(NOW)).with_environment(move |name| {
         variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     })
 }
@@ -132,16 +133,23 @@ async fn the_default_identity_and_the_platforms_secret_separate_tokens() {
     ];
     const OTHER_SECRET: Variables =
         &[("IDENTITY_ENDPOINT", "http://127.0.0.1:41/msi/token"), ("IDENTITY_HEADER", "other")];
+    const TOKEN: &str = r#"{"access_token":"T","expires_in":3600,"token_type":"Bearer"}"#;
+    let authority = Authority::public(TenantId::parse("contoso.com").unwrap());
     for (one, other) in [(ML, OTHER_DEFAULT), (APP_SERVICE, OTHER_SECRET)] {
         let cache = TokenCache::new();
-        let transport =
-            AnsweringTransport::new(|_| (200, r#"{"access_token":"T","expires_in":3600}"#.to_owned()));
-        let mut sources = Vec::new();
+        let transport = AnsweringTransport::new(|_| (200, TOKEN.to_owned()));
+        let (mut of_identity, mut of_client) = (Vec::new(), Vec::new());
         for variables in [one, one, other] {
             let builder = builder(variables, IdentityId::System).with_transport(transport.clone());
             let identity = builder.with_cache(cache.clone()).build().unwrap();
-            sources.push(identity.bearer_token(&vault()).await.unwrap().details().source);
+            of_identity.push(identity.bearer_token(&vault()).await.unwrap().details().source);
+            let client = Client::builder(authority.clone(), GUID).with_transport(transport.clone());
+            let client = client.with_clock(ManualClock::at(NOW)).with_cache(cache.clone());
+            let client = client.without_authority_validation();
+            let client = client.with_unbound_assertions(identity).build().unwrap();
+            of_client.push(client.bearer_token(&vault()).await.unwrap().details().source);
         }
-        assert_eq!(sources, [Source::Service, Source::Cache, Source::Service], "{other:?}");
+        assert_eq!(of_identity, [Source::Service, Source::Cache, Source::Service], "{other:?}");
+        assert_eq!(of_client, of_identity, "{other:?}");
     }
 }
