@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use crate::blocking;
 use crate::error::Error;
-use crate::failure::{not_connected, tls};
+use crate::failure::{no_common_scheme, not_connected, tls};
 use crate::identity::{Asked, Handshakes, watching};
 use crate::options::Options;
 use crate::proxy::address;
@@ -99,19 +99,16 @@ impl Settings {
         let was_asked = (stream.is_ok() || asked) && self.handshakes.was_asked(host, asked, kind);
         match stream {
             Ok(stream) if was_asked => Ok((stream, true)),
-            Ok(_) if has_no_scheme => Err(Error::Tls { cause: NO_COMMON_SCHEME.into() }),
+            Ok(_) if has_no_scheme => Err(no_common_scheme()),
             Ok(_) => Err(Error::CertificateNotRequested),
             Err(error) if asked && is_sudden(&error) => {
                 Err(Error::EndedAfterCertificate { reason: error.into() })
             }
+            Err(error) if has_no_scheme && is_sudden(&error) => Err(no_common_scheme()),
             Err(error) => Err(tls(error)),
         }
     }
 }
-
-/// The cause of a handshake in which the server requested a certificate, and no certificate was presented.
-const NO_COMMON_SCHEME: &str =
-    "the server requested the client's certificate, and accepts no signature scheme of its key";
 
 /// Opens a TCP connection to the host of `target`, or a tunnel through the proxy. The caller performs the TLS
 /// handshake. The limit [`Limits::connect`](crate::Limits::connect) does not apply.

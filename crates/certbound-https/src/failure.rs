@@ -91,6 +91,14 @@ pub(crate) fn tls(error: io::Error) -> Error {
     Error::Tls { cause: Cause::new(TlsFailed { words, error: known.clone() }) }
 }
 
+/// Returns the error of a handshake in which the server requested the client's certificate, and no certificate was
+/// presented.
+pub(crate) fn no_common_scheme() -> Error {
+    let words = "the server requested the client's certificate, and accepts no signature scheme of its key";
+    let error = PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon.into();
+    Error::Tls { cause: Cause::new(TlsFailed { words, error }) }
+}
+
 /// Returns the error of an open connection. The TLS library's text for a missing closure alert contains a link to the
 /// library's documentation, so this function replaces the text.
 pub(crate) fn interrupted(error: io::Error) -> io::Error {

@@ -18,6 +18,11 @@ pub(super) fn fix_of_tls(reason: &Cause) -> &'static str {
         return untrusted.fix();
     }
     match reason.find::<rustls::Error>() {
+        Some(rustls::Error::PeerIncompatible(
+            rustls::PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon,
+        )) => {
+            "use a key that signs by RSA-PSS or ECDSA; a key that signs only by PKCS#1 v1.5 needs a server with TLS 1.2"
+        }
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
             "check the port in the URL, and that no proxy answers instead of the server"
         }
@@ -69,6 +74,11 @@ mod tests {
             (
                 of_rustls(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)),
                 "enable TLS 1.2",
+                false,
+            ),
+            (
+                of_rustls(rustls::PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon.into()),
+                "RSA-PSS",
                 false,
             ),
             (tls("closed".into()), "terminates TLS", false),
