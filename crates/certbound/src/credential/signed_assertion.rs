@@ -73,9 +73,9 @@ impl Signing {
             match self.certificate.sign_rsa(pss, input.as_bytes()) {
                 Ok(Some(signature)) => return Ok(jws::assemble(input, &signature)),
                 Ok(None) => {}
-                Err(error) if pss && is_of_signer(&error) => failure = error,
+                Err(error) if pss && is_of_scheme(&error) => failure = error,
                 // The first error is more useful than the error of the second attempt.
-                Err(error) if !is_of_signer(&failure) => return Err(error.into()),
+                Err(error) if !is_of_scheme(&failure) => return Err(error.into()),
                 Err(_) => {}
             }
         }
@@ -109,10 +109,11 @@ impl Signing {
     }
 }
 
-/// Returns whether a signer failed that still has its key. A second attempt with a lost handle fails too.
-fn is_of_signer(error: &BindingCertificateError) -> bool {
+/// Returns whether the signer can sign with a different scheme after this error. A signer without its key, or one that
+/// is not available now, cannot.
+fn is_of_scheme(error: &BindingCertificateError) -> bool {
     let BindingCertificateError::SignerFailed { reason } = error else { return false };
-    !reason.find::<KeyError>().is_some_and(KeyError::is_handle_gone)
+    !reason.find::<KeyError>().is_some_and(|error| error.is_handle_gone() || error.is_transient())
 }
 
 /// Signs on a thread for blocking work: an RSA signature takes a millisecond, and longer with a key in hardware.

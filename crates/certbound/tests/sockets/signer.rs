@@ -25,7 +25,10 @@ pub(crate) struct Device {
     key: Arc<dyn SigningKey>,
     schemes: &'static [SignatureScheme],
     signed: Arc<AtomicUsize>,
+    /// The number of all calls, also of those that failed.
+    calls: Arc<AtomicUsize>,
     is_unplugged: Arc<AtomicBool>,
+    is_busy: Arc<AtomicBool>,
     refuses_pss: Arc<AtomicBool>,
 }
 
@@ -35,8 +38,8 @@ impl Device {
     pub(crate) fn new(key_pem: &[u8], schemes: &'static [SignatureScheme]) -> Self {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let key = provider.key_provider.load_private_key(PrivateKeyDer::from_pem_slice(key_pem).unwrap());
-        let (signed, is_unplugged, refuses_pss) = Default::default();
-        Self { key: key.unwrap(), schemes, signed, is_unplugged, refuses_pss }
+        let (signed, calls, is_unplugged, is_busy, refuses_pss) = Default::default();
+        Self { key: key.unwrap(), schemes, signed, calls, is_unplugged, is_busy, refuses_pss }
     }
 
     /// From now on every signature fails.
@@ -61,8 +64,12 @@ impl Signer for Device {
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         use rustls::SignatureScheme as Tls;
 
+        self.calls.fetch_add(1, Ordering::SeqCst);
         if self.is_unplugged.load(Ordering::SeqCst) {
-            return Err(KeyError::new("the device is unplugged"));
+            return Err(KeyError::new(format!("the device is unplugged: {scheme:?}")));
+        }
+        if self.is_busy.load(Ordering::SeqCst) {
+            return Err(KeyError::new("the device took too long").transient(true));
         }
         if scheme == SignatureScheme::RsaPssSha256 && self.refuses_pss.load(Ordering::SeqCst) {
             return Err(KeyError::new("the policy forbids PSS"));
@@ -133,6 +140,7 @@ async fn a_key_without_a_common_scheme_is_not_a_server_that_requests_no_certific
                 assert!(!is_sent && server.seen().is_empty(), "{version:?}");
                 assert_eq!(error.code(), "tls_failed");
                 assert!(error.to_string().contains("no signature scheme of its key"), "{error}");
+                assert!(error.fix().contains("RSA-PSS"), "{}", error.fix());
             }
         }
     }
@@ -186,7 +194,14 @@ async fn an_assertion_is_signed_without_pss_if_the_signer_refuses_pss() {
     // The error of the first attempt is returned if the second attempt fails too.
     device.is_unplugged.store(true, Ordering::SeqCst);
     let error = client.bearer_token(&ResourceScope::key_vault(Cloud::Public)).await.unwrap_err();
-    assert!(error.to_string().contains("the device is unplugged"), "{error}");
+    assert!(error.to_string().contains("unplugged: RsaPssSha256"), "{error}");
+    device.is_unplugged.store(false, Ordering::SeqCst);
+    // After a transient error a second attempt would only double the wait.
+    device.is_busy.store(true, Ordering::SeqCst);
+    let before = device.calls.load(Ordering::SeqCst);
+    let error = client.bearer_token(&ResourceScope::key_vault(Cloud::Public)).await.unwrap_err();
+    assert!(error.to_string().contains("took too long"), "{error}");
+    assert_eq!(device.calls.load(Ordering::SeqCst), before + 1);
 }
 
 /// A signer that answers every request with these bytes.
