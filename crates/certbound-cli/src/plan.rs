@@ -24,7 +24,7 @@ use certbound::{Error, Network, ResourceScope, TokenSource};
 pub(crate) use self::assertion::stand_in;
 pub(crate) use self::authority::{authority, scope, scope_or_usual};
 pub(crate) use self::certificate::{check as check_certificate, load as load_certificate};
-pub(crate) use self::direct::{by_certificate, direct, has_sdk_credential};
+pub(crate) use self::direct::{by_certificate, direct};
 pub(crate) use self::dry::{NeverTransport, stopped};
 pub(crate) use self::hardware::options as token_options;
 pub(crate) use self::machine::{

@@ -127,8 +127,7 @@ fn direct(flags: &CallFlags, kind: Kind) -> Result<Option<CredentialFlags>, Usag
     let leg1_runs = match (&leg1.leg1_certificate, &leg1.leg1_managed_identity) {
         (Some(_), _) => Some("--leg1-certificate"),
         (None, Some(_)) => Some("--leg1-managed-identity"),
-        // A secret or an assertion of the SDKs needs no Leg 1.
-        (None, None) => leg1.detail().filter(|_| has_certificate || !plan::has_sdk_credential()),
+        (None, None) => leg1.detail(),
     };
     if let Some(one) = leg1_runs {
         return match secret.given() {

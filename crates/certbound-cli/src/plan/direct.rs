@@ -1,6 +1,5 @@
 //! The direct flow: one credential, from the flags or otherwise from the variables of the Azure SDKs.
 
-use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +95,7 @@ enum Chosen {
 /// Returns the credential. A flag overrides the SDKs' variables. Of these variables the certificate's variable has
 /// priority, because only a certificate gives bound tokens.
 fn choose(flags: &ClientFlags, credential: &CredentialFlags) -> Result<Chosen, Usage> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(name) = &credential.secret.client_secret_env {
         return Ok(Chosen::Secret(name.clone()));
     }
@@ -105,23 +105,13 @@ fn choose(flags: &ClientFlags, credential: &CredentialFlags) -> Result<Chosen, U
     if flags.certificate.certificate.is_some() {
         return Ok(Chosen::Certificate);
     }
-    if variable(SECRET).is_some() {
+    if set(SECRET).is_some() {
         return Ok(Chosen::Secret(SECRET.to_owned()));
     }
-    match variable(FEDERATED_TOKEN_FILE) {
+    match set(FEDERATED_TOKEN_FILE) {
         Some(path) => Ok(Chosen::Assertion(path.into())),
         None => Err(Usage::NoCredential),
     }
-}
-
-/// Returns whether a variable of the SDKs has a secret, or names the file of an assertion.
-pub(crate) fn has_sdk_credential() -> bool {
-    [SECRET, FEDERATED_TOKEN_FILE].into_iter().any(|name| variable(name).is_some())
-}
-
-/// Returns the value of a variable. An empty variable counts as not set.
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 impl Chosen {

@@ -182,9 +182,11 @@ fn typed_beats_the_environment_and_our_variables_beat_the_sdks() {
         let args = [command, flags].concat();
         assert_eq!(asks(variables, &args), expected, "{variables:?} {args:?}");
     }
-    // Two variables of certbound that contradict each other.
+    // Two variables of certbound that contradict each other, and a flag of a Leg 1 that has no credential.
+    let leg1_client = ("CERTBOUND_LEG1_CLIENT_ID", APP);
     for (variables, command, code) in [
-        (&[leg1_machine, leg1_certificate, app, tenant][..], &exchange[..], "usage"),
+        (&[sdk_secret, leg1_client, app, tenant][..], &call[..], "leg1_required"),
+        (&[leg1_machine, leg1_certificate, app, tenant], &exchange, "usage"),
         (&[machine, secret], &token, "usage"),
         (&[machine, leg1_certificate], &call, "managed_identity_cannot_be_leg2"),
         (&[machine, app, tenant], &exchange, "managed_identity_cannot_be_leg2"),
