@@ -128,14 +128,14 @@ pub(super) fn certificate(path: &Path) -> Result<PeerCertificate, Failure> {
     }
     let bytes = bounded(path)?;
     let refuse = |reason: String| Usage::NotACertificate { path: shown.clone(), reason };
-    // A text before the first section of a PEM file can begin with `0`, as DER does.
-    let is_pem = !bytes.starts_with(&[0x30]) || bytes.windows(PEM.len()).any(|part| part == PEM);
-    let peer = if is_pem { PeerCertificate::from_pem(&bytes) } else { PeerCertificate::from_der(&bytes) };
+    let from_pem = || PeerCertificate::from_pem(&bytes);
+    // DER begins with `0`. A text before the first section of a PEM file can begin with `0` too.
+    let peer = match bytes.starts_with(b"0") {
+        true => PeerCertificate::from_der(&bytes).or_else(|error| from_pem().map_err(|_| error)),
+        false => from_pem(),
+    };
     Ok(peer.map_err(|error| refuse(error.to_string()))?)
 }
-
-/// The start of a section of a PEM file.
-const PEM: &[u8] = b"-----BEGIN ";
 
 /// Reads a file of at most 1 MiB.
 pub(super) fn bounded(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {

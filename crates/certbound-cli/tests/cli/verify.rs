@@ -156,6 +156,12 @@ fn inspecting_trusts_nothing_and_never_shows_the_signature() {
     assert_eq!((&shown["bound"], &shown["certificate"]["matches"]), (&json!(true), &json!(true)));
     assert_eq!(shown["claims"]["azp"], APP);
     assert_eq!(shown["header"]["alg"], "RS256");
+    // The text before the first section of a PEM file can begin as DER does.
+    let folder = tempfile::tempdir().unwrap();
+    let pem = format!("0 s:CN=app\n{}", std::fs::read_to_string(emulator.certificate()).unwrap());
+    let pem = file(&folder, "s_client.txt", &pem);
+    let shown = json(&offline(&["inspect", &token, "-o", "json", "--certificate", text(&pem)]));
+    assert_eq!(shown["certificate"]["matches"], true);
     // Another certificate, and an unbound token.
     let other = offline(&["inspect", &token, "-o", "json", "--certificate", emulator.text("ca")]);
     assert_eq!(other.status.code(), Some(1));
@@ -223,6 +229,10 @@ fn input_that_cannot_be_used() {
         let (exit, found) = refusal(&output);
         assert_eq!((exit, found.as_str()), (2, code), "{flags:?} {}", stderr(&output));
     }
+    // An authority can be only a host.
+    let host = ["x", "--tenant", TENANT, "--authority", "login.microsoftonline.us"];
+    let decision = json(&offline(&[&base[..], &host, &rule].concat()));
+    assert_eq!(decision["refusal"]["code"], "malformed_token");
     for (form, name, code) in [
         ("nginx", "a b", "invalid_header"),
         ("rfc9440", "bad name", "invalid_header"),
