@@ -113,5 +113,8 @@ mod tests {
         assert!(used("demo.vault.azure.net", &exportable));
         assert!(!used("demo.vault.azure.net", &in_device));
         assert!(!used("graph.microsoft.com", &exportable));
+        let told = |certificate| tell(&transport, "demo.vault.azure.net", certificate);
+        assert!(told(&exportable).unwrap().contains("OpenSSL"));
+        assert_eq!(told(&in_device), None);
     }
 }

@@ -187,11 +187,14 @@ fn of_two_flags_that_exclude_each_other_the_source_decides() {
     assert_eq!(refusal(&output), (2, "usage".to_owned()), "the keys belong to one of the two issuers");
     let output = run(&path, &[], &["verify", "x"]);
     assert_eq!(refusal(&output), (2, "file_unreadable".to_owned()), "the keys of the server are not used");
-    // The key of the excluded certificate has a higher rank than both of them.
+    // The key has the highest rank: it excludes the identity, which would exclude the key's certificate.
     let path = config(&folder, "leg1-certificate = 'a.pem'\n[profile.p]\nleg1-managed-identity = 'system'\n");
     let key = [("CERTBOUND_LEG1_CERTIFICATE_KEY", "k.pem")];
-    let output = run(&path, &key, &["--profile", "p", "config", "show", "--", "exchange"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let shown = json(&run(&path, &key, &["--profile", "p", "config", "show", "--", "exchange"]));
+    let used = shown["values"].as_array().unwrap().iter().filter(|it| it["excludedBy"].is_null());
+    let used: Vec<_> = used.filter_map(|it| it["key"].as_str()).collect();
+    let leg1: Vec<_> = used.into_iter().filter(|key| key.starts_with("leg1")).collect();
+    assert_eq!(leg1, ["leg1-certificate", "leg1-certificate-key"], "{shown:#}");
     // A key belongs to the certificate of its own source.
     let path = config(&folder, "certificate = 'a.crt'\ncertificate-key = 'a.key'\n");
     let args = ["token", "--scope", VAULT, "--client-id", APP, "--tenant", TENANT, "--dry-run"];

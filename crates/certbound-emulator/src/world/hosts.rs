@@ -145,6 +145,7 @@ mod tests {
         for alias in known_environments().flat_map(|environment| environment.aliases) {
             assert!(domains.iter().any(|domain| domain == alias), "{alias}");
         }
+        assert!(domains.iter().any(|domain| domain == "login-us.microsoftonline.com"), "{domains:?}");
     }
 
     #[test]

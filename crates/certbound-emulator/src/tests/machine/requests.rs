@@ -296,6 +296,12 @@ fn s83_a_machine_of_a_scale_set_names_both() {
         let (status, body) = ask(&emulator, "", &STANDARD.encode(attributes(vec![unit(&wrong)])));
         assert!(status == 400 && body.to_string().contains("compute unit"), "{wrong}: {body}");
     }
+    // A machine without an id of its own names only its scale set.
+    let emulator = emulator_with(|world| {
+        world.machine.vm_id = String::new();
+        world.machine.vmss_id = "fedcba98".to_owned();
+    });
+    issued(&emulator, "", &attributes(vec![unit(r#"{"vmssId":"fedcba98"}"#)]));
 }
 
 #[test]
