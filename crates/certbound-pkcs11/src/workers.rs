@@ -145,7 +145,7 @@ impl<S> Drop for Workers<S> {
     /// can crash the process. The wait excludes a thread whose caller gave it up, and a thread that drops its own
     /// workers.
     fn drop(&mut self) {
-        let own = usize::from(IS_WORKER.get());
+        let own = usize::from(WORKS_FOR.get() == self.shared.id());
         let mut queue = self.shared.lock();
         queue.is_closed = true;
         self.shared.ready.notify_all();
@@ -159,6 +159,11 @@ impl<S> Drop for Workers<S> {
 }
 
 impl<S> Shared<S> {
+    /// Returns a number that no other workers have while these workers exist.
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue<S>> {
         // No code panics while the lock is held, and every intermediate state is usable.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -193,12 +198,12 @@ impl<S> Drop for Leaving<'_, S> {
 }
 
 thread_local! {
-    /// Whether the thread belongs to workers.
-    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+    /// [`Shared::id`] of the workers to which the thread belongs, or 0.
+    static WORKS_FOR: Cell<usize> = const { Cell::new(0) };
 }
 
 fn work<S: Default>(shared: &Shared<S>) {
-    IS_WORKER.set(true);
+    WORKS_FOR.set(shared.id());
     let _leaving = Leaving(shared);
     let (mut state, mut is_idle) = (S::default(), false);
     while let Some(Job { run, progress }) = shared.next(is_idle) {
@@ -311,6 +316,14 @@ mod tests {
         // The thread may not be idle yet.
         drop(workers);
         assert_eq!(DROPPED.load(Ordering::SeqCst), 1);
+        // A thread of other workers waits too.
+        let workers = Workers::<Slow>::new(1, LONG);
+        assert_eq!(workers.run(|_| ()), Ok(()));
+        let dropped = Workers::<()>::new(1, LONG).run(move |()| {
+            drop(workers);
+            DROPPED.load(Ordering::SeqCst)
+        });
+        assert_eq!(dropped, Ok(2));
     }
 
     #[test]
