@@ -131,17 +131,12 @@ impl Verifier {
         let attempt = Attempt { authorization: *authorization, peer, now };
         let remembered = self.inner.remembered.as_ref();
         let memory = remembered.map(|memory| (memory, Remembered::key(authorization, peer)));
-        if let Some((memory, key)) = &memory {
+        if let Some((memory, key)) = &memory
+            && let Some(Entry { verified, generation, issuer, .. }) = memory.get(key, now)
+        {
             let dates = self.inner.policy.check_certificate_dates(peer, now);
-            let mut issuer = None;
-            let is_current = |at: usize, generation| {
-                issuer = self.inner.issuers.get(at);
-                self.inner.keys[at].is_current(generation, now, dates.is_ok())
-            };
-            if let Some(verified) = memory.get(key, now, is_current) {
-                if let Some(issuer) = issuer {
-                    issuer.check_rule(verified.claims())?;
-                }
+            if self.inner.keys[issuer].is_current(generation, now, dates.is_ok()) {
+                self.inner.issuers[issuer].check_rule(verified.claims())?;
                 if verified.thumbprint().is_some() {
                     dates?;
                 }

@@ -44,17 +44,9 @@ impl Remembered {
         Key { token, scheme: authorization.scheme(), certificate: peer.thumbprint() }
     }
 
-    /// Returns the decision, if `now` is before [`Entry::until`] and `is_current` is true for its issuer and the
-    /// generation of the keys.
-    pub(crate) fn get(
-        &self,
-        key: &Key,
-        now: UnixTime,
-        is_current: impl FnOnce(usize, u64) -> bool,
-    ) -> Option<Verified> {
-        let entry = self.0.get(key)?;
-        let live = now < entry.until && is_current(entry.issuer, entry.generation);
-        live.then_some(entry.verified)
+    /// Returns the decision, if `now` is before [`Entry::until`]. The keys of its issuer may have changed since.
+    pub(crate) fn get(&self, key: &Key, now: UnixTime) -> Option<Entry> {
+        self.0.get(key).filter(|entry| now < entry.until)
     }
 
     pub(crate) fn put(&self, key: Key, entry: Entry) {
