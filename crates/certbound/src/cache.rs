@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use self::entry::{
-    CachedToken, Connections, Entry, Members, Origin, Origins, Payload, Report, TokenFacts,
+    Connections, Entry, Members, Origin, Origins, Payload, Report, SharedToken, TokenFacts,
 };
 pub(crate) use self::expiry::Expiry;
 pub(crate) use self::key::Kind;

@@ -9,7 +9,7 @@ use certbound_core::region::{Region, RegionOutcome};
 use certbound_core::secret::Secret;
 use certbound_core::time::UnixTime;
 
-use crate::cache::{CachedToken, Entry, Kind, Obtained, Source, TokenFacts};
+use crate::cache::{Entry, Kind, Obtained, SharedToken, Source, TokenFacts};
 use crate::certificate::BindingCertificate;
 use crate::correlation::CorrelationId;
 use crate::observe::LegReport;
@@ -24,7 +24,7 @@ use crate::transport::AnyTransport;
 /// fresh.
 #[derive(Clone)]
 pub struct BoundToken {
-    stored: Arc<CachedToken<BindingCertificate>>,
+    stored: SharedToken<BindingCertificate>,
     obtained: Obtained,
 }
 
@@ -37,7 +37,7 @@ const _: () = {
 /// An access token that every holder can use.
 #[derive(Clone)]
 pub struct BearerToken {
-    stored: Arc<CachedToken<()>>,
+    stored: SharedToken<()>,
     obtained: Obtained,
 }
 
@@ -231,13 +231,13 @@ impl fmt::Debug for BearerToken {
 /// Two values are equal if they share the same cached token.
 impl PartialEq for BoundToken {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.stored, &other.stored)
+        SharedToken::ptr_eq(&self.stored, &other.stored)
     }
 }
 
 impl PartialEq for BearerToken {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.stored, &other.stored)
+        SharedToken::ptr_eq(&self.stored, &other.stored)
     }
 }
 
