@@ -61,6 +61,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
+        ["help"] | [.., "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
         ["test"] => test::run_all(&workspace_root()?),
         ["ci"] => ci::run_all(&workspace_root()?),
         ["layering"] => layering::run(&workspace_root()?),
@@ -80,10 +84,6 @@ fn run(arguments: &[&str]) -> Result<()> {
         #[cfg(target_os = "linux")]
         ["package", arguments @ ..] => package::run(&workspace_root()?, arguments),
         ["deny"] => deny::run_all(&workspace_root()?),
-        ["help" | "--help" | "-h"] => {
-            print!("{USAGE}");
-            Ok(())
-        }
         _ => bail!("not a command: `{}`\n\n{USAGE}", arguments.join(" ")),
     }
 }
