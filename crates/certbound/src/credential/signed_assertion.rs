@@ -109,11 +109,11 @@ impl Signing {
     }
 }
 
-/// Returns whether the signer can sign with a different scheme after this error. A signer without its key, or one that
-/// is not available now, cannot.
+/// Returns whether a signer failed that still has its key, and so may sign with a different scheme. A transient error
+/// counts too: some devices refuse a scheme with an error that has no reason.
 fn is_of_scheme(error: &BindingCertificateError) -> bool {
     let BindingCertificateError::SignerFailed { reason } = error else { return false };
-    !reason.find::<KeyError>().is_some_and(|error| error.is_handle_gone() || error.is_transient())
+    !reason.find::<KeyError>().is_some_and(KeyError::is_handle_gone)
 }
 
 /// Signs on a thread for blocking work: an RSA signature takes a millisecond, and longer with a key in hardware.
