@@ -22,7 +22,7 @@ use crate::failure::{no_common_scheme, not_connected, tls};
 use crate::identity::{Asked, Handshakes, watching};
 use crate::options::Options;
 use crate::proxy::address;
-use crate::stream::{Stream, TlsFacts, is_sudden};
+use crate::stream::{Stream, TlsFacts, is_ended_by_server, is_sudden};
 use crate::tunnel;
 
 /// Connects with one identity. The HTTP library clones the connector for each request, so a clone must be cheap.
@@ -93,18 +93,18 @@ impl Settings {
             return stream.map(|stream| (stream, false)).map_err(tls);
         }
         let has_no_scheme = asked == Some(Asked::WithoutScheme);
-        let asked = asked == Some(Asked::Presented);
+        let presented = asked == Some(Asked::Presented);
         let kind = stream.as_ref().ok().and_then(|stream| stream.get_ref().1.handshake_kind());
-        // A failed handshake is recorded too if the server requested the certificate: the session may be resumed later.
-        let was_asked = (stream.is_ok() || asked) && self.handshakes.was_asked(host, asked, kind);
+        // A failed handshake is recorded too if the certificate was presented: the session may be resumed later.
+        let is_known = (stream.is_ok() || presented) && self.handshakes.knows(host, presented, kind);
         match stream {
-            Ok(stream) if was_asked => Ok((stream, true)),
+            Ok(stream) if is_known => Ok((stream, true)),
             Ok(_) if has_no_scheme => Err(no_common_scheme()),
             Ok(_) => Err(Error::CertificateNotRequested),
-            Err(error) if asked && is_sudden(&error) => {
+            Err(error) if presented && is_sudden(&error) => {
                 Err(Error::EndedAfterCertificate { reason: error.into() })
             }
-            Err(error) if has_no_scheme && is_sudden(&error) => Err(no_common_scheme()),
+            Err(error) if has_no_scheme && is_ended_by_server(&error) => Err(no_common_scheme()),
             Err(error) => Err(tls(error)),
         }
     }

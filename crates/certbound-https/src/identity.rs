@@ -78,7 +78,7 @@ impl Identity {
             config: Arc::new(self.config),
             presents: self.presents,
             signs_slowly: self.signs_slowly,
-            asking_hosts: Mutex::default(),
+            known_hosts: Mutex::default(),
         }
     }
 }
@@ -94,31 +94,31 @@ pub(crate) struct Handshakes {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) presents: bool,
     pub(crate) signs_slowly: bool,
-    /// Hosts that requested the certificate in their last full handshake. The most recent host is last. A resumed
-    /// session counts as a request for the certificate only if its host is in this list.
-    asking_hosts: Mutex<VecDeque<Box<str>>>,
+    /// Hosts to which the certificate was presented in their last full handshake. The most recent host is last. In a
+    /// resumed session the certificate counts as presented only if the host is in this list.
+    known_hosts: Mutex<VecDeque<Box<str>>>,
 }
 
 /// The maximum number of hosts in the list. rustls keeps sessions of only 32 hosts, so older entries are not needed.
 const MAX_HOSTS: usize = 256;
 
 impl Handshakes {
-    /// Returns whether the server requested the client's certificate. `asked` is the resolver's flag for this
-    /// handshake. In a resumed handshake the server does not request the certificate again, so the result of the
-    /// earlier full handshake is returned.
-    pub(crate) fn was_asked(&self, host: &str, asked: bool, kind: Option<HandshakeKind>) -> bool {
-        let mut hosts = self.asking_hosts.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Returns whether the server knows the client's certificate. `presented` is the result of this handshake. In a
+    /// resumed handshake the server does not request the certificate again, so the result of the earlier full handshake
+    /// is returned.
+    pub(crate) fn knows(&self, host: &str, presented: bool, kind: Option<HandshakeKind>) -> bool {
+        let mut hosts = self.known_hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if kind == Some(HandshakeKind::Resumed) {
             return hosts.iter().any(|known| **known == *host);
         }
         hosts.retain(|known| **known != *host);
-        if asked {
+        if presented {
             hosts.push_back(host.into());
             if hosts.len() > MAX_HOSTS {
                 hosts.pop_front();
             }
         }
-        asked
+        presented
     }
 }
 
@@ -193,14 +193,14 @@ mod tests {
         let handshakes = Identity::anonymous(builder()).unwrap().into_handshakes();
         let host = |number: usize| format!("{number}.example");
         let full = Some(HandshakeKind::Full);
-        let resumed = |host: &str| handshakes.was_asked(host, false, Some(HandshakeKind::Resumed));
+        let resumed = |host: &str| handshakes.knows(host, false, Some(HandshakeKind::Resumed));
         for number in 0..MAX_HOSTS + 10 {
-            assert!(handshakes.was_asked(&host(number), true, full));
+            assert!(handshakes.knows(&host(number), true, full));
             assert!(resumed(&host(number)) && !resumed("other.example"));
-            assert!(handshakes.was_asked(&host(0), true, full), "the one that comes again and again");
+            assert!(handshakes.knows(&host(0), true, full), "the one that comes again and again");
         }
         assert!(resumed(&host(0)) && !resumed(&host(1)));
-        assert!(!handshakes.was_asked(&host(0), false, full), "and that asks no more");
+        assert!(!handshakes.knows(&host(0), false, full), "and that asks no more");
         assert!(!resumed(&host(0)));
     }
 }

@@ -154,6 +154,12 @@ fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
+/// Returns whether the server ended the handshake by an alert or by closing the connection.
+pub(crate) fn is_ended_by_server(error: &io::Error) -> bool {
+    let alert = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(alert, Some(rustls::Error::AlertReceived(_))) || is_closed(error)
+}
+
 /// Returns whether the server ended the connection without a reason: by a reset, or by the alert `handshake_failure`.
 /// An error that this client found in the server's handshake does not count.
 pub(crate) fn is_sudden(error: &io::Error) -> bool {

@@ -21,7 +21,7 @@ pub(super) fn fix_of_tls(reason: &Cause) -> &'static str {
         Some(rustls::Error::PeerIncompatible(
             rustls::PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon,
         )) => {
-            "use a key that signs by RSA-PSS or ECDSA; a key that signs only by PKCS#1 v1.5 needs a server with TLS 1.2"
+            "use a key with a signature scheme that the server accepts: RSA-PSS or ECDSA for TLS 1.3; a server with TLS 1.2 can need PKCS#1 v1.5"
         }
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
             "check the port in the URL, and that no proxy answers instead of the server"
