@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use certbound::Secret;
-use certbound_core::certificate::Thumbprint;
+use certbound_core::certificate::{CertificateError, Thumbprint};
 use certbound_core::jws;
 use certbound_core::jwt::Claims;
 use certbound_verifier::{Clock as _, PeerCertificate, SystemClock};
@@ -131,7 +131,10 @@ pub(super) fn certificate(path: &Path) -> Result<PeerCertificate, Failure> {
     let from_pem = || PeerCertificate::from_pem(&bytes);
     // DER begins with `0`. A text before the first section of a PEM file can begin with `0` too.
     let peer = match bytes.starts_with(b"0") {
-        true => PeerCertificate::from_der(&bytes).or_else(|error| from_pem().map_err(|_| error)),
+        true => PeerCertificate::from_der(&bytes).or_else(|error| match from_pem() {
+            Err(CertificateError::Empty) => Err(error),
+            peer => peer,
+        }),
         false => from_pem(),
     };
     Ok(peer.map_err(|error| refuse(error.to_string()))?)

@@ -1,7 +1,5 @@
 //! The proof by which a stored token was obtained. A later command finds the token only with the same proof.
 
-use std::path::Path;
-
 use certbound::{Secret, Thumbprint};
 
 /// The proof of a client's identity, as far as the cache key does not contain it.
@@ -25,9 +23,9 @@ impl Prover {
     /// Returns the proof by a managed identity of this machine. Each cache key contains the machine's `boot_id`. A
     /// system without this id is different for each command.
     pub(super) fn machine() -> Self {
-        match Path::new("/proc/sys/kernel/random/boot_id").exists() {
-            true => Self::InCacheKey,
-            false => Self::Passing,
+        match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+            Ok(id) if !id.trim().is_empty() => Self::InCacheKey,
+            _ => Self::Passing,
         }
     }
 
