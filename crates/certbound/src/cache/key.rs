@@ -64,7 +64,7 @@ pub enum CallerId {
     Secret(TokenHash),
     /// The hash of the name of the identity that the assertions are for.
     Identity(TokenHash),
-    /// The identity is known only to the client or process with this id. Its tokens are never stored.
+    /// Only the client or process with this id can use the tokens. A store does not get them.
     Unknown(CorrelationId),
 }
 
@@ -125,7 +125,7 @@ impl ClientKey {
     }
 
     /// Returns the parts for the name in a store. Every user of the store can see this name, so it does not depend on
-    /// the hash of a secret.
+    /// the secret of an application, which people can choose.
     pub(super) fn parts_shown(&self) -> ClientParts<'_> {
         let (authority, client_id, credential, prover, capabilities) = self.parts();
         let prover = prover.filter(|prover| !matches!(prover, CallerId::Secret(_)));

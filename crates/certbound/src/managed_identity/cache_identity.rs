@@ -11,8 +11,8 @@ use crate::rejected::TokenHash;
 /// The last start of this machine. Several machines can share a store, and their platforms have the same local address.
 pub(super) struct Boot {
     id: String,
-    /// The id of this process, if the system has no id of its last start. A store then does not get the tokens, because
-    /// no later process can know that it runs on the same machine.
+    /// The id of this process, if the system has no id of its last start. A store then does not get the tokens that the
+    /// identity requests for itself, because no later process can know that it runs on the same machine.
     pub(super) of_process: Option<CorrelationId>,
 }
 
@@ -36,10 +36,13 @@ impl Boot {
     }
 }
 
-/// Returns the name of an identity. Two names are equal only if the platform issues both identities the same tokens: the
-/// name contains the start of the machine, the source with its address and pinned certificate, the identity with the
-/// default identity, and the hash of the platform's secret. A different program on this machine can have a different
-/// secret, and so a different identity. The platform makes the secret at random, so nobody can guess it from the hash.
+/// Returns the name of an identity: the start of the machine, the source with its address and pinned certificate, the
+/// identity with the default identity, and the hash of the platform's secret. A different program on this machine can
+/// have a different secret, and so a different identity. The platform makes the secret at random, so nobody can guess it
+/// from the hash.
+///
+/// The name does not distinguish programs of one machine to which a source without a secret gives different identities,
+/// for example the pods of a node. They must not share a store.
 pub(super) fn cache_identity(id: &IdentityId, endpoint: &Endpoint, boot: &Boot) -> String {
     let part = |part: Option<String>| part.unwrap_or_default();
     let (origin, base) = (endpoint.origin(), endpoint.base());
@@ -86,7 +89,15 @@ mod tests {
             ];
             name(MachineSource::ServiceFabric, &system, &variables, "boot 1")
         };
+        let guid = || "163ffef9-a313-45b4-ab2f-c7e2f5e0e23e".to_owned();
+        let at_imds = |id| name(MachineSource::Imds, &id, &[], "boot 1");
+        let arc = [("IDENTITY_ENDPOINT", "http://169.254.169.254")];
         let names = [
+            at_imds(IdentityId::System),
+            at_imds(IdentityId::ClientId(guid())),
+            at_imds(IdentityId::ObjectId(guid())),
+            at_imds(IdentityId::ClientId("another".to_owned())),
+            name(MachineSource::AzureArc, &system, &arc, "boot 1"),
             name(ml, &system, &ML, "boot 1"),
             name(ml, &system, &ML, "boot 2"),
             name(ml, &client, &ML, "boot 1"),
@@ -98,7 +109,7 @@ mod tests {
             fabric("84983E441C3BD26EBAAE4AA1F95129E5E54670F2"),
         ];
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{names:#?}");
-        assert_eq!(name(ml, &system, &ML, "boot 1"), names[0]);
+        assert_eq!(at_imds(IdentityId::System), names[0]);
         assert!(!names.iter().any(|name| name.contains("one")), "a secret is shown");
     }
 
