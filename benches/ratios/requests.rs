@@ -64,7 +64,7 @@ async fn send(connection: &mut Connection, forms: &[Bytes]) {
 }
 
 /// Measures both legs with a certificate that has no connection yet. The measured time of both sides includes the TLS
-/// configuration, but not the reading of the certificate. Each turn of both sides has a new key, because the first
+/// configuration, but not the reading of the certificate. Each turn of both sides reads the key again, because the first
 /// signature of an RSA key takes longer than its later signatures.
 fn fresh_legs(sheet: &mut Sheet, what: &str, name: &'static str) {
     let network = ours::network();
