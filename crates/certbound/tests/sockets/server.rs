@@ -57,10 +57,12 @@ impl Drop for Open {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asks {
     ForCertificate,
     ForNothing,
+    /// The server requires a certificate, and accepts only signatures of ECDSA with P-256.
+    ForEcdsa,
     /// The server requests a certificate and then refuses it.
     AndRefuses(Refusal),
 }
@@ -197,13 +199,8 @@ pub(crate) fn config(
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
     let builder = match asks {
-        Asks::ForCertificate | Asks::AndRefuses(Refusal::ByReset) => {
-            builder.with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&provider), None)))
-        }
-        Asks::AndRefuses(how) => {
-            builder.with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&provider), Some(how))))
-        }
         Asks::ForNothing => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
+        asks => builder.with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&provider), asks))),
     };
     let pin = ServerThumbprint::of_der(certified.cert.der());
     // The library compares key and certificate only if it gets both in one call.
@@ -234,11 +231,11 @@ pub(crate) fn ok(body: &str) -> String {
 }
 
 #[derive(Debug)]
-struct AnyClient(Arc<rustls::crypto::CryptoProvider>, Option<Refusal>);
+struct AnyClient(Arc<rustls::crypto::CryptoProvider>, Asks);
 
 impl ClientCertVerifier for AnyClient {
     fn client_auth_mandatory(&self) -> bool {
-        false
+        self.1 == Asks::ForEcdsa
     }
 
     fn root_hint_subjects(&self) -> &[rustls::DistinguishedName] {
@@ -252,9 +249,11 @@ impl ClientCertVerifier for AnyClient {
         _: rustls::pki_types::UnixTime,
     ) -> Result<rustls::server::danger::ClientCertVerified, rustls::Error> {
         match self.1 {
-            None => Ok(rustls::server::danger::ClientCertVerified::assertion()),
-            Some(Refusal::Revoked) => Err(rustls::CertificateError::Revoked.into()),
-            Some(_) => Err(rustls::Error::General("a refusal without a reason".to_owned())),
+            Asks::AndRefuses(Refusal::Revoked) => Err(rustls::CertificateError::Revoked.into()),
+            Asks::AndRefuses(Refusal::WithoutReason) => {
+                Err(rustls::Error::General("a refusal without a reason".to_owned()))
+            }
+            _ => Ok(rustls::server::danger::ClientCertVerified::assertion()),
         }
     }
 
@@ -287,6 +286,9 @@ impl ClientCertVerifier for AnyClient {
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        match self.1 {
+            Asks::ForEcdsa => vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256],
+            _ => self.0.signature_verification_algorithms.supported_schemes(),
+        }
     }
 }

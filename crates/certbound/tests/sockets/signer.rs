@@ -121,20 +121,26 @@ async fn the_key_signs_each_handshake_where_it_is() {
     }
 }
 
-/// TLS 1.3 has no signatures by PKCS#1 v1.5. The server requests the certificate, and rustls presents none.
+/// TLS 1.3 has no signatures by PKCS#1 v1.5. The server requests the certificate, and rustls presents none. A server
+/// with TLS 1.2 that requires the certificate then ends the handshake by an alert.
 #[tokio::test]
 async fn a_key_without_a_common_scheme_is_not_a_server_that_requests_no_certificate() {
     const PKCS1: &[SignatureScheme] = &[SignatureScheme::RsaPkcs1Sha256];
-    for (version, is_sent) in [(&TLS12, true), (&TLS13, false)] {
-        let server = TestServer::start_by(version, Asks::ForCertificate, ok("x")).await;
+    for (version, asks, is_sent) in [
+        (&TLS12, Asks::ForCertificate, true),
+        (&TLS13, Asks::ForCertificate, false),
+        (&TLS12, Asks::ForEcdsa, false),
+        (&TLS13, Asks::ForEcdsa, false),
+    ] {
+        let server = TestServer::start_by(version, asks, ok("x")).await;
         let transport = server.network().build().unwrap().transport();
         let certificate = BindingCertificate::from_signer(&read("rsa.pem"), device("rsa", PKCS1)).unwrap();
         let sent = transport.send(get(&server), Via::Resource(&certificate)).await;
         match sent {
-            Ok(_) => assert!(is_sent, "{version:?}"),
+            Ok(_) => assert!(is_sent, "{version:?} {asks:?}"),
             Err(error) => {
-                assert!(!is_sent && server.seen().is_empty(), "{version:?}");
-                assert_eq!(error.code(), "tls_failed");
+                assert!(!is_sent && server.seen().is_empty(), "{version:?} {asks:?}");
+                assert_eq!(error.code(), "tls_failed", "{error}");
                 assert!(error.to_string().contains("no signature scheme of its key"), "{error}");
                 assert!(error.fix().contains("RSA-PSS"), "{}", error.fix());
             }
