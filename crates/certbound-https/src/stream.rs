@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::Error;
@@ -156,18 +157,21 @@ fn again(error: &io::Error) -> io::Error {
 
 /// Returns whether the server ended the handshake by an alert or by closing the connection.
 pub(crate) fn is_ended_by_server(error: &io::Error) -> bool {
-    let alert = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    matches!(alert, Some(rustls::Error::AlertReceived(_))) || is_closed(error)
+    alert(error).is_some() || is_closed(error)
+}
+
+/// Returns the alert of the server, if the error is an alert.
+fn alert(error: &io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
 }
 
 /// Returns whether the server ended the connection without a reason: by a reset, or by the alert `handshake_failure`.
 /// An error that this client found in the server's handshake does not count.
 pub(crate) fn is_sudden(error: &io::Error) -> bool {
-    use rustls::AlertDescription;
-
-    let alert = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)))
-        || is_closed(error)
+    alert(error) == Some(AlertDescription::HandshakeFailure) || is_closed(error)
 }
 
 impl Connection for Stream {
@@ -296,7 +300,7 @@ mod tests {
     async fn the_alert_decides_the_error_although_a_write_failed_before_it() {
         use tokio::io::AsyncWriteExt as _;
 
-        let revoked = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRevoked);
+        let revoked = rustls::Error::AlertReceived(AlertDescription::CertificateRevoked);
         for (alert, is_alert) in [(Some(revoked), true), (None, false)] {
             let connection = Closed(alert, b"");
             let facts = TlsFacts { presented: true, ..TlsFacts::default() };
